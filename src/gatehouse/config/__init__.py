@@ -1,0 +1,1 @@
+"""Configuration: declared once in `settings`, read by `load`. Everything else (docs, `config show`) derives from it."""

@@ -1,0 +1,170 @@
+"""What the journal keeps of a call. Field by field in `docs/journal.md`; `RECORD_VERSION` changes with any of them.
+
+Bodies hold ids, sizes, hashes and counts: no prompt, no answer, no secret, no client address. Times that are durations
+are integer microseconds; money is integer nano-dollars; absent fields are unknown, never zero.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from gatehouse.model.call import OutcomeName
+from gatehouse.model.usage import Usage, UsageCheck, UsageSource
+
+RECORD_VERSION: Final = 1
+
+
+class Candidate(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One place a call may go: the decision lists them in order, the outcome names the one that served."""
+
+    provider: str
+    origin: str
+    model: str | None = None
+    credential: str | None = None
+    """Id of the stored credential; absent where the caller brought its own key."""
+
+
+class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Written before the first byte goes upstream (I2)."""
+
+    call: str
+    project: str
+    method: str
+    path: str
+    """As received, without query except allow-listed parameters."""
+    path_sent: str
+    surface: str
+    route: str
+    """Provider name and endpoint, `openai/chat`: what reports group by."""
+    dialect: str
+    operation: str
+    candidates: tuple[Candidate, ...] = ()
+    model: str | None = None
+    """Model asked."""
+    stream: bool = False
+    key: str | None = None
+    """Id of the gateway key."""
+    user: str | None = None
+    provider_key_hash: str | None = None
+    """HMAC-SHA-256 under the tenant's secret of the provider key the caller brought, 32 hex digits."""
+    user_agent: str | None = None
+    trace: str | None = None
+    """W3C trace id the caller sent, 32 hex digits."""
+    parent_span: str | None = None
+    max_output: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    choices: int | None = None
+    request_bytes: int = 0
+    request_sha256: str | None = None
+    """Of the body as the caller sent it, de-chunked. Absent while `streamed`."""
+    forwarded_sha256: str | None = None
+    """Present where the forwarded body differs."""
+    streamed: bool = False
+    """The body was still arriving when the decision was taken; the outcome carries its hash."""
+    rewritten: tuple[str, ...] = ()
+    unread: str | None = None
+    price_version: str | None = None
+    snapshot: int = 0
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Written exactly once per decision, whatever happened."""
+
+    call: str
+    project: str
+    outcome: OutcomeName
+    status: int | None = None
+    """HTTP status the caller got; absent if it got none."""
+    upstream_status: int | None = None
+    code: str | None = None
+    """Gatehouse's error code, if the gateway spoke (`errors.KINDS`)."""
+    reason: str | None = None
+    """What ended the call, in one short phrase, where it did not end well."""
+    served: Candidate | None = None
+    attempts: int = 0
+    replayed: bool = False
+    """A reused connection had closed before answering, and the request was sent once more on a fresh one."""
+    model: str | None = None
+    """Model answered."""
+    response_id: str | None = None
+    upstream_request_id: str | None = None
+    finish_reasons: tuple[str, ...] = ()
+    usage: Usage | None = None
+    usage_source: UsageSource | None = None
+    usage_check: UsageCheck | None = None
+    usage_note: str | None = None
+    cost: int | None = None
+    """Nano-dollars. Absent: unknown (see `price`)."""
+    price: Literal["known", "unknown", "free", "not_applicable"] = "not_applicable"
+    price_id: str | None = None
+    """The price entry that was used, `provider/model`."""
+    price_version: str | None = None
+    request_bytes: int | None = None
+    """Only where the request was `streamed`."""
+    request_sha256: str | None = None
+    response_bytes: int = 0
+    """Body bytes handed to the caller's transport."""
+    response_sha256: str | None = None
+    upstream_bytes: int = 0
+    """Body bytes received from the provider."""
+    connect_us: int | None = None
+    """Time until an upstream connection was at hand, where it was not at once."""
+    first_byte_us: int | None = None
+    first_token_us: int | None = None
+    duration_us: int = 0
+    rewritten: tuple[str, ...] = ()
+
+
+class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A call that ended before forwarding: decision and outcome in one record."""
+
+    call: str
+    project: str
+    outcome: Literal["refused", "client_gone", "interrupted"]
+    code: str
+    status: int | None
+    reason: str
+    method: str = ""
+    path: str = ""
+    route: str | None = None
+    dialect: str | None = None
+    operation: str | None = None
+    model: str | None = None
+    stream: bool = False
+    key: str | None = None
+    user: str | None = None
+    provider_key_hash: str | None = None
+    user_agent: str | None = None
+    request_bytes: int = 0
+    request_sha256: str | None = None
+    duration_us: int = 0
+
+
+class RefusedMany(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Refusals beyond the flood rule's rate, counted instead of listed one by one."""
+
+    project: str
+    code: str
+    reason: str
+    count: int
+    since: str
+    until: str
+
+
+class Capture(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One part of a captured body (opt-in). Parts of a body are in order; `data` is base64 of a zlib stream's piece."""
+
+    call: str
+    project: str
+    side: Literal["request", "response"]
+    part: int
+    last: bool
+    data: str
+    content_type: str | None = None
+    content_encoding: str | None = None
+    size: int = 0
+    """Bytes of the whole body, before the cap and before compression."""
+    truncated: bool = False

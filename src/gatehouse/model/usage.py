@@ -1,0 +1,60 @@
+"""Tokens of one call, in disjoint parts, and what an answer said about itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+UsageSource = Literal["provider", "estimated"]
+UsageCheck = Literal["ok", "mismatch", "unchecked"]
+
+
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Token counts. The parts are disjoint: each token is counted in exactly one field, so they may be summed.
+
+    Providers nest them differently (OpenAI counts cached tokens inside `prompt_tokens`, Anthropic beside
+    `input_tokens`, Gemini's thoughts beside `candidatesTokenCount`): a dialect's meter takes them apart.
+    """
+
+    input: int = 0
+    """Prompt tokens (text, image, document) neither read from nor written to a cache, audio excluded."""
+    cache_read: int = 0
+    cache_write: int = 0
+    """Written with the provider's default lifetime (Anthropic: 5 minutes)."""
+    cache_write_1h: int = 0
+    output: int = 0
+    """Generated tokens that are neither reasoning nor audio."""
+    reasoning: int = 0
+    audio_input: int = 0
+    audio_output: int = 0
+
+    @property
+    def input_total(self) -> int:
+        """Everything on the prompt side, cached included (OpenTelemetry's `gen_ai.usage.input_tokens`)."""
+        return self.input + self.cache_read + self.cache_write + self.cache_write_1h + self.audio_input
+
+    @property
+    def output_total(self) -> int:
+        """Everything generated, reasoning included (OpenTelemetry's `gen_ai.usage.output_tokens`)."""
+        return self.output + self.reasoning + self.audio_output
+
+    @property
+    def total(self) -> int:
+        return self.input_total + self.output_total
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What metering an answer found out. Everything may be missing: a provider may be silent, an answer cut."""
+
+    model: str | None = None
+    """The model that answered, in the provider's words."""
+    response_id: str | None = None
+    finish_reasons: tuple[str, ...] = ()
+    usage: Usage | None = None
+    """`None`: nothing known and nothing to estimate from (an error answer, a listing)."""
+    source: UsageSource | None = None
+    check: UsageCheck = "unchecked"
+    """`ok`: the parts add up to the provider's own totals. `mismatch`: they do not; the parts are kept as read."""
+    note: str | None = None
+    """Why metering stopped early, if it did (never fatal to the call)."""
