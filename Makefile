@@ -1,0 +1,65 @@
+# Two commands do everything: `make serve` and `make test`. Both install what they need, pinned by hash, into .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+CHECKED := src tests bench
+
+.DELETE_ON_ERROR:
+.PHONY: help serve test lint types layers unit soak bench prices docs pins clean
+
+help: ## Say what there is.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: .venv/runtime ## Run the gateway on http://127.0.0.1:8080 (ARGS="--port 9000" to change that).
+	@exec $(BIN)/gatehouse serve $(ARGS)
+
+test: .venv/dev lint types layers unit ## Everything CI runs.
+
+lint: .venv/dev
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+
+types: .venv/dev
+	$(BIN)/mypy
+
+layers: .venv/dev
+	$(BIN)/lint-imports
+
+unit: .venv/dev ## The test suite alone (ARGS="-k name" to choose).
+	$(BIN)/python -m pytest $(ARGS)
+
+soak: .venv/dev ## The long runs that the suite has a short version of.
+	$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
+
+bench: .venv/dev ## Measure; needs nginx and wrk from the system (ARGS="--quick" for a minute).
+	$(BIN)/python -m bench $(ARGS)
+
+prices: .venv/dev ## Compile the packaged price list anew.
+	$(BIN)/python -m gatehouse.pricing.compile
+
+docs: .venv/dev ## Write the generated pages of docs/.
+	$(BIN)/python -m gatehouse.config.document
+
+pins: ## Resolve the requirement files anew (needs uv).
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra build -o requirements/runtime.txt
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra build --extra dev -c requirements/runtime.txt -o requirements/dev.txt
+
+clean: ## Remove everything that was installed or built.
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench/results
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gatehouse needs Python 3.11 or newer; set PYTHON=/path/to/python3")'
+	$(PYTHON) -m venv .venv
+
+.venv/runtime: requirements/runtime.txt pyproject.toml | .venv/bin/python
+	$(PIP) install --quiet --require-hashes --requirement requirements/runtime.txt
+	$(PIP) install --quiet --no-build-isolation --no-deps --editable .
+	$(BIN)/python -m compileall -q src
+	@touch $@
+
+.venv/dev: requirements/dev.txt .venv/runtime
+	$(PIP) install --quiet --require-hashes --requirement requirements/dev.txt
+	@touch $@
