@@ -79,5 +79,8 @@ class Prices(Protocol):
 
     version: str
 
-    def cost(self, provider: str, model: str, usage: Usage) -> tuple[int, str] | None:
-        """Nano-dollars and the id of the price used; `None` if nobody knows the price."""
+    def cost(self, provider: str, model: str, usage: Usage, at: float | None = None) -> tuple[int, str] | None:
+        """Nano-dollars and the id of the price used; `None` if nobody knows the price.
+
+        `at`: Unix time of the decision, for prices that change by date or hour; now, if not given.
+        """

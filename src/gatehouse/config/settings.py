@@ -10,11 +10,17 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-Bytes = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400, extra={"unit": "seconds"})]
+Bytes = Annotated[int, Meta(ge=1, extra={"unit": "bytes"})]
 Count = Annotated[int, Meta(ge=1)]
-Money = Annotated[str, Meta(pattern=r"^\d+(\.\d+)?$")]
-"""US dollars as a decimal string: a binary float would not be the number you wrote."""
+Money = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?$",
+        extra={"unit": "US dollars", "says": "a decimal number such as 2.50 (up to 9 digits either side)"},
+    ),
+]
+"""US dollars as a decimal string, to the nano-dollar: a binary float would not be the number you wrote."""
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -121,9 +127,7 @@ class Provider(Section, frozen=True):
     ask_usage: Annotated[bool | None, Meta(description="Override `metering.ask_usage` for this provider.")] = None
     private: Annotated[
         bool | None,
-        Meta(
-            description="Allow addresses that are not public. Default: yes where `base_url` is set in this file, else no."
-        ),
+        Meta(description="Allow addresses that are not public. Default: yes where you set `base_url`, else no."),
     ] = None
 
 
@@ -180,6 +184,9 @@ class Database(Section, frozen=True):
     """The store: a projection of the journal that can be rebuilt."""
 
     url: Annotated[str | None, Meta(description="SQLAlchemy URL; default: SQLite in the data directory.")] = None
+    keep_days: Annotated[
+        int, Meta(ge=1, description="Calls are deleted from the store after this; the journal keeps them longer.")
+    ] = 30
 
 
 class Capture(Section, frozen=True):

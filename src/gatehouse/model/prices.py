@@ -1,12 +1,19 @@
-"""Prices in the form the hot path multiplies: integer nano-dollars per million tokens."""
+"""Prices in the form the hot path multiplies: integer nano-dollars per million tokens.
+
+How names match and which period holds is `pricing`'s business; what the lists mean, and where they come from, is in
+`docs/prices.md`.
+"""
 
 from __future__ import annotations
 
 import msgspec
 
 
-class Rates(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Nano-dollars per 1,000,000 tokens for each part of `Usage`. `None`: no rate of its own, see `pricing`."""
+class Rates(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Nano-dollars per 1,000,000 tokens for each part of `Usage`. `None`: no rate of its own; the part costs what the
+    larger part it belongs to costs (cached, written and audio prompt tokens as `input`, 1-hour writes as
+    `cache_write`, reasoning and audio answers as `output`). Without `input` or `output`, that side costs nothing.
+    """
 
     input: int | None = None
     cache_read: int | None = None
@@ -20,17 +27,43 @@ class Rates(msgspec.Struct, frozen=True, omit_defaults=True):
     """Nano-dollars per call."""
 
 
-class Tier(msgspec.Struct, frozen=True):
+class Tier(msgspec.Struct, frozen=True, gc=False):
     """Rates that hold for the whole call when its prompt (`Usage.input_total`) is larger than `above` tokens."""
 
     above: int
     rates: Rates
 
 
-class Price(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One entry of the table. `id` is `provider/model` and stands on records."""
+class Period(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Rates and when they hold: from a date on, in a daily window, or (neither) always."""
 
-    id: str
-    rates: Rates
+    rates: Rates | None = None
+    """`None`: the price is not known in anything `Usage` counts, so the cost is unknown."""
     tiers: tuple[Tier, ...] = ()
     """Ascending by `above`."""
+    since: int | None = None
+    """Unix time in seconds."""
+    window: tuple[int, int] | None = None
+    """Seconds of the UTC day, from (included) and to (excluded); past midnight where the second is smaller."""
+
+
+class Price(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One entry of the table: the models it is for, and what they cost when."""
+
+    id: str
+    """`provider/model` of the list, `own:provider/model` from the configuration. Stands on records."""
+    periods: tuple[Period, ...]
+    """The last one that holds counts; the first one where none does."""
+    names: tuple[str, ...] = ()
+    """Model names, lower case."""
+    patterns: tuple[tuple[str, ...], ...] = ()
+    """Alternatives, each a conjunction of tests on the lower-case name: a sign (`^` starts with, `$` ends with,
+    `~` contains, `=` equals, `/` regular expression found) and the text."""
+
+
+class ProviderPrices(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """The listed prices of one provider. The first entry that matches a model counts."""
+
+    prices: tuple[Price, ...]
+    fallbacks: tuple[str, ...] = ()
+    """Providers whose models this one serves too, asked in order when no entry of its own matches."""

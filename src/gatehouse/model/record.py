@@ -124,9 +124,10 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
     call: str
     project: str
     outcome: Literal["refused", "client_gone", "interrupted"]
-    code: str
-    status: int | None
     reason: str
+    code: str | None = None
+    """Gatehouse's error code; absent where the client left first."""
+    status: int | None = None
     method: str = ""
     path: str = ""
     route: str | None = None

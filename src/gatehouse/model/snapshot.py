@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from gatehouse.model.call import Dialect, Origin
-from gatehouse.model.prices import Price
+from gatehouse.model.prices import Price, ProviderPrices
 
 
 class ProviderEntry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -20,6 +20,8 @@ class ProviderEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """Path of `base_url`, no trailing slash: `/openai` for Groq."""
     version: str = "/v1"
     """The path segment the provider expects after `base_path` (`""` where it has none)."""
+    unversioned: tuple[str, ...] = ()
+    """First path segments that the provider serves without its version."""
     host_template: str | None = None
     """Azure: `{resource}.openai.azure.com`; `origin.host` is then meaningless."""
     ca_file: str | None = None
@@ -31,11 +33,14 @@ class ProviderEntry(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PriceTable(msgspec.Struct, frozen=True):
-    """Prices by provider and model, compiled. `version` stands on each record."""
+    """All prices, compiled. `version` stands on each record: the same version, the same prices."""
 
     version: str
-    providers: dict[str, dict[str, Price]]
-    """provider → model pattern → price; how patterns match is `pricing`'s business."""
+    own: dict[str, tuple[Price, ...]]
+    """Prices from the configuration by provider, the first match first. They go before listed ones."""
+    listed: dict[str, ProviderPrices]
+    names: dict[str, str]
+    """Provider names of ours that the list spells otherwise: `xai` → `x-ai`."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -1,0 +1,180 @@
+"""What a call cost: `Pricing` implements `ports.Prices` over a `PriceTable`. Pure but for the default clock.
+
+A model is matched once and remembered; after that a cost is one look-up and integer arithmetic. All sums are exact, and
+rounded to whole nano-dollars once per call, half up. What nobody knows the price of is `None`, never 0.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final, NamedTuple
+
+from gatehouse.model.prices import Period, Price, Rates
+from gatehouse.model.snapshot import PriceTable
+from gatehouse.model.usage import Usage
+from gatehouse.pricing.match import Matcher, dashed_date
+
+REMEMBERED: Final = 4096
+"""Models remembered; a caller who invents names makes others be matched again, and nothing more."""
+NAME_LIMIT: Final = 256
+"""Characters of a model name; a longer one has no price. The longest listed has 61."""
+MTOK: Final = 1_000_000
+DAY: Final = 86_400
+
+
+class _Factors(NamedTuple):
+    """Rates with every gap filled, and what is added before dividing by a million."""
+
+    input: int
+    cache_read: int
+    cache_write: int
+    cache_write_1h: int
+    output: int
+    reasoning: int
+    audio_input: int
+    audio_output: int
+    constant: int
+
+
+class _Span(NamedTuple):
+    """A period, ready to multiply. `factors` are `None` where the price is not known."""
+
+    since: int | None
+    window: tuple[int, int] | None
+    factors: _Factors | None
+    tiers: tuple[tuple[int, _Factors], ...]
+    """Descending."""
+
+
+class _Quote(NamedTuple):
+    id: str
+    plain: _Factors | None
+    """Set where neither time nor size matters."""
+    spans: tuple[_Span, ...]
+    """Newest first."""
+
+
+_UNSEEN: Final = _Quote("", None, ())
+
+
+class Pricing:
+    """Costs by one price table. Not thread-safe: one per event loop."""
+
+    __slots__ = ("_listed", "_own", "_quotes", "_table", "version")
+
+    def __init__(self, table: PriceTable) -> None:
+        self.version = table.version
+        self._table = table
+        self._own = {provider: Matcher(prices) for provider, prices in table.own.items()}
+        self._listed: dict[str, Matcher] = {}
+        self._quotes: dict[tuple[str, str], _Quote | None] = {}
+
+    def cost(self, provider: str, model: str, usage: Usage, at: float | None = None) -> tuple[int, str] | None:
+        """Nano-dollars and the id of the price used; `None` if nobody knows the price.
+
+        `provider` as in the route; `model` as answered (Azure: not the deployment); `at`: Unix time of the decision,
+        now if not given.
+        """
+        quote = self._quotes.get((provider, model), _UNSEEN)
+        if quote is _UNSEEN:
+            quote = self._look_up(provider, model)
+        if quote is None:
+            return None
+        factors = quote.plain
+        if factors is None:
+            factors = _choose(quote.spans, usage, time.time() if at is None else at)
+            if factors is None:
+                return None
+        uncached, read, write, write_1h, output, reasoning, audio_in, audio_out, constant = factors
+        amount = constant + usage.input * uncached + usage.output * output
+        amount += usage.cache_read * read + usage.cache_write * write + usage.cache_write_1h * write_1h
+        amount += usage.reasoning * reasoning + usage.audio_input * audio_in + usage.audio_output * audio_out
+        return amount // MTOK, quote.id
+
+    def _look_up(self, provider: str, model: str) -> _Quote | None:
+        if len(model) > NAME_LIMIT:
+            return None
+        price = self._find(self._table.names.get(provider, provider), model.lower())
+        quote = None if price is None else _quote(price)
+        if len(self._quotes) >= REMEMBERED:
+            self._quotes.clear()
+        self._quotes[provider, model] = quote
+        return quote
+
+    def _find(self, provider: str, name: str) -> Price | None:
+        own = self._own.get(provider)
+        found = None if own is None else own.find(name)
+        if found is not None or provider not in self._table.listed:
+            return found
+        found = self._find_listed(provider, name)
+        spelt_out = dashed_date(name)
+        return self._find_listed(provider, spelt_out) if found is None and spelt_out != name else found
+
+    def _find_listed(self, provider: str, name: str) -> Price | None:
+        for listed in (provider, *self._table.listed[provider].fallbacks):
+            found = self._matcher(listed).find(name)
+            if found is not None:
+                return found
+        return None
+
+    def _matcher(self, listed: str) -> Matcher:
+        """Built at a provider's first call: up to a millisecond, mostly regular expressions."""
+        matcher = self._listed.get(listed)
+        if matcher is None:
+            matcher = self._listed[listed] = Matcher(self._table.listed[listed].prices)
+        return matcher
+
+
+def _choose(spans: tuple[_Span, ...], usage: Usage, at: float) -> _Factors | None:
+    """The rates of the newest span that holds, the oldest where none does, at the size of the prompt."""
+    chosen = spans[-1]
+    for span in spans:
+        since, window = span.since, span.window
+        holds = at >= since if since is not None else window is None or _within(window, at % DAY)
+        if holds:
+            chosen = span
+            break
+    if chosen.tiers:
+        size = usage.input_total
+        for above, factors in chosen.tiers:
+            if size > above:
+                return factors
+    return chosen.factors
+
+
+def _within(window: tuple[int, int], second: float) -> bool:
+    start, end = window
+    return start <= second < end if start <= end else second >= start or second < end
+
+
+def _quote(price: Price) -> _Quote:
+    spans = tuple(_span(period) for period in reversed(price.periods))
+    plain = spans[0].factors if len(spans) == 1 and not spans[0].tiers else None
+    return _Quote(price.id, plain, spans)
+
+
+def _span(period: Period) -> _Span:
+    tiers = tuple((tier.above, _factors(tier.rates)) for tier in reversed(period.tiers))
+    factors = None if period.rates is None else _factors(period.rates)
+    return _Span(period.since, period.window, factors, tiers)
+
+
+def _factors(rates: Rates) -> _Factors:
+    uncached = rates.input or 0
+    output = rates.output or 0
+    write = _or(rates.cache_write, uncached)
+    return _Factors(
+        input=uncached,
+        cache_read=_or(rates.cache_read, uncached),
+        cache_write=write,
+        cache_write_1h=_or(rates.cache_write_1h, write),
+        output=output,
+        reasoning=_or(rates.reasoning, output),
+        audio_input=_or(rates.audio_input, uncached),
+        audio_output=_or(rates.audio_output, output),
+        constant=rates.per_request * MTOK + MTOK // 2,
+    )
+
+
+def _or(rate: int | None, else_as: int) -> int:
+    return else_as if rate is None else rate

@@ -1,0 +1,78 @@
+"""The packaged list is what compiling the installed genai-prices gives, and what compiling promises."""
+
+from __future__ import annotations
+
+import genai_prices
+import msgspec
+from genai_prices import types
+from genai_prices.data import providers
+from genai_prices.data_snapshot import find_provider_by_id
+
+from gatehouse.pricing.compile import ALIASES, FREE, LEFT_OUT, RATES, compile_listed
+from gatehouse.pricing.table import LISTED, Listed, digest
+
+PACKAGED = msgspec.json.decode(LISTED.read_bytes(), type=Listed)
+
+
+def test_the_packaged_list_is_fresh() -> None:
+    """If this fails, genai-prices changed: run `python -m gatehouse.pricing.compile` and read the difference."""
+    assert LISTED.read_bytes() == compile_listed()
+
+
+def test_the_version_names_the_source_and_the_content() -> None:
+    assert PACKAGED.version == f"{genai_prices.__version__}-{digest((PACKAGED.names, PACKAGED.providers))}"
+
+
+def test_every_provider_and_model_is_there_in_the_lists_order() -> None:
+    """The first match counts, so order is part of the price."""
+    for provider in providers:
+        packaged = PACKAGED.providers[provider.id]
+        assert [price.id for price in packaged.prices] == [f"{provider.id}/{model.id}" for model in provider.models]
+        assert packaged.fallbacks == tuple(provider.fallback_model_providers or ())
+    assert PACKAGED.providers.keys() == {provider.id for provider in providers} | {"simulated"}
+
+
+def test_names_of_ours_mean_what_the_list_takes_them_for() -> None:
+    listed = list(providers)
+    for ours, name in ALIASES.items():
+        found = find_provider_by_id(listed, ours)
+        assert found is not None
+        assert found.id == name
+    assert all("_" not in name for name in PACKAGED.names)
+    assert all(name in PACKAGED.names.values() for name in PACKAGED.providers if "_" in name)
+
+
+def test_free_entries_are_those_the_list_calls_free() -> None:
+    """A price of 0 is listed as free; an entry that merely has no rate is unknown."""
+    said = {}
+    for provider in providers:
+        for model in provider.models:
+            if (provider.id, model.id) in FREE:
+                said[provider.id, model.id] = f"{model.name} {model.description} {model.price_comments}".lower()
+                assert isinstance(model.prices, types.ModelPrice)
+                assert not any(rate is not None for rate in vars(model.prices).values())
+    assert said.keys() == FREE
+    assert [
+        each for each, words in said.items() if "free" not in words and "included in the subscription" not in words
+    ] == []
+
+
+def test_the_units_a_cost_leaves_out_are_fees_and_cached_audio() -> None:
+    """Nothing else may be left out of a known price: it would be too low without a word."""
+    assert {"web_searches_kcount", "storage_searches_kcount", "cache_audio_read_mtok"} == LEFT_OUT
+    assert LEFT_OUT.isdisjoint(RATES)
+
+
+def test_anthropic_lists_a_rate_for_one_hour_writes_of_twice_the_input() -> None:
+    """So there is nothing to fill in. Source: Anthropic, "Prompt caching", section "Pricing" (1-hour cache write tokens
+    are 2 times the base input tokens price). Claude 1 and 2 had no cache.
+    """
+    for price in PACKAGED.providers["anthropic"].prices:
+        for period in price.periods:
+            for rates in (period.rates, *(tier.rates for tier in period.tiers)):
+                assert rates is not None
+                assert rates.input is not None
+                if price.id in ("anthropic/claude-2", "anthropic/claude-v1"):
+                    assert rates.cache_write is None
+                else:
+                    assert rates.cache_write_1h == 2 * rates.input
