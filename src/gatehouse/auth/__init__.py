@@ -1,0 +1,1 @@
+"""Who asks. Today: which credentials a request carries."""

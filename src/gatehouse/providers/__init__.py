@@ -1,0 +1,1 @@
+"""The providers Gatehouse knows: data, and what the configuration makes of it."""

@@ -1,0 +1,1 @@
+"""Which request goes where, decided on the raw path."""

@@ -1,0 +1,43 @@
+"""How a request's body is treated, decided on the head alone: read whole, streamed through, or not expected.
+
+Whole: only what the gateway must read because it meters it, which is JSON of a size somebody typed. Everything else
+flows: an upload of a gigabyte never stands in memory.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from gatehouse.model.call import Route
+
+BodyPlan = Literal["none", "whole", "stream"]
+
+_BODILESS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+_METERED: Final = frozenset(
+    "chat completions embeddings responses moderations messages count_tokens generate_content stream_generate_content "
+    "embed_content".split()
+)
+_UPLOADS: Final = frozenset(("files", "batches"))
+_OPAQUE: Final = (b"multipart/", b"audio/", b"video/", b"image/", b"application/octet-stream", b"application/pdf")
+"""Content types that are no JSON. Anything else on a metered endpoint is read: curl calls its JSON a form."""
+
+
+def body_plan(route: Route, method: bytes, content_type: bytes | None) -> BodyPlan:
+    """What to do with the body. `none`: no body is expected; one that comes anyway is streamed.
+
+    `content_type`: the header's value as received, `None` without one.
+    """
+    if method in _BODILESS:
+        return "none"
+    if route.endpoint in _METERED and not _is_opaque(content_type):
+        return "whole"
+    return "stream"
+
+
+def is_upload(route: Route, method: bytes, content_type: bytes | None) -> bool:
+    """Whether `limits.upload_bytes` holds for the body instead of `limits.body_bytes`: files, batches, media."""
+    return method not in _BODILESS and (route.endpoint in _UPLOADS or _is_opaque(content_type))
+
+
+def _is_opaque(content_type: bytes | None) -> bool:
+    return content_type is not None and content_type.lstrip().lower().startswith(_OPAQUE)

@@ -1,0 +1,35 @@
+"""The documentation's table of providers is the table the gateway routes by."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from genai_prices.data import providers as priced
+
+from gatehouse.config.settings import Settings
+from gatehouse.providers.entries import entries
+
+DOCS = Path(__file__).parents[2] / "docs" / "providers.md"
+_ROW = re.compile(
+    r"^\| `([a-z0-9-]+)` \| (\w+) \| (?:`([^`]+)`|inside the worker) \| (?:`([^`]+)`|–) \|(.*)\|$", re.M
+)
+
+
+def test_every_provider_is_documented_as_it_is() -> None:
+    rows = {name: rest for name, *rest in _ROW.findall(DOCS.read_text())}
+    found = entries(Settings())
+    assert list(rows) == list(found)
+    for name, (dialect, base_url, version, know) in rows.items():
+        entry = found[name]
+        host = f"https://{entry.host_template}" if entry.host_template else str(entry.origin)
+        assert dialect == entry.dialect
+        assert base_url == ("" if name == "simulated" else host + entry.base_path)
+        assert version == entry.version
+        assert ("local" in know) is entry.private
+        assert ("usage" in know) is not entry.ask_usage
+
+
+def test_names_in_the_price_list_exist() -> None:
+    known = {provider.id for provider in priced}
+    assert {entry.price_provider for entry in entries(Settings()).values()} - {None} <= known
