@@ -1,0 +1,140 @@
+"""Opening a connection: resolve, try addresses 250 ms apart, TLS. Off the hot path: a warm pool never comes here.
+
+Rules: connect to the address that was checked, with the origin's name for TLS. One SSL context per CA set (31 ms each).
+TLS handshakes in flight are bounded. Whoever loses the race between addresses is closed, even if it connects late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+from gatehouse.http.client import ClientConnection
+from gatehouse.model.call import Origin
+from gatehouse.upstream.resolve import ResolveError, Resolver
+
+_NEXT_ADDRESS_SECONDS: Final = 0.25
+
+Builtin = Callable[[], asyncio.BaseProtocol]
+"""Makes the serving side of an in-process upstream."""
+
+
+class ConnectError(Exception):
+    """No connection; `str(error)` is a short phrase for the record and the caller (no address, no secret)."""
+
+
+class Connector:
+    """Opens connections for all pools of a worker."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, *, dns_seconds: float, handshakes: int, builtins: dict[str, Builtin]
+    ) -> None:
+        self._loop = loop
+        self._resolver = Resolver(loop, dns_seconds)
+        self._handshakes = asyncio.Semaphore(handshakes)
+        self._contexts: dict[str | None, ssl.SSLContext] = {}
+        self._builtins = builtins
+
+    def trust(self, ca_file: str | None) -> ssl.SSLContext:
+        """The TLS context for a CA set. Build it before traffic needs it. Raises `OSError`, `ssl.SSLError`."""
+        context = self._contexts.get(ca_file)
+        if context is None:
+            context = self._contexts[ca_file] = ssl.create_default_context(cafile=ca_file)
+            context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    async def open(
+        self,
+        origin: Origin,
+        factory: Callable[[], ClientConnection],
+        *,
+        ca_file: str | None,
+        private: bool,
+        within: float,
+    ) -> ClientConnection:
+        """Raises `ConnectError`."""
+        try:
+            async with asyncio.timeout(within):
+                return await self._open(origin, factory, ca_file, private)
+        except TimeoutError:
+            raise ConnectError(f"no connection within {within:g} s") from None
+        except ResolveError as error:
+            raise ConnectError(str(error)) from error
+        except ssl.SSLCertVerificationError as error:
+            raise ConnectError(f"certificate not accepted: {error.verify_message}") from error
+        except ssl.SSLError as error:
+            raise ConnectError(f"TLS failed: {error.reason or error}") from error
+        except OSError as error:
+            raise ConnectError(f"cannot connect: {error.strerror or type(error).__name__}") from error
+
+    async def _open(
+        self, origin: Origin, factory: Callable[[], ClientConnection], ca_file: str | None, private: bool
+    ) -> ClientConnection:
+        if origin.scheme == "builtin":
+            return await self._open_builtin(origin.host, factory)
+        if origin.scheme == "unix":
+            return (await self._loop.create_unix_connection(factory, origin.host))[1]
+        addresses = await self._resolver.addresses(origin.host, origin.port, private=private)
+        if origin.scheme == "http":
+            return await self._race(addresses, origin, factory, None)
+        async with self._handshakes:
+            return await self._race(addresses, origin, factory, self.trust(ca_file))
+
+    async def _open_builtin(self, name: str, factory: Callable[[], ClientConnection]) -> ClientConnection:
+        ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            end.setblocking(False)
+        await self._loop.connect_accepted_socket(self._builtins[name], theirs)
+        return (await self._loop.create_connection(factory, sock=ours))[1]
+
+    async def _race(
+        self,
+        addresses: list[str],
+        origin: Origin,
+        factory: Callable[[], ClientConnection],
+        context: ssl.SSLContext | None,
+    ) -> ClientConnection:
+        """The first address that connects wins; each gets a head start of 250 ms over the next."""
+        attempts: list[asyncio.Task[ClientConnection]] = []
+        failure: BaseException | None = None
+        remaining = list(addresses)
+        pending: set[asyncio.Task[ClientConnection]] = set()
+        try:
+            while remaining or pending:
+                if remaining:
+                    task = self._loop.create_task(self._attempt(remaining.pop(0), origin, factory, context))
+                    attempts.append(task)
+                    pending.add(task)
+                done, pending = await asyncio.wait(
+                    pending,
+                    timeout=_NEXT_ADDRESS_SECONDS if remaining else None,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                for task in done:
+                    failure = task.exception()
+                    if failure is None:
+                        attempts.remove(task)
+                        return task.result()
+            raise failure or OSError("no address")
+        finally:
+            for task in attempts:
+                task.cancel()
+                task.add_done_callback(_discard)
+
+    async def _attempt(
+        self, address: str, origin: Origin, factory: Callable[[], ClientConnection], context: ssl.SSLContext | None
+    ) -> ClientConnection:
+        name = origin.host if context is not None else None
+        _, connection = await self._loop.create_connection(
+            factory, address, origin.port, ssl=context, server_hostname=name
+        )
+        connection.address = address
+        return connection
+
+
+def _discard(task: asyncio.Task[ClientConnection]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().abort()
