@@ -1,0 +1,1 @@
+"""Rates, concurrency, spend. Today: none; every call is admitted."""

@@ -1,0 +1,143 @@
+"""Passing an upstream's answer on to the caller, and telling the caller what went wrong.
+
+Rules
+- I1: the body goes on byte for byte, each piece as it comes; only asked-for usage is taken out again.
+- I9: a slow client pauses its own upstream, nothing else.
+- An answer that was cut ends abnormally, after the dialect's own error event where one can be said (an event stream,
+  not encoded): never with a clean end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Final
+
+from gatehouse import errors
+from gatehouse.dialects.registry import Endpoint
+from gatehouse.errors import GatehouseError
+from gatehouse.http.client import ClientConnection
+from gatehouse.http.headers import AnswerHeaders, lines
+from gatehouse.model.call import Ask, Route
+from gatehouse.pipeline.call import Call, Ended, Phase
+from gatehouse.pipeline.observe import Observer
+from gatehouse.ports import Filter
+
+_LONGEST_RETRY_HEADER: Final = 60
+_NEVER_RETRY: Final = frozenset((400, 401, 403, 413))
+_EVENT_ENDS: Final = (b"\n\n", b"\r\n\r\n", b"\r\r")
+
+RewriteAddress = Callable[[bytes, Route, bytes], bytes | None]
+"""(address, route, host the caller used) → the address behind our own route, or `None` to leave it out."""
+
+
+class Relay:
+    """Hands answers down."""
+
+    def __init__(self, answer_headers: AnswerHeaders, rewrite_address: RewriteAddress, *, keep_bytes: int) -> None:
+        self._answer_headers = answer_headers
+        self._rewrite_address = rewrite_address
+        self._keep_bytes = keep_bytes
+
+    async def relay(self, call: Call, endpoint: Endpoint, ask: Ask, connection: ClientConnection) -> None:
+        """Pass the whole answer on. Raises `Ended` if either side broke off, `GatehouseError` before the head."""
+        exchange = call.exchange
+        editing = self._start(call, endpoint, ask, connection)
+        call.enter(Phase.ANSWER)
+        while True:
+            pieces = connection.take()
+            for piece in pieces:
+                self._pass(call, piece, editing)
+            if connection.complete and not connection.pieces:
+                break
+            if connection.lost:
+                cut = GatehouseError(errors.UPSTREAM_ERROR, f"the provider broke off: {connection.failure}")
+                raise Ended("cut", f"upstream broke off: {connection.failure}", cut)
+            if not pieces:
+                exchange.flush()
+            call.check()
+            await exchange.fiber.sleep()
+            while exchange.paused and not exchange.gone and call.cause is None:
+                connection.hold()
+                await exchange.fiber.sleep()
+        if editing is not None:
+            self._hand(call, editing.finish())
+        call.check()
+
+    def _start(self, call: Call, endpoint: Endpoint, ask: Ask, connection: ClientConnection) -> Filter | None:
+        """Send the head; returns what edits the body, if anything does."""
+        status = connection.status
+        if 300 <= status < 400 and status != 304:
+            # The SDKs would re-post the prompt, keys and all, to wherever it points.
+            raise GatehouseError(errors.UPSTREAM_ERROR, f"the provider answered {status}, a redirect: not followed")
+        call.observer = Observer(endpoint.meter(ask, call.answer_type, status), call.answer_encoding)
+        editing = None
+        if call.rewritten and endpoint.option is not None and call.answer_encoding in ("", "identity"):
+            editing = endpoint.option.usage_filter(call.answer_type)
+        host = call.exchange.head.host
+        kept = self._answer_headers.downstream(
+            connection.headers, lambda address: self._rewrite_address(address, call.route, host)
+        )
+        length = None if editing is not None else connection.length
+        call.status = status
+        call.digest = hashlib.sha256()
+        if self._keep_bytes:
+            call.kept_response = []
+        call.exchange.start(status, lines(kept) + b"x-gatehouse-id: %b\r\n" % call.id.encode(), length)
+        return editing
+
+    def _pass(self, call: Call, piece: bytes, editing: Filter | None) -> None:
+        """One piece: to the caller first, then to whoever watches."""
+        if editing is None:
+            self._hand(call, piece)
+        else:
+            self._hand(call, editing.feed(piece))
+        observer = call.observer
+        assert observer is not None  # noqa: S101 - made with the head
+        observer.feed(piece)
+        if call.first_token_us is None and observer.first_token:
+            call.first_token_us = call.elapsed_us()
+
+    def _hand(self, call: Call, data: bytes) -> None:
+        if not data:
+            return
+        call.exchange.write(data)
+        call.last_piece = data
+        digest = call.digest
+        assert digest is not None  # noqa: S101 - made with the head
+        digest.update(data)
+        if call.kept_response is not None and call.exchange.sent - len(data) < self._keep_bytes:
+            call.kept_response.append(data)
+
+
+def tell(call: Call, endpoint: Endpoint, ended: Ended) -> None:
+    """End the caller's answer after something went wrong, saying so where it can still be said."""
+    exchange = call.exchange
+    error = ended.error
+    if exchange.gone or exchange.finished or error is None:
+        exchange.abort()
+    elif not exchange.started:
+        status, head, body = say(error, endpoint, call.id)
+        call.status = status
+        exchange.start(status, head, len(body))
+        exchange.write(body)
+        exchange.end()
+    else:
+        if call.answer_encoding in ("", "identity"):
+            event = endpoint.error_event(error, call.id, call.answer_type)
+            whole = not call.last_piece or call.last_piece.endswith(_EVENT_ENDS)
+            exchange.write(event if whole or not event else b"\n\n" + event)
+        exchange.abort()
+
+
+def say(error: GatehouseError, endpoint: Endpoint, call_id: str) -> tuple[int, bytes, bytes]:
+    """An error in the caller's dialect: (status, header lines, body)."""
+    status = error.kind.status
+    head = b"content-type: application/json\r\nx-gatehouse-error: gateway\r\nx-gatehouse-id: %b\r\n" % call_id.encode()
+    retry_after = error.retry_after
+    if retry_after is not None and retry_after <= _LONGEST_RETRY_HEADER:
+        head += b"retry-after: %d\r\n" % retry_after
+    elif retry_after is not None or status in _NEVER_RETRY:
+        # A longer one puts the SDKs to sleep for as long as it says.
+        head += b"x-should-retry: false\r\n"
+    return status, head, endpoint.error_body(error, call_id)

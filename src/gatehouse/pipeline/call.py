@@ -1,0 +1,194 @@
+"""The state of one running call, and how it can end early.
+
+Rules: the first cause wins. Whoever ends a call (the sweep, a shutdown) calls `stop()`: it sets the cause and wakes the
+fiber; the fiber notices at its next `check()`. Nothing is raised into a running coroutine from outside.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from gatehouse import errors
+from gatehouse.errors import GatehouseError
+from gatehouse.http.client import ClientConnection, Ticket
+from gatehouse.http.exchange import Exchange
+from gatehouse.http.fiber import Fiber
+from gatehouse.model.call import Ask, Origin, OutcomeName, Principal, Route
+from gatehouse.model.record import Decision
+from gatehouse.model.snapshot import ProviderEntry
+from gatehouse.pipeline.observe import Observer
+from gatehouse.ports import Prices
+
+ANYBODY: Final = Principal()
+
+
+class Phase(enum.Enum):
+    """What a call waits for: decides which time-out the sweep applies."""
+
+    REQUEST = "request"  # the server's own body time-out
+    JOURNAL = "journal"
+    CONNECT = "connect"
+    FIRST_BYTE = "first_byte"
+    ANSWER = "answer"
+
+
+class Ended(Exception):
+    """The call ends now, with this outcome. `error` is what the caller is told, if it can still be told anything."""
+
+    def __init__(self, outcome: OutcomeName, reason: str, error: GatehouseError | None = None) -> None:
+        super().__init__(reason)
+        self.outcome: OutcomeName = outcome
+        self.reason = reason
+        self.error = error
+
+
+class Times:
+    """Seconds a call may wait, from settings and route overrides."""
+
+    __slots__ = ("connect", "first_byte", "idle")
+
+    def __init__(self, connect: float, first_byte: float, idle: float) -> None:
+        self.connect = connect
+        self.first_byte = first_byte
+        self.idle = idle
+
+
+class Clock(Protocol):
+    """A coarse monotonic clock, moved by a sweep."""
+
+    now: float
+
+
+class Pool(Protocol):
+    """Connections to one origin (`upstream.pool.OriginPool`)."""
+
+    def take(self, *, careful: bool) -> ClientConnection | None: ...
+
+    def queue(self, fiber: Fiber, connect_seconds: float) -> Ticket | None: ...
+
+    def withdraw(self, ticket: Ticket) -> None: ...
+
+    def give_back(self, connection: ClientConnection) -> None: ...
+
+
+class Pools(Protocol):
+    """All pools of a worker (`upstream.pool.Upstreams`)."""
+
+    def pool(self, origin: Origin, ca_file: str | None, private: bool) -> Pool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What the current snapshot says, ready to use. Replaced as a whole; a call keeps the one it began with."""
+
+    version: int
+    providers: Mapping[str, ProviderEntry]
+    prices: Prices
+    times: Callable[[str, str | None], Times]
+    """Upstream time-outs for (path received, model asked)."""
+
+
+class Call:
+    """One request on its way. Fields are filled from top to bottom as the steps go; absent ones were not reached."""
+
+    __slots__ = (
+        "_clock", "answer_encoding", "answer_type", "ask", "attempts", "cause", "connect_us", "connection",
+        "decision", "digest", "exchange", "first_byte_us", "first_token_us", "id", "journal_error", "journalled",
+        "kept_request", "kept_response", "key_hash", "last_piece", "live", "observer", "phase", "pool", "principal",
+        "recorded_path", "replayed", "request_sha256", "rewritten", "route", "since", "started", "status", "times",
+        "upstream_request_id", "upstream_status",
+    )  # fmt: skip
+
+    def __init__(self, call_id: str, exchange: Exchange, route: Route, live: Live, clock: Clock) -> None:
+        self.id = call_id
+        self.exchange = exchange
+        self.route = route
+        self.live = live
+        self._clock = clock
+        self.started = time.perf_counter_ns()
+        self.phase = Phase.REQUEST
+        self.since = clock.now
+        """When the phase began, on the worker's coarse clock."""
+        self.cause: Ended | None = None
+        self.principal = ANYBODY
+        self.recorded_path = ""
+        self.key_hash: str | None = None
+        self.ask: Ask | None = None
+        self.times: Times | None = None
+        self.request_sha256: str | None = None
+        self.rewritten: tuple[str, ...] = ()
+        self.kept_request: bytes | None = None
+        """The request's body, where bodies are captured."""
+        self.journalled = False
+        self.journal_error: GatehouseError | None = None
+        self.decision: Decision | None = None
+        """Set once it is in the journal: from then on exactly one outcome is owed."""
+        self.pool: Pool | None = None
+        self.connection: ClientConnection | None = None
+        self.attempts = 0
+        self.replayed = False
+        self.connect_us: int | None = None
+        self.upstream_status: int | None = None
+        self.upstream_request_id: str | None = None
+        self.answer_type = ""
+        """Media type of the answer, lower case, without parameters."""
+        self.answer_encoding = ""
+        self.first_byte_us: int | None = None
+        self.observer: Observer | None = None
+        self.status: int | None = None
+        """What the caller was told."""
+        self.digest: hashlib._Hash | None = None
+        """SHA-256 over the body bytes handed to the caller's transport."""
+        self.last_piece = b""
+        self.kept_response: list[bytes] | None = None
+        self.first_token_us: int | None = None
+
+    def elapsed_us(self) -> int:
+        return (time.perf_counter_ns() - self.started) // 1000
+
+    def stop(self, cause: Ended) -> None:
+        """End the call from outside. Only the first cause counts."""
+        if self.cause is None:
+            self.cause = cause
+            self.exchange.fiber.wake()
+
+    def check(self) -> None:
+        """Raises `Ended` if something has ended the call."""
+        if self.cause is None and self.exchange.gone:
+            self.cause = Ended("client_gone", "client closed the connection")
+        if self.cause is not None:
+            raise self.cause
+
+    def enter(self, phase: Phase) -> None:
+        self.phase = phase
+        self.since = self._clock.now
+
+    def written(self, error: GatehouseError | None) -> None:
+        """The journal's answer to the decision."""
+        self.journalled = True
+        self.journal_error = error
+        self.exchange.fiber.wake()
+
+    def sweep(self, now: float) -> None:
+        """Apply the time-out of the present phase."""
+        times = self.times
+        if times is None:
+            return
+        connection = self.connection
+        if self.phase is Phase.CONNECT:
+            if now - self.since > times.connect + 1.0:  # the connector's own bound comes first
+                self._time_out("upstream_error", errors.UPSTREAM_UNREACHED, f"no connection within {times.connect:g} s")
+        elif self.phase is Phase.FIRST_BYTE:
+            if now - self.since > times.first_byte:
+                self._time_out("upstream_error", errors.UPSTREAM_ERROR, f"no answer within {times.first_byte:g} s")
+        elif self.phase is Phase.ANSWER and connection is not None and not connection.held:
+            if now - connection.last_byte > times.idle and not connection.complete:
+                self._time_out("cut", errors.UPSTREAM_ERROR, f"upstream silent for {times.idle:g} s")
+
+    def _time_out(self, outcome: OutcomeName, kind: errors.Kind, why: str) -> None:
+        self.stop(Ended(outcome, why, GatehouseError(kind, why)))

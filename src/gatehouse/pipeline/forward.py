@@ -1,0 +1,173 @@
+"""Sending a decided call to its upstream and waiting for the answer's head.
+
+Rules: nothing is retried here but one thing: a reused connection that turns out closed before it answered a byte is
+replaced once by a fresh one, where the whole body is at hand (HTTP/1.1 has no other way to learn that an idle
+connection is dead). Anything else is an `UPSTREAM_ERROR` for the caller.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import Final
+
+from gatehouse import errors
+from gatehouse.errors import GatehouseError
+from gatehouse.http.client import ClientConnection
+from gatehouse.http.headers import RequestHeaders, lines
+from gatehouse.model.call import Origin
+from gatehouse.pipeline.call import Call, Ended, Phase, Pool, Pools
+
+_REMEMBERED: Final = 1024
+_SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+_REQUEST_IDS: Final = (b"x-request-id", b"request-id", b"apim-request-id", b"x-amzn-requestid", b"cf-ray")
+
+
+class Forwarder:
+    """Puts calls on upstream connections."""
+
+    def __init__(self, pools: Pools, *, replay: bool) -> None:
+        self._pools = pools
+        self._replay = replay
+        self._request_headers = RequestHeaders()
+        self._hosts = _Hosts()
+
+    async def forward(self, call: Call, body: bytes | None) -> ClientConnection:
+        """The connection on which the final head has arrived. `body` `None`: streamed from the exchange.
+
+        Raises `Ended`, `GatehouseError`. The connection stands in `call.connection` from the start, so that whoever
+        ends the call can end it too.
+        """
+        provider = call.live.providers[call.route.provider]
+        pool = call.pool = self._pools.pool(call.route.origin, provider.ca_file, provider.private)
+        head = self._head(call, body)
+        method = call.exchange.head.method
+        connection = pool.take(careful=method not in _SAFE) or await self._connect(call, pool)
+        while True:
+            call.connection = connection
+            call.attempts += 1
+            call.enter(Phase.FIRST_BYTE)
+            connection.request(call.exchange.fiber, method.decode(), head, body)
+            if body is None:
+                await self._stream_body(call, connection)
+            try:
+                await self._await_head(call, connection)
+            except Unanswered as unanswered:
+                if not (connection.reused and self._replay and body is not None) or call.replayed:
+                    raise GatehouseError(errors.UPSTREAM_ERROR, f"no answer from upstream: {unanswered}") from None
+                call.replayed = True
+                connection = await self._connect(call, pool)
+                continue
+            call.exchange.forget()
+            _note_head(call, connection)
+            return connection
+
+    def _head(self, call: Call, body: bytes | None) -> bytes:
+        """The request's head as it goes upstream: our framing and host, the caller's headers as they came."""
+        received = call.exchange.head
+        route = call.route
+        kept = self._request_headers.upstream(received.headers)
+        if call.rewritten:
+            # What is to be edited must arrive unencoded.
+            kept = [pair for pair in kept if pair[0].lower() != b"accept-encoding"]
+            kept.append((b"accept-encoding", b"identity"))
+        if body is not None:
+            framing = b"content-length: %d\r\n" % len(body) if body or received.method not in _SAFE else b""
+        elif received.length is not None:
+            framing = b"content-length: %d\r\n" % received.length
+        else:
+            framing = b"transfer-encoding: chunked\r\n"
+        target = f"{route.path}?{received.query}" if received.query else route.path
+        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b\r\n" % (
+            received.method,
+            target.encode(),
+            self._hosts[route.origin],
+            lines(kept),
+            framing,
+        )
+
+    async def _connect(self, call: Call, pool: Pool) -> ClientConnection:
+        """A connection from the queue."""
+        assert call.times is not None  # noqa: S101 - set when the call was decided
+        began = time.perf_counter_ns()
+        call.enter(Phase.CONNECT)
+        ticket = pool.queue(call.exchange.fiber, call.times.connect)
+        if ticket is None:
+            raise GatehouseError(errors.OVERLOADED, "too many calls wait for this provider", retry_after=1)
+        try:
+            while ticket.connection is None:
+                if ticket.error:
+                    raise GatehouseError(errors.UPSTREAM_UNREACHED, f"provider not reached: {ticket.error}")
+                call.check()
+                await call.exchange.fiber.sleep()
+            call.check()
+        except (Ended, GatehouseError):
+            pool.withdraw(ticket)
+            raise
+        call.connect_us = (time.perf_counter_ns() - began) // 1000
+        return ticket.connection
+
+    async def _stream_body(self, call: Call, connection: ClientConnection) -> None:
+        """Pass the request's body through as it arrives, with back-pressure; stop early if the answer comes early."""
+        exchange = call.exchange
+        chunked = exchange.head.length is None
+        digest = hashlib.sha256()
+        while not (connection.status or connection.lost):
+            for piece in exchange.take():
+                digest.update(piece)
+                connection.send(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+            exchange.forget()
+            if exchange.complete and not exchange.pieces:
+                connection.send(b"0\r\n\r\n" if chunked else b"")
+                connection.sent()
+                break
+            if exchange.fault is not None:
+                raise Ended("client_gone", exchange.fault.detail, exchange.fault)
+            call.check()
+            call.enter(Phase.FIRST_BYTE)
+            await exchange.fiber.sleep()
+            while connection.paused and not connection.lost:
+                call.check()
+                await exchange.fiber.sleep()
+        call.request_sha256 = digest.hexdigest()
+        call.enter(Phase.FIRST_BYTE)
+
+    async def _await_head(self, call: Call, connection: ClientConnection) -> None:
+        while not connection.status:
+            if connection.lost:
+                if connection.heard:
+                    raise GatehouseError(errors.UPSTREAM_ERROR, f"no answer from upstream: {connection.failure}")
+                raise Unanswered(connection.failure)
+            call.check()
+            await call.exchange.fiber.sleep()
+
+
+class _Hosts(dict[Origin, bytes]):
+    """`Host` by origin, remembered within a bound."""
+
+    def __missing__(self, origin: Origin) -> bytes:
+        host = (str(origin).partition("://")[2] or "localhost").encode()
+        if len(self) < _REMEMBERED:
+            self[origin] = host
+        return host
+
+
+def _note_head(call: Call, connection: ClientConnection) -> None:
+    """What the record and the relay need of the answer's head."""
+    call.first_byte_us = call.elapsed_us()
+    call.upstream_status = connection.status
+    ids: dict[bytes, bytes] = {}
+    for name, value in connection.headers:
+        lower = name.lower()
+        if lower == b"content-type":
+            call.answer_type = value.partition(b";")[0].strip().lower().decode("latin-1")
+        elif lower == b"content-encoding":
+            call.answer_encoding = value.strip().lower().decode("latin-1")
+        elif lower in _REQUEST_IDS:
+            ids[lower] = value
+    if ids:
+        call.upstream_request_id = next(ids[name] for name in _REQUEST_IDS if name in ids).decode("latin-1")[:200]
+
+
+class Unanswered(Exception):
+    """The connection ended before a single byte of an answer."""

@@ -1,0 +1,259 @@
+"""What is written of a call: its decision, its one outcome, or its refusal (which is both).
+
+Rules: synchronous, and only facts already at hand; nothing here can end a call or wait. `Recorder.end` is called once
+per call. Captured bodies are compressed in a thread: they are the one thing on a record that may be large.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import zlib
+from typing import Final, Literal
+
+from gatehouse.errors import GatehouseError
+from gatehouse.model.call import Ask, OutcomeName
+from gatehouse.model.record import Candidate, Capture, Decision, Outcome, Refusal
+from gatehouse.model.usage import Reading
+from gatehouse.pipeline.call import Call
+from gatehouse.ports import Journal, Limits
+
+_NO_READING: Final = Reading()
+_TEXT_LIMIT: Final = 200
+_PART_BYTES: Final = 96 * 1024
+"""Compressed bytes per line, so that a line stays well within one write of the journal."""
+
+PriceState = Literal["known", "unknown", "free", "not_applicable"]
+
+
+def decision(
+    call: Call, ask: Ask, candidates: tuple[Candidate, ...], body: bytes | None, forwarded: bytes | None
+) -> Decision:
+    """The record that must stand before anything goes upstream."""
+    head = call.exchange.head
+    route = call.route
+    principal = call.principal
+    trace, parent = _trace(head.fields.get(b"traceparent"))
+    return Decision(
+        call=call.id,
+        project=principal.project,
+        method=head.method.decode(),
+        path=call.recorded_path,
+        path_sent=route.path,
+        surface=route.surface,
+        route=f"{route.provider}/{route.endpoint}",
+        dialect=route.dialect,
+        operation=ask.operation,
+        candidates=candidates,
+        model=ask.model,
+        stream=ask.stream,
+        key=principal.key,
+        user=principal.user,
+        provider_key_hash=call.key_hash,
+        user_agent=_text(head.fields.get(b"user-agent")),
+        trace=trace,
+        parent_span=parent,
+        max_output=ask.max_output,
+        temperature=ask.temperature,
+        top_p=ask.top_p,
+        choices=ask.choices,
+        request_bytes=len(body) if body is not None else 0,
+        request_sha256=call.request_sha256,
+        forwarded_sha256=hashlib.sha256(forwarded).hexdigest() if forwarded and forwarded is not body else None,
+        streamed=body is None,
+        rewritten=call.rewritten,
+        unread=ask.unread,
+        price_version=call.live.prices.version,
+        snapshot=call.live.version,
+    )
+
+
+class Recorder:
+    """Ends calls on the record."""
+
+    def __init__(self, journal: Journal, limits: Limits, *, capture_bytes: int) -> None:
+        self.journal = journal
+        self._limits = limits
+        self._capture_bytes = capture_bytes
+        self._capturing: set[asyncio.Future[list[Capture]]] = set()
+
+    def end(self, call: Call, outcome: OutcomeName, reason: str, error: GatehouseError | None) -> None:
+        """The call is over. One outcome if it was decided, else one refusal."""
+        if call.decision is not None:
+            self._conclude(call, call.decision, outcome, reason, error)
+        else:
+            self.journal.refuse(call.principal.tenant, _refusal(call, outcome, reason, error), authenticated=False)
+        if self._capture_bytes and call.decision is not None:
+            self._capture(call, call.decision)
+
+    def _conclude(
+        self, call: Call, decided: Decision, outcome: OutcomeName, reason: str, error: GatehouseError | None
+    ) -> None:
+        reading = call.observer.finish(complete=outcome == "ok") if call.observer is not None else _NO_READING
+        price, cost, price_id = _cost(call, reading.model or decided.model, reading)
+        self._limits.settle(call.principal, reading.usage, cost)
+        exchange = call.exchange
+        connection = call.connection
+        concluded = Outcome(
+            call=call.id,
+            project=decided.project,
+            outcome=outcome,
+            status=call.status,
+            upstream_status=call.upstream_status,
+            code=error.kind.code if error is not None else None,
+            reason=reason or None,
+            served=decided.candidates[0] if call.upstream_status else None,
+            attempts=call.attempts,
+            replayed=call.replayed,
+            model=reading.model,
+            response_id=reading.response_id,
+            upstream_request_id=call.upstream_request_id,
+            finish_reasons=reading.finish_reasons,
+            usage=reading.usage,
+            usage_source=reading.source,
+            usage_check=reading.check if reading.usage is not None else None,
+            usage_note=reading.note,
+            cost=cost,
+            price=price,
+            price_id=price_id,
+            price_version=call.live.prices.version if cost is not None else None,
+            request_bytes=exchange.received if decided.streamed else None,
+            request_sha256=call.request_sha256 if decided.streamed else None,
+            response_bytes=exchange.sent,
+            response_sha256=call.digest.hexdigest() if call.digest is not None else None,
+            upstream_bytes=connection.received if connection is not None else 0,
+            connect_us=call.connect_us,
+            first_byte_us=call.first_byte_us,
+            first_token_us=call.first_token_us,
+            duration_us=call.elapsed_us(),
+            rewritten=call.rewritten,
+        )
+        self.journal.conclude(call.principal.tenant, concluded)
+
+    # -- captured bodies
+
+    def _capture(self, call: Call, decided: Decision) -> None:
+        loop = asyncio.get_running_loop()
+        response = b"".join(call.kept_response or ())
+        request = call.kept_request or b""
+        exchange = call.exchange
+        request_type = _text(exchange.head.fields.get(b"content-type"))
+        request_encoding = _text(exchange.head.fields.get(b"content-encoding"))
+        limit = self._capture_bytes
+
+        def work() -> list[Capture]:
+            sides = (
+                Body("request", request, exchange.received, request_type, request_encoding),
+                Body("response", response, exchange.sent, call.answer_type or None, call.answer_encoding or None),
+            )
+            return [part for side in sides for part in _parts(decided, side, limit)]
+
+        future = loop.run_in_executor(None, work)
+        self._capturing.add(future)
+        future.add_done_callback(lambda done: self._captured(call.principal.tenant, done))
+
+    def _captured(self, tenant: str, done: asyncio.Future[list[Capture]]) -> None:
+        self._capturing.discard(done)
+        self.journal.capture(tenant, done.result())
+
+    async def finish(self) -> None:
+        """Wait for bodies still being compressed (at shutdown)."""
+        while self._capturing:
+            await asyncio.wait(set(self._capturing))
+
+
+class Body:
+    """One captured side."""
+
+    __slots__ = ("data", "encoding", "media_type", "side", "size")
+
+    def __init__(
+        self, side: Literal["request", "response"], data: bytes, size: int, media_type: str | None, encoding: str | None
+    ) -> None:
+        self.side: Literal["request", "response"] = side
+        self.data = data
+        self.size = size
+        self.media_type = media_type
+        self.encoding = encoding
+
+
+def _parts(decided: Decision, body: Body, limit: int) -> list[Capture]:
+    """A body, cut at `limit`, compressed, in pieces that fit a line."""
+    if not body.size:
+        return []
+    packed = zlib.compress(body.data[:limit], 6)
+    pieces = [packed[start : start + _PART_BYTES] for start in range(0, len(packed), _PART_BYTES)]
+    return [
+        Capture(
+            call=decided.call,
+            project=decided.project,
+            side=body.side,
+            part=number,
+            last=number == len(pieces) - 1,
+            data=base64.b64encode(piece).decode(),
+            content_type=body.media_type,
+            content_encoding=body.encoding,
+            size=body.size,
+            truncated=body.size > limit,
+        )
+        for number, piece in enumerate(pieces)
+    ]
+
+
+def _refusal(call: Call, outcome: OutcomeName, reason: str, error: GatehouseError | None) -> Refusal:
+    head = call.exchange.head
+    ask = call.ask
+    return Refusal(
+        call=call.id,
+        project=call.principal.project,
+        outcome=outcome if outcome in ("client_gone", "interrupted") else "refused",
+        reason=reason,
+        code=error.kind.code if error is not None else None,
+        status=call.status,
+        method=head.method.decode(),
+        path=call.recorded_path,
+        route=f"{call.route.provider}/{call.route.endpoint}",
+        dialect=call.route.dialect,
+        operation=ask.operation if ask is not None else None,
+        model=ask.model if ask is not None else call.route.model,
+        stream=ask.stream if ask is not None else False,
+        key=call.principal.key,
+        user=call.principal.user,
+        provider_key_hash=call.key_hash,
+        user_agent=_text(head.fields.get(b"user-agent")),
+        request_bytes=call.exchange.received,
+        request_sha256=call.request_sha256,
+        duration_us=call.elapsed_us(),
+    )
+
+
+def _cost(call: Call, model: str | None, reading: Reading) -> tuple[PriceState, int | None, str | None]:
+    """(state, nano-dollars, price id). Without usage there is nothing to price; without a price, no number."""
+    usage = reading.usage
+    if usage is None:
+        return "not_applicable", None, None
+    if model is None:
+        return "unknown", None, None
+    found = call.live.prices.cost(call.route.provider, model, usage)
+    if found is None:
+        return "unknown", None, None
+    cost, price_id = found
+    return ("known" if cost or usage.total == 0 else "free"), cost, price_id
+
+
+def _text(value: bytes | None) -> str | None:
+    return value[:_TEXT_LIMIT].decode("latin-1") if value else None
+
+
+def _trace(value: bytes | None) -> tuple[str | None, str | None]:
+    """W3C traceparent (`00-{32 hex}-{16 hex}-{flags}`): trace id and parent span id, if it is one."""
+    if value is None or len(value) < 55:
+        return None, None
+    version, trace, parent, *_ = value.decode("latin-1").lower().split("-") + ["", ""]
+    hexadecimal = set("0123456789abcdef")
+    if version == "ff" or len(trace) != 32 or len(parent) != 16 or not hexadecimal.issuperset(trace + parent):
+        return None, None
+    if not trace.strip("0") or not parent.strip("0"):
+        return None, None
+    return trace, parent

@@ -1,0 +1,253 @@
+"""The life of a call, as one linear function: `Pipeline._steps`.
+
+What lives here: the order of the steps, and reading what is asked. What does not: how bytes are framed (`http`), what
+they mean (`dialects`), where they go (`routing`), what is allowed (`limits`, `policy`), how records look (`record`).
+
+Rules
+- I2: nothing goes upstream before `_decide` returned; after it, exactly one outcome is written, whatever happens.
+- I8: no `await` between reading and deciding but the journal's own flush.
+- A call ends early by `Ended` or `GatehouseError`, raised here, at a `check()`. Anything else is a bug: recorded, 500.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from gatehouse import errors
+from gatehouse.auth.credentials import key_hash, provider_key, refuse_gateway_keys
+from gatehouse.dialects.registry import Endpoint, for_endpoint
+from gatehouse.errors import GatehouseError
+from gatehouse.http.exchange import Exchange
+from gatehouse.model.call import Ask, OutcomeName, Route
+from gatehouse.model.record import Candidate
+from gatehouse.pipeline.answer import Relay, tell
+from gatehouse.pipeline.call import Call, Ended, Live, Phase
+from gatehouse.pipeline.forward import Forwarder
+from gatehouse.pipeline.ids import CallIds
+from gatehouse.pipeline.record import Recorder, decision
+from gatehouse.ports import Limits, Policy
+from gatehouse.providers.azure import takes_stream_options
+from gatehouse.routing.bodies import body_plan, is_upload
+from gatehouse.routing.paths import recorded_path
+
+T = TypeVar("T")
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Bytes; names as in `config.settings.Limits`."""
+
+    body_bytes: int
+    upload_bytes: int
+    read_whole: int
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What the pipeline's steps are made of: each a port's implementation, replaceable on its own."""
+
+    limits: Limits
+    policy: Policy
+    forwarder: Forwarder
+    relay: Relay
+    recorder: Recorder
+
+
+class Pipeline:
+    """Serves data-plane requests. One per worker."""
+
+    def __init__(self, live: Live, bounds: Bounds, steps: Steps, hash_key: bytes, *, capture: bool) -> None:
+        self.live = live
+        self.now = time.monotonic()
+        """Coarse clock, moved by `sweep`."""
+        self.running: set[Call] = set()
+        self._bounds = bounds
+        self._limits = steps.limits
+        self._policy = steps.policy
+        self._forwarder = steps.forwarder
+        self._relay = steps.relay
+        self._recorder = steps.recorder
+        self._hash_key = hash_key
+        self._capture = capture
+        self._ids = CallIds()
+        self._loop = asyncio.get_running_loop()
+
+    # -- coming and going
+
+    def serve(self, exchange: Exchange, route: Route) -> None:
+        """Begin a call; returns when it first has to wait."""
+        call = Call(self._ids.next(), exchange, route, self.live, self)
+        self.running.add(call)
+        exchange.fiber.start(self._run(call))
+
+    def next_id(self) -> str:
+        """An id for a request that ends before it becomes a call."""
+        return self._ids.next()
+
+    def sweep(self, now: float) -> None:
+        """Enforce the upstream time-outs; twice a second."""
+        self.now = now
+        for call in tuple(self.running):
+            call.sweep(now)
+
+    def interrupt(self) -> None:
+        """Stop what still runs (the grace time is over): each call ends as `interrupted`."""
+        error = GatehouseError(errors.OVERLOADED, "the gateway is stopping", retry_after=1)
+        for call in tuple(self.running):
+            call.stop(Ended("interrupted", "gateway stopped", error))
+
+    async def _run(self, call: Call) -> None:
+        """The outermost arm: whatever ends the steps becomes one answer and one record."""
+        endpoint = for_endpoint(call.route.dialect, call.route.endpoint)
+        try:
+            await self._steps(call, endpoint)
+        except Ended as ended:
+            self._end_early(call, endpoint, ended)
+        except GatehouseError as error:
+            self._end_early(call, endpoint, Ended(_unanswered(call, "upstream_error"), error.detail, error))
+        except Exception as bug:  # noqa: BLE001 - the one place: a bug must leave a record and an answer
+            _LOG.error("bug in call %s", call.id, exc_info=bug)
+            told = GatehouseError(errors.INTERNAL, f"internal error; quote call {call.id}")
+            self._end_early(call, endpoint, Ended(_unanswered(call, "interrupted"), f"bug: {type(bug).__name__}", told))
+        finally:
+            self.running.discard(call)
+
+    def _end_early(self, call: Call, endpoint: Endpoint, ended: Ended) -> None:
+        """Cancel upstream at once (I10), tell the caller if anybody listens, write the record."""
+        connection, pool = call.connection, call.pool
+        if connection is not None and pool is not None:
+            pool.give_back(connection)
+        tell(call, endpoint, ended)
+        self._recorder.end(call, ended.outcome, ended.reason, ended.error)
+
+    # -- the life of a call
+
+    async def _steps(self, call: Call, endpoint: Endpoint) -> None:
+        self._authenticate(call)
+        body = await self._receive(call)
+        ask = await self._understand(call, endpoint, body)
+        candidates = (Candidate(call.route.provider, str(call.route.origin), call.route.model or ask.model),)
+        _raise(self._limits.admit(call.principal, call.route))
+        _raise(self._policy.enforce(call.principal, ask, body or b""))
+        await self._reserve(call, ask, candidates)
+        forwarded = await self._rewrite(call, endpoint, ask, body)
+        await self._decide(call, ask, candidates, body, forwarded)
+        connection = await self._forwarder.forward(call, forwarded)
+        await self._relay.relay(call, endpoint, ask, connection)
+        call.exchange.end()
+        self._recorder.end(call, "ok", "", None)
+        if call.pool is not None:
+            call.pool.give_back(connection)
+
+    def _authenticate(self, call: Call) -> None:
+        """On the head alone: whose call it is. Without accounts, everybody brings a provider key of their own."""
+        head = call.exchange.head
+        call.recorded_path = recorded_path(head.path, head.query)
+        refuse_gateway_keys(head.headers, head.query)
+        key = provider_key(head.headers, head.query)
+        if key is not None:
+            call.key_hash = key_hash(self._hash_key, key)
+
+    async def _receive(self, call: Call) -> bytes | None:
+        """The whole body, or `None` where it is passed through as it arrives. Hashes what it receives."""
+        exchange = call.exchange
+        head = exchange.head
+        content_type = head.fields.get(b"content-type")
+        plan = body_plan(call.route, head.method, content_type)
+        upload = is_upload(call.route, head.method, content_type)
+        exchange.accept_body(self._bounds.upload_bytes if upload else self._bounds.body_bytes)
+        if plan != "whole" and not exchange.complete:
+            return None
+        digest = hashlib.sha256()
+        pieces: list[bytes] = []
+        while True:
+            for piece in exchange.take():
+                digest.update(piece)
+                pieces.append(piece)
+            if exchange.complete:
+                break
+            _raise(exchange.fault)
+            call.check()
+            await exchange.fiber.sleep()
+        call.request_sha256 = digest.hexdigest()
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if self._capture:
+            call.kept_request = body
+        return body
+
+    async def _understand(self, call: Call, endpoint: Endpoint, body: bytes | None) -> Ask:
+        """What is asked. Bodies beyond `read_whole` are read in slices, so that other calls go on meanwhile."""
+        route = call.route
+        if body is None or len(body) <= self._bounds.read_whole:
+            ask = endpoint.read(body or b"", route.model)
+        else:
+            ask = await self._in_slices(call, endpoint.read_slices(body, route.model))
+        call.ask = ask
+        call.times = call.live.times(call.exchange.head.path, ask.model)
+        return ask
+
+    async def _in_slices(self, call: Call, slices: Generator[None, None, T]) -> T:
+        while True:
+            try:
+                next(slices)
+            except StopIteration as done:
+                found: T = done.value
+                return found
+            self._loop.call_soon(call.exchange.fiber.wake)
+            await call.exchange.fiber.sleep()
+            call.check()
+
+    async def _reserve(self, call: Call, ask: Ask, candidates: tuple[Candidate, ...]) -> None:
+        reserved = self._limits.reserve(call.principal, ask, candidates)
+        if reserved is not None and not isinstance(reserved, GatehouseError):
+            reserved = await call.exchange.fiber.join(reserved)
+        _raise(reserved)
+
+    async def _rewrite(self, call: Call, endpoint: Endpoint, ask: Ask, body: bytes | None) -> bytes | None:
+        """The one exception to I1: ask an OpenAI-dialect stream for its usage."""
+        option = endpoint.option
+        if option is None or body is None or not ask.stream:
+            return body
+        head = call.exchange.head
+        if not call.live.providers[call.route.provider].ask_usage or b"content-encoding" in head.fields:
+            return body
+        if call.route.deployment is not None and not takes_stream_options(call.route, head.query):
+            return body
+        if len(body) <= self._bounds.read_whole:
+            asking = option.ask_usage(body, ask)
+        else:
+            asking = await self._in_slices(call, option.ask_usage_slices(body, ask))
+        if asking is None:
+            return body
+        call.rewritten = ("stream_options.include_usage",)
+        return asking
+
+    async def _decide(
+        self, call: Call, ask: Ask, candidates: tuple[Candidate, ...], body: bytes | None, forwarded: bytes | None
+    ) -> None:
+        """The decision is in the journal when this returns (I2)."""
+        decided = decision(call, ask, candidates, body, forwarded)
+        call.enter(Phase.JOURNAL)
+        self._recorder.journal.decide(call.principal.tenant, decided, call.written)
+        while not call.journalled:
+            await call.exchange.fiber.sleep()
+        _raise(call.journal_error)
+        call.decision = decided
+        call.check()
+
+
+def _unanswered(call: Call, decided: OutcomeName) -> OutcomeName:
+    return "refused" if call.decision is None else decided
+
+
+def _raise(error: GatehouseError | None) -> None:
+    if error is not None:
+        raise error
