@@ -162,7 +162,7 @@ class TestRecord:
     def test_a_providers_error_passes_as_it_is(self, running: House, fake: Fake) -> None:
         fake.misbehave(Misbehaviour(error=429))
         response = post(running)
-        assert response.status_code == 429 and "x-gatehouse-error" not in response.headers
+        assert response.status_code == 429 and response.headers["x-gatehouse-error"] == "upstream"
         outcome = running.wait(1).outcomes[0]
         assert (outcome.outcome, outcome.status, outcome.usage) == ("ok", 429, None)
 
@@ -252,6 +252,13 @@ class TestUpstreamFaults:
             for client in clients:
                 client.close()
             made.wait(3)
+
+
+    def test_a_providers_endless_retry_after_stops_the_sdks(self, running: House, fake: Fake) -> None:
+        headers = (("content-type", "application/json"), ("retry-after", "864000"))
+        fake.respond(Answer(status=429, headers=headers, body=b'{"error":{}}'))
+        response = post(running)
+        assert response.headers["retry-after"] == "864000" and response.headers["x-should-retry"] == "false"
 
 
 class TestClientLeaves:

@@ -19,7 +19,7 @@ from urllib.parse import unquote_plus
 
 from gatehouse import errors
 from gatehouse.errors import GatehouseError
-from gatehouse.http.message import Headers
+from gatehouse.http.message import Fields, Headers
 
 _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _KEY: Final = re.compile(r"(gth_(?:live|test)_[0-9A-Za-z]{30})([0-9A-Za-z]{6})")
@@ -27,13 +27,8 @@ _RESEMBLES: Final = re.compile(rb"(?<![0-9A-Za-z])gth_(?:live|test)_")
 """Also what is cut short or mistyped: it is still most of a secret."""
 _MARK: Final = b"gth_"
 
-_POSITIONS: Final = {
-    b"authorization": 0,
-    b"x-api-key": 1,
-    b"api-key": 2,
-    b"x-goog-api-key": 3,
-}
-"""Header → rank: the first one present is the caller's key. `?key=` ranks last."""
+_KEY_HEADERS: Final = (b"x-api-key", b"api-key", b"x-goog-api-key")
+"""After `Authorization`; the first one present is the caller's key. `?key=` ranks last."""
 _BEARER: Final = b"bearer "
 _BASIC: Final = b"basic "
 _SUBPROTOCOL: Final = b"sec-websocket-protocol"
@@ -68,32 +63,30 @@ def is_gateway_key(text: str) -> bool:
     return match is not None and checksum(match[1]) == match[2]
 
 
-def refuse_gateway_keys(headers: Headers, query: str) -> None:
+def refuse_gateway_keys(fields: Fields, headers: Headers, query: str) -> None:
     """With authentication off: raises `GatehouseError` (401) if anything like a gateway key stands in any position.
 
     Every header value and the whole query are searched, not only where keys belong: what is not found is forwarded.
     """
     values = b"\n".join([value for _, value in headers])
-    found = _MARK in values and _RESEMBLES.search(values) is not None
-    if found or _in_query(query) or (b"asic " in values.lower() and _in_basic(headers)):
+    found = _MARK in values and _RESEMBLES.search(values)
+    if found or (query and _in_query(query)) or _in_basic(fields):
         raise GatehouseError(
             errors.UNAUTHORIZED,
             "gateway keys need auth.enabled, which is off; send the provider's own key",
         )
 
 
-def provider_key(headers: Headers, query: str) -> bytes | None:
+def provider_key(fields: Fields, query: str) -> bytes | None:
     """The provider's key a caller brought, for its hash on the record; `None` without one."""
-    best: bytes | None = None
-    rank = len(_POSITIONS)
-    for name, value in headers:
-        found = _POSITIONS.get(name) if name in _POSITIONS else _POSITIONS.get(name.lower())
-        if found is not None and found < rank and value:
-            best, rank = value, found
-    if best is not None:
-        best = best.strip()
-        return best[len(_BEARER) :].strip() if rank == 0 and best[:7].lower() == _BEARER else best
-    return _query_key(query) or _subprotocol_key(headers)
+    bearer = fields.get(b"authorization")
+    if bearer:
+        bearer = bearer.strip()
+        return bearer[len(_BEARER) :].strip() if bearer[:7].lower() == _BEARER else bearer
+    for name in _KEY_HEADERS:
+        if value := fields.get(name):
+            return value.strip()
+    return _query_key(query) or _subprotocol_key(fields)
 
 
 def key_hash(secret: bytes, value: bytes) -> str:
@@ -111,27 +104,24 @@ def _query_key(query: str) -> bytes | None:
     return None
 
 
-def _subprotocol_key(headers: Headers) -> bytes | None:
-    for name, value in headers:
-        if name.lower() == _SUBPROTOCOL:
-            for protocol in value.split(b","):
-                if protocol.strip().startswith(_INSECURE):
-                    return protocol.strip()[len(_INSECURE) :]
+def _subprotocol_key(fields: Fields) -> bytes | None:
+    for protocol in fields.get(_SUBPROTOCOL, b"").split(b","):
+        if protocol.strip().startswith(_INSECURE):
+            return protocol.strip()[len(_INSECURE) :]
     return None
 
 
 def _in_query(query: str) -> bool:
-    if not query:
-        return False
     if "%" in query:
         query = unquote_plus(query, errors="replace")
     return "gth_" in query and _RESEMBLES.search(query.encode(errors="replace")) is not None
 
 
-def _in_basic(headers: Headers) -> bool:
+def _in_basic(fields: Fields) -> bool:
     """Basic authentication hides its password in base64."""
-    for name, value in headers:
-        if value[:6].lower() == _BASIC and name.lower() in (b"authorization", b"proxy-authorization"):
+    for name in (b"authorization", b"proxy-authorization"):
+        value = fields.get(name)
+        if value is not None and value[:6].lower() == _BASIC:
             try:
                 return _RESEMBLES.search(b64decode(value[6:].strip() + b"==")) is not None
             except binascii.Error:

@@ -7,10 +7,12 @@ Rules
 - A fresh response parser per request: llhttp parses on past the end of a response, and what it finds there must never
   reach the next caller. Any byte while no request is outstanding closes the connection.
 - It may be reused only if the request was fully written, the final answer ended by Content-Length or the last chunk,
-  keep-alive holds, and no byte followed.
-- 1xx is consumed. HEAD ends at its head, and the connection with it. A body with neither length nor chunks ends at EOF.
+  keep-alive holds, and no byte followed (empty lines aside, which llhttp skips).
+- 1xx is consumed. HEAD ends at its head, and the connection with it. A body with neither length nor chunks ends at EOF,
+  over TLS at close_notify: a bare end of the TCP connection, or one we made ourselves, is a cut.
   Trailers are dropped.
-- Everything is state plus a wake-up of the owning fiber; nothing is raised out of a callback.
+- Everything is state plus a wake-up of the owning fiber; nothing is raised out of a callback. `lost` is true from the
+  moment the end is known or decided, before the transport says so: nobody is handed such a connection.
 """
 
 from __future__ import annotations
@@ -21,13 +23,14 @@ from typing import Final, Protocol, cast
 import httptools
 
 from gatehouse.http.fiber import Fiber
-from gatehouse.http.message import Headers, check_response
+from gatehouse.http.message import Fields, Headers, check_response
 
 HEAD_LIMIT: Final = 64 * 1024
 _HEADERS_LIMIT: Final = 256
 _INFORMATIONAL_LIMIT: Final = 32
 _BUFFER_HIGH: Final = 256 * 1024
 _BODILESS: Final = frozenset((204, 304))
+_NO_FIELDS: Final[Fields] = {}
 
 
 class Owner(Protocol):
@@ -47,9 +50,10 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_head_bytes", "_informational", "_is_head", "_parser", "_paused_reading", "_spent", "_to_eof", "_transport",
-        "address", "buffered", "chunked", "complete", "failure", "fiber", "headers", "idle_since", "last_byte",
-        "length", "lost", "owner", "paused", "pieces", "received", "reused", "sending", "status",
+        "_barren", "_ended", "_head_bytes", "_informational", "_is_head", "_parser", "_paused_reading", "_spent",
+        "_to_eof", "_transport", "address", "buffered", "chunked", "complete", "failure", "fields", "fiber", "headers",
+        "idle_since", "last_byte", "length", "lost", "owner", "paused", "pieces", "received", "reused", "sending",
+        "status",
     )  # fmt: skip
 
     def __init__(self, owner: Owner) -> None:
@@ -70,11 +74,15 @@ class ClientConnection(asyncio.Protocol):
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)  # set by connection_made
         self._paused_reading = False
         self._parser: httptools.HttpResponseParser | None = None
+        self._ended = False
+        """The upstream has ended its side properly."""
         self._reset("")
 
     def _reset(self, method: str) -> None:
         self.status = 0
         self.headers: Headers = []
+        self.fields: Fields = _NO_FIELDS
+        """Of the final head."""
         self.length: int | None = None
         self.chunked = False
         self.pieces: list[bytes] = []
@@ -82,6 +90,8 @@ class ClientConnection(asyncio.Protocol):
         self.received = 0
         self.complete = False
         self._head_bytes = 0
+        self._barren = 0
+        """Bytes read since the last that were body."""
         self._informational = 0
         self._is_head = method == "HEAD"
         self._to_eof = False
@@ -91,12 +101,17 @@ class ClientConnection(asyncio.Protocol):
     # -- the owner's side
 
     def request(self, fiber: Fiber, method: str, head: bytes, body: bytes | None) -> None:
-        """Send a request. `body` `None`: it follows in pieces by `send()`; finish with `sent()`."""
+        """Send a request. `body` `None`: it follows in pieces by `send()`; finish with `sent()`.
+
+        On a connection that was `lost` since it was handed out, nothing happens: there will be no answer.
+        """
         self._reset(method)
         self.fiber = fiber
         self.last_byte = self.owner.now
-        self._parser = httptools.HttpResponseParser(self)
         self.sending = body is None
+        if self.lost:
+            return
+        self._parser = httptools.HttpResponseParser(self)
         if not body:
             self._transport.write(head)
         elif len(body) < 16_384:
@@ -125,7 +140,7 @@ class ClientConnection(asyncio.Protocol):
         return pieces
 
     def hold(self) -> None:
-        """Read no further for now: the caller's client is slow (its own time-out watches)."""
+        """Read no further until the next `take()`: the caller's client is slow (its own time-out watches)."""
         if not self._paused_reading and not self.lost:
             self._paused_reading = True
             self._transport.pause_reading()
@@ -148,7 +163,9 @@ class ClientConnection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        return self.complete and not self._spent and not self.sending and not self.lost and not self._to_eof
+        if not self.complete or self._spent or self.sending or self.lost or self._to_eof:
+            return False
+        return not self._transport.get_write_buffer_size()  # an answer may come before the request is written
 
     def release(self) -> None:
         """No longer serving anyone."""
@@ -162,8 +179,7 @@ class ClientConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Cancel whatever runs: the upstream sees the connection end at once."""
         self.fiber = None
-        if not self.lost:
-            self._transport.abort()
+        self._abort("connection given up")
 
     # -- the transport's callbacks
 
@@ -172,14 +188,18 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
+        self._parser = None
         if not self.failure:
             self.failure = "connection reset" if exc is not None else "connection closed"
-        if self._to_eof and exc is None and self.status:
+        if self._to_eof and self._ended and exc is None:
             self.complete = True
         self.owner.lost(self)
         self._wake()
 
     def eof_received(self) -> bool:
+        self._ended = True
+        if self.fiber is None:
+            self.lost = True
         return False  # closes the transport; connection_lost tells the rest
 
     def pause_writing(self) -> None:
@@ -193,28 +213,46 @@ class ClientConnection(asyncio.Protocol):
         parser = self._parser
         if parser is None or self.complete:
             # Nobody asked: an answer to nothing, or bytes behind an answer. Never hand it to the next caller.
-            self._spent = True
-            self._transport.abort()
+            self._break("bytes that nobody asked for")
             return
         self.last_byte = self.owner.now
+        received = self.received
         if not self.status:
             self._head_bytes += len(data)
         try:
             parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._break("unexpected upgrade")
         except httptools.HttpParserError as error:
-            if not self.complete:
-                self._break(f"malformed answer: {error.args[0] if error.args else error}")
-            self._spent = True
-        if not self.status and self._head_bytes > HEAD_LIMIT:
-            self._break("answer head too large")
+            self._garbled(str(error.args[0] if error.args else error))
+        if not self.status:
+            if self._head_bytes > HEAD_LIMIT:
+                self._break("answer head too large")
+        elif self.received == received:
+            self._barren += len(data)
+            if self._barren > HEAD_LIMIT:
+                self._break("absurdly much transfer encoding in the answer")
+        else:
+            self._barren = 0
         if self.buffered > _BUFFER_HIGH:
             self.hold()
         self._wake()
 
+    def _garbled(self, how: str) -> None:
+        if self.complete:
+            self._spent = True  # it stands behind the answer, which is whole
+        else:
+            self._break(f"malformed answer: {how}")
+
     def _break(self, why: str) -> None:
-        self.failure = self.failure or why
         self._spent = True
-        self._transport.abort()
+        self._abort(why)
+
+    def _abort(self, why: str) -> None:
+        if not self.lost:
+            self.lost = True
+            self.failure = self.failure or why
+            self._transport.abort()
 
     def _wake(self) -> None:
         fiber = self.fiber
@@ -235,16 +273,19 @@ class ClientConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         parser = self._parser
-        if self.complete or self.status or parser is None:
+        if self.complete or self.status or self._spent or parser is None:
             return
         status = parser.get_status_code()
+        if status < 100:
+            self._break("malformed answer: no such status")
+            return
         if status < 200:
             self._informational += 1
             if status == 101 or self._informational > _INFORMATIONAL_LIMIT:
                 self._break("unexpected 101 answer" if status == 101 else "too many informational answers")
             return
         try:
-            self.length, self.chunked = check_response(parser.get_http_version(), self.headers)
+            self.fields, self.length, self.chunked = check_response(parser.get_http_version(), self.headers)
         except ValueError as error:
             self._break(f"malformed answer: {error}")
             return
@@ -272,7 +313,7 @@ class ClientConnection(asyncio.Protocol):
 
 
 class Ticket:
-    """A call's place in a pool's queue: in the end exactly one of `connection` and `error` is set, and `fiber` woken."""
+    """A call's place in a pool's queue: in the end one of `connection` and `error` is set, and `fiber` woken."""
 
     __slots__ = ("connect_seconds", "connection", "error", "fiber")
 

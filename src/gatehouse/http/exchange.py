@@ -31,6 +31,9 @@ class Wire(Protocol):
     local: str
     """The address it connected to."""
     keep: bool
+    """Whether the connection may serve another request."""
+    active: Exchange | None
+    """The request being answered."""
 
     def send(self, data: bytes) -> None: ...
 
@@ -52,8 +55,9 @@ class Exchange:
     """
 
     __slots__ = (
-        "_chunked", "_headless", "_held", "_holding", "buffered", "complete", "extra", "fault", "fiber", "finished", "gone",
-        "head", "keep", "limit", "paused", "pieces", "received", "sent", "started", "wire", "wire_bytes",
+        "_chunked", "_headless", "_held", "_holding", "_length", "buffered", "complete", "extra", "fault", "fiber",
+        "finished", "gone", "head", "keep", "limit", "paused", "pieces", "received", "sent", "started", "wire",
+        "wire_bytes",
     )  # fmt: skip
 
     def __init__(self, wire: Wire, limit: int) -> None:
@@ -68,7 +72,7 @@ class Exchange:
         self.received = 0
         """Body bytes that have arrived, de-chunked."""
         self.wire_bytes = 0
-        """Body bytes that have arrived, as framed."""
+        """Bytes of a chunked body that have been read, as framed."""
         self.limit = limit
         self.complete = False
         """The whole request has arrived."""
@@ -86,6 +90,7 @@ class Exchange:
         self._holding = 0
         self._chunked = False
         self._headless = False
+        self._length: int | None = None
 
     @property
     def peer(self) -> str:
@@ -95,10 +100,12 @@ class Exchange:
     # -- the request's body
 
     def arrived(self, data: bytes) -> None:
-        """The connection hands in a piece."""
+        """The connection hands in a piece, and counts it as held until it hears of its `release`."""
+        size = len(data)
         self.pieces.append(data)
-        self.buffered += len(data)
-        self._holding += len(data)
+        self.received += size
+        self.buffered += size
+        self._holding += size
 
     def accept_body(self, limit: int) -> None:
         """Set the body's limit and let it come: answers `Expect: 100-continue`. Raises 413 if more is announced."""
@@ -106,7 +113,7 @@ class Exchange:
         head = self.head
         if (head.length is not None and head.length > limit) or self.received > limit:
             raise GatehouseError(errors.TOO_LARGE, f"request body is larger than {limit} bytes")
-        if head.expects_continue and not self.complete and not self.received:
+        if head.expects_continue and not (self.complete or self.received or self.gone):
             self.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def take(self) -> list[bytes]:
@@ -142,6 +149,7 @@ class Exchange:
         self.started = True
         head = self.head
         self._headless = head.method == b"HEAD" or status in (204, 304)
+        self._length = length
         if not self.complete:
             self.keep = False  # the rest of the request is not worth reading
         framing = b""
@@ -180,8 +188,11 @@ class Exchange:
             self._held = b""
 
     def end(self) -> None:
-        """The answer is whole."""
+        """The answer is whole. If it is not what `start` promised, it ends as `abort` does."""
         if self.finished:
+            return
+        if self._length is not None and self.sent != self._length and not self._headless:
+            self.abort()
             return
         self.finished = True
         if not self.gone:
@@ -199,7 +210,7 @@ class Exchange:
         if not self.gone:
             self.flush()
             # Close-delimited: a clean FIN would look like the end of the body. Otherwise what is missing tells.
-            self.wire.close(reset=self.started and not self._chunked and self.head.minor == 0)
+            self.wire.close(reset=self.started and not (self._chunked or self._headless) and self._length is None)
         self._leave()
 
     def _leave(self) -> None:

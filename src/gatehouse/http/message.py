@@ -9,6 +9,7 @@ one parsed head; the first fault found is raised as a `GatehouseError`.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from gatehouse import errors
@@ -17,13 +18,18 @@ from gatehouse.errors import GatehouseError
 Headers = list[tuple[bytes, bytes]]
 """Names and values as received, in order."""
 
+Fields = Mapping[bytes, bytes]
+"""Values by lower-case name; of a repeated header, the last."""
+
 METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 
-_TARGET: Final = re.compile(rb"/[!-~]*")
-_FORBIDDEN_IN_TARGET: Final = re.compile(rb"[#\\]")
+_TARGET: Final = re.compile(rb'/[!"$-\[\]-~]*')
+"""Printable ASCII without `#` and backslash."""
 _ABSOLUTE: Final = re.compile(rb"https?://([!-.0-~]+)(/[!-~]*)?", re.IGNORECASE)
 _LENGTH: Final = re.compile(rb"\d{1,15}")
-_FRAMING: Final = frozenset((b"content-length", b"transfer-encoding", b"host", b"expect", b"upgrade"))
+_ONCE: Final = (b"host", b"content-length", b"transfer-encoding", b"expect")
+_BLANKS: Final = b" \t"
+"""llhttp leaves the blanks behind a value to us; they are no part of it (RFC 9112, 5.1)."""
 
 
 def _bad(detail: str) -> GatehouseError:
@@ -59,53 +65,42 @@ class Head:
             raise _bad(f"method {method.decode('ascii', 'replace')[:32]} is not supported")
         self.method = method
         self.headers = headers
+        fields = {name.lower(): value for name, value in headers}
+        self.fields = fields
+        """Values by lower-case name; of a repeated header, the last."""
+        if len(fields) != len(headers):
+            _refuse_repeated(headers)
+        self.host = fields.get(b"host", b"").rstrip(_BLANKS)
+        if not self.host:
+            raise _bad("no Host header")
         self.length: int | None = None
         self.chunked = False
         self.expects_continue = False
         self.upgrade: bytes | None = None
-        self.host = b""
-        self.fields: dict[bytes, bytes] = {}
-        """Values by lower-case name; of a repeated header, the last."""
-        for name, value in headers:
-            lower = name.lower()
-            self.fields[lower] = value
-            if lower in _FRAMING:
-                self._read_framing(lower, value)
-        if not self.host:
-            raise _bad("no Host header")
+        """Lower case; `None`: not asked for."""
+        if b"content-length" in fields:
+            self.length = _read_length(fields[b"content-length"])
+        if b"transfer-encoding" in fields:
+            self.chunked = self._read_transfer_encoding(fields[b"transfer-encoding"])
+        if b"expect" in fields:
+            self.expects_continue = self._read_expect(fields[b"expect"])
+        if b"upgrade" in fields:
+            self.upgrade = fields[b"upgrade"].lower()
         self._read_target(target)
 
-    def _read_framing(self, name: bytes, value: bytes) -> None:
-        if name == b"host":
-            if self.host:
-                raise _bad("more than one Host header")
-            self.host = value
-        elif name == b"content-length":
-            self._read_length(value)
-        elif name == b"transfer-encoding":
-            self._read_transfer_encoding(value)
-        elif name == b"upgrade":
-            self.upgrade = value.lower()
-        elif value.lower() != b"100-continue":
-            raise _bad("Expect is not `100-continue`")
-        else:
-            self.expects_continue = True
-
-    def _read_length(self, value: bytes) -> None:
-        if self.length is not None or self.chunked:
-            raise _bad("ambiguous body length: repeated Content-Length, or one beside Transfer-Encoding")
-        if not _LENGTH.fullmatch(value):
-            raise _bad("Content-Length is not a plain decimal number")
-        self.length = int(value)
-
-    def _read_transfer_encoding(self, value: bytes) -> None:
-        if self.chunked or self.length is not None:
-            raise _bad("ambiguous body length: repeated Transfer-Encoding, or one beside Content-Length")
+    def _read_transfer_encoding(self, value: bytes) -> bool:
+        if self.length is not None:
+            raise _bad("ambiguous body length: Transfer-Encoding beside Content-Length")
         if self.minor == 0:
             raise _bad("Transfer-Encoding in HTTP/1.0")
         if value.lower() != b"chunked":
             raise _bad("Transfer-Encoding is not exactly `chunked`")
-        self.chunked = True
+        return True
+
+    def _read_expect(self, value: bytes) -> bool:
+        if value.rstrip(_BLANKS).lower() != b"100-continue":
+            raise _bad("Expect is not `100-continue`")
+        return self.minor == 1  # in HTTP/1.0 it is to be ignored (RFC 9110, 10.1.1)
 
     def _read_target(self, target: bytes) -> None:
         if not target.startswith(b"/"):
@@ -113,7 +108,7 @@ class Head:
             if match is None or match[1].lower() != self.host.lower():
                 raise _bad("request target is neither a path nor an address of this host")
             target = match[2] or b"/"
-        if not _TARGET.fullmatch(target) or _FORBIDDEN_IN_TARGET.search(target):
+        if not _TARGET.fullmatch(target):
             raise _bad("request target contains a character that must be percent-encoded")
         path, _, query = target.decode("ascii").partition("?")
         self.path = path
@@ -121,22 +116,39 @@ class Head:
         self.query = query
 
 
-def check_response(version: str, headers: Headers) -> tuple[int | None, bool]:
-    """Framing of an upstream's answer: (Content-Length or None, chunked?). Raises `ValueError` on anything odd."""
+def _refuse_repeated(headers: Headers) -> None:
+    names = [name.lower() for name, _ in headers]
+    for once in _ONCE:
+        if names.count(once) > 1:
+            raise _bad(f"more than one {once.decode().title()} header")
+
+
+def _read_length(value: bytes) -> int:
+    value = value.rstrip(_BLANKS)
+    if not _LENGTH.fullmatch(value):
+        raise _bad("Content-Length is not a plain decimal number of up to 15 digits")
+    return int(value)
+
+
+def check_response(version: str, headers: Headers) -> tuple[Fields, int | None, bool]:
+    """An answer's (values by name, Content-Length or None, chunked?). Raises `ValueError` on any odd framing."""
     if version not in ("1.1", "1.0"):
         raise ValueError(f"HTTP version {version}")
-    length: int | None = None
-    chunked = False
-    for name, value in headers:
-        lower = name.lower()
-        if lower == b"content-length":
-            if length is not None or not _LENGTH.fullmatch(value):
-                raise ValueError("odd Content-Length")
-            length = int(value)
-        elif lower == b"transfer-encoding":
-            if chunked or value.lower() != b"chunked" or version == "1.0":
-                raise ValueError("odd Transfer-Encoding")
-            chunked = True
-    if chunked and length is not None:
-        raise ValueError("Content-Length beside Transfer-Encoding")
-    return length, chunked
+    fields = {name.lower(): value for name, value in headers}
+    if len(fields) != len(headers):
+        names = [name.lower() for name, _ in headers]
+        if names.count(b"content-length") > 1 or names.count(b"transfer-encoding") > 1:
+            raise ValueError("repeated framing header")
+    length = None
+    if b"content-length" in fields:
+        value = fields[b"content-length"].rstrip(_BLANKS)
+        if not _LENGTH.fullmatch(value):
+            raise ValueError("odd Content-Length")
+        length = int(value)
+    chunked = b"transfer-encoding" in fields
+    if chunked:
+        if length is not None:
+            raise ValueError("Content-Length beside Transfer-Encoding")
+        if version == "1.0" or fields[b"transfer-encoding"].rstrip(_BLANKS).lower() != b"chunked":
+            raise ValueError("odd Transfer-Encoding")
+    return fields, length, chunked

@@ -1,14 +1,13 @@
 """The HTTP/1.1 server: client connections and their requests, in order.
 
-What lives here: parsing, pipelining, keep-alive, limits on bytes and time, back-pressure on clients. What does not: the
-answer (`exchange`), what a head may say (`message`), what a request means and how an error is worded (`Application`).
+What lives here: the order of answers, keep-alive, limits on time and memory, back-pressure on clients. What does not:
+reading requests (`reader`), the answer (`exchange`), what a request means and how an error is worded (`Application`).
 
 Rules
-- Nothing is dispatched inside a parser callback; only after `feed_data` returned.
-- Raw bytes are counted before they are fed: a head stays within `header_bytes`, a body's wire form within twice its
-  limit plus 64 KiB (llhttp swallows endless chunk extensions without a callback).
 - While a call runs its client's transport is not paused unless much waits unread: a paused transport would not notice
   that the client left. EOF from a client counts as leaving; there is no half-close.
+- A fault of the framing is answered after the requests before it, in order; then the connection closes, and never while
+  the client is still sending: unread bytes would turn our answer into a reset.
 - The clock is coarse: `Server.now` moves with `sweep()`, twice a second.
 """
 
@@ -18,21 +17,19 @@ import asyncio
 import socket
 import struct
 import time
-from collections import deque
 from dataclasses import dataclass
 from typing import Final, Protocol, cast
-
-import httptools
 
 from gatehouse import errors
 from gatehouse.errors import GatehouseError
 from gatehouse.http.exchange import REASONS, Exchange
-from gatehouse.http.message import Head, Headers
+from gatehouse.http.reader import RequestReader
 
 _READ_AHEAD: Final = 64 * 1024
 _BODY_WINDOW: Final = 256 * 1024
 _WRITE_HIGH: Final = 128 * 1024
-_LINGER_SECONDS: Final = 2.0
+_LINGER_SILENCE: Final = 2.0
+_LINGER_SECONDS: Final = 30.0
 _RESET: Final = struct.pack("ii", 1, 0)
 
 
@@ -64,41 +61,34 @@ class Application(Protocol):
 
 
 class ServerConnection(asyncio.Protocol):
-    """One client connection. Parser callbacks only collect; `_advance` acts."""
+    """One client connection: its requests one after the other, each served by the application."""
 
     __slots__ = (
-        "_closing", "_head_bytes", "_head_since", "_header_bytes", "_headers", "_incoming", "_lingering", "_parser",
-        "_paused_reading", "_refusal", "_resuming", "_starved", "_target", "_transport", "active", "idle_since",
-        "keep", "local", "peer", "queue", "server", "stalled_since",
+        "_blocked", "_closing", "_head_since", "_lingering", "_paused_reading", "_reader", "_sent", "_server",
+        "_starved", "_taken", "_taken_at", "_transport", "active", "heard_at", "keep", "local", "peer",
     )  # fmt: skip
 
     def __init__(self, server: Server) -> None:
-        self.server = server
         self.peer = ""
         self.local = ""
-        self.queue: deque[Exchange] = deque()
-        """Requests behind the active one. The last may still be arriving."""
         self.active: Exchange | None = None
         self.keep = True
-        """Whether the connection may serve another request after those it has."""
-        self.idle_since = server.now
+        """Whether the connection may serve another request."""
+        self.heard_at = server.now
         """When the last byte came, or the last answer ended."""
-        self.stalled_since = 0.0
-        """Since when the client takes no bytes; 0: it does."""
+        self._server = server
+        self._reader = RequestReader(self, server, server.limits)
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)  # set by connection_made
-        self._parser = httptools.HttpRequestParser(self)
-        self._incoming: Exchange | None = None
-        self._target = b""
-        self._headers: Headers = []
-        self._header_bytes = 0
-        self._head_bytes = 0
-        """Raw bytes fed since the last complete head."""
         self._head_since = 0.0
-        self._refusal: GatehouseError | None = None
-        """A framing fault: answered after the requests before it; then the connection closes."""
-        self._resuming = False
+        self._blocked = False
+        """The client takes no bytes now, and much waits for it."""
+        self._sent = 0
+        self._taken = 0
+        """Bytes the client had taken at `_taken_at`, the last time it had taken any or none were left."""
+        self._taken_at = server.now
         self._closing = False
         self._lingering = 0.0
+        """Since when only the client's end of the connection is open; 0: both are, or neither."""
         self._paused_reading = False
         self._starved = False
 
@@ -111,17 +101,15 @@ class ServerConnection(asyncio.Protocol):
         self.peer = name[0] if isinstance(name, tuple) else ""
         name = transport.get_extra_info("sockname")
         self.local = name[0] if isinstance(name, tuple) else ""
-        self.server.connections.add(self)
-        if len(self.server.connections) > self.server.limits.connections:
+        self._server.connections.add(self)
+        if len(self._server.connections) > self._server.limits.connections:
             self._refuse(GatehouseError(errors.OVERLOADED, "too many connections", retry_after=1))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
         self.keep = False
-        self.server.lost(self)
-        for waiting in self.queue:
-            waiting.drop()
-        self.queue.clear()
+        self._server.lost(self)
+        self._reader.clear()
         self._leave()
 
     def eof_received(self) -> bool:
@@ -136,198 +124,75 @@ class ServerConnection(asyncio.Protocol):
             active.fiber.wake()
 
     def pause_writing(self) -> None:
-        self.stalled_since = self.server.now
+        self._blocked = True
         if self.active is not None:
             self.active.paused = True
 
     def resume_writing(self) -> None:
-        self.stalled_since = 0.0
+        self._blocked = False
         active = self.active
         if active is not None and active.paused:
             active.paused = False
             active.fiber.wake()
 
     def data_received(self, data: bytes) -> None:
-        if self._closing or self._refusal is not None:
+        reader = self._reader
+        now = self.heard_at = self._server.now
+        if self._closing or reader.refusal is not None:
             return
-        self.idle_since = self.server.now
-        if not self._head_bytes:
-            self._head_since = self.server.now
-        try:
-            if self._incoming is None and self._head_bytes + len(data) <= self.server.limits.header_bytes:
-                self._head_bytes += len(data)
-                self._parser.feed_data(data)
-            else:
-                self._feed_counted(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            self._fault(GatehouseError(errors.BAD_REQUEST, f"malformed HTTP: {error.args[0] if error.args else error}"))
+        if not reader.head_bytes:
+            self._head_since = now
+        reader.feed(data)
         self._advance()
-
-    # -- feeding the parser
-
-    def _feed_counted(self, data: bytes) -> None:
-        """Feed so that no head exceeds its limit and no body its wire limit, whatever one read brought."""
-        limit = self.server.limits.header_bytes
-        offset = 0
-        while offset < len(data) and self._refusal is None:
-            incoming = self._incoming
-            if incoming is None:
-                size = min(len(data) - offset, limit - self._head_bytes)
-                if size <= 0:
-                    self._fault(GatehouseError(errors.HEADERS_TOO_LARGE, f"request head is larger than {limit} bytes"))
-                    return
-                self._head_bytes += size
-            else:
-                size = len(data) - offset
-                incoming.wire_bytes += size
-                if incoming.wire_bytes > 2 * incoming.limit + 65_536:
-                    self._fault(GatehouseError(errors.TOO_LARGE, "request body has absurdly much transfer encoding"))
-                    return
-            self._parser.feed_data(data[offset : offset + size] if size < len(data) else data)
-            offset += size
-
-    def _ignore_upgrade(self, rest: bytes) -> None:
-        """`Upgrade` on an ordinary request (JDK clients offer h2c): read its body with the framing it declared.
-
-        llhttp stops at the head. A fresh parser gets a synthetic head with the same framing, then the rest.
-        """
-        incoming = self._incoming
-        if incoming is None or self._refusal is not None:
-            return
-        head = incoming.head
-        if head.upgrade == b"websocket":
-            self._fault(GatehouseError(errors.UPGRADE_UNSUPPORTED, "WebSocket is not served here"))
-            return
-        framing = b"transfer-encoding: chunked\r\n" if head.chunked else b"content-length: %d\r\n" % (head.length or 0)
-        self._parser = httptools.HttpRequestParser(self)
-        self._resuming = True
-        self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: x\r\n%b\r\n" % framing)
-        self._resuming = False
-        if head.length or head.chunked:
-            if rest:
-                self._feed_counted(rest)
-            return
-        incoming.complete = True
-        self._incoming = None
-        if rest:
-            self._head_bytes = 0
-            self.data_received(rest)
-
-    def _fault(self, error: GatehouseError) -> None:
-        """A framing fault: of the request that is arriving, or of what follows the last whole one."""
-        if self._refusal is not None:
-            return
-        self._refusal = error
-        self.keep = False
-        incoming = self._incoming
-        if incoming is not None and incoming is self.active:
-            incoming.fault = error
-            incoming.fiber.wake()
-
-    # -- the parser's callbacks
-
-    def on_message_begin(self) -> None:
-        self._target = b""
-        self._headers = []
-        self._header_bytes = 0
-
-    def on_url(self, url: bytes) -> None:
-        self._target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        # After the head these are trailers: an `Authorization` there would come after authentication.
-        if self._incoming is None:
-            self._headers.append((name, value))
-            self._header_bytes += len(name) + len(value) + 4
-
-    def on_headers_complete(self) -> None:
-        if self._resuming or self._refusal is not None:
-            return
-        self._head_bytes = 0
-        limits = self.server.limits
-        if len(self.queue) >= limits.pipelined:
-            self._refusal = GatehouseError(errors.OVERLOADED, f"more than {limits.pipelined} pipelined requests wait")
-        elif len(self._headers) > limits.header_count:
-            self._refusal = GatehouseError(errors.HEADERS_TOO_LARGE, f"more than {limits.header_count} headers")
-        elif self._header_bytes > limits.header_bytes:
-            self._refusal = GatehouseError(errors.HEADERS_TOO_LARGE, f"headers exceed {limits.header_bytes} bytes")
-        elif len(self._target) > limits.url_bytes:
-            self._refusal = GatehouseError(errors.HEADERS_TOO_LARGE, f"request target exceeds {limits.url_bytes} bytes")
-        else:
-            self._admit_head()
-
-    def _admit_head(self) -> None:
-        parser = self._parser
-        exchange = Exchange(self, self.server.limits.upload_bytes)
-        try:
-            exchange.head = Head(parser.get_method(), self._target, parser.get_http_version(), self._headers)
-        except GatehouseError as error:
-            self._refusal = error
-            return
-        exchange.keep = parser.should_keep_alive()
-        self._incoming = exchange
-        self.queue.append(exchange)
-
-    def on_body(self, data: bytes) -> None:
-        exchange = self._incoming
-        if exchange is None or self._refusal is not None:
-            return
-        exchange.received += len(data)
-        if exchange.received > exchange.limit:
-            self._fault(GatehouseError(errors.TOO_LARGE, f"request body is larger than {exchange.limit} bytes"))
-            return
-        exchange.arrived(data)
-        self.server.hold(self, len(data))
-
-    def on_message_complete(self) -> None:
-        exchange = self._incoming
-        if exchange is None or self._resuming or self._parser.should_upgrade():
-            return
-        exchange.complete = True
-        self._incoming = None
 
     # -- acting
 
     def _advance(self) -> None:
         """After a feed: wake who waits for body, begin the next request, answer a fault, mind back-pressure."""
+        reader = self._reader
         active = self.active
         if active is None:
             self._begin()
+        elif reader.refusal is not None and active is reader.incoming:
+            if active.fault is None:
+                active.fault = reader.refusal
+                active.fiber.wake()
         elif active.buffered or active.complete:
             active.fiber.wake()
-        active = self.active
-        if active is not None and (active.buffered > _BODY_WINDOW or (self.queue and self._ahead() > _READ_AHEAD)):
+        if self.active is not None and self._much_waits():
             self._pause_reading()
+        server = self._server
+        if server.held > server.limits.body_memory and self.receiving:
+            server.starve(self)
 
     def _begin(self) -> None:
         """Serve what waits, in order, until something takes time."""
+        reader = self._reader
         while self.active is None and not self._closing:
-            if self.queue:
-                exchange = self.queue.popleft()
-                exchange.paused = self.stalled_since > 0
+            if reader.queue:
+                exchange = reader.queue.popleft()
+                exchange.paused = self._blocked
                 self.active = exchange
-                if self._refusal is not None and exchange is self._incoming:
-                    self._answer_fault(exchange, self._refusal)
+                if reader.refusal is not None and exchange is reader.incoming:
+                    self._answer_fault(exchange, reader.refusal)
                 else:
-                    self.server.application.serve(exchange)
-            elif self._refusal is not None:
-                self._refuse(self._refusal)
+                    self._server.application.serve(exchange)
+            elif reader.refusal is not None:
+                self._refuse(reader.refusal)
             else:
                 return
 
     def _answer_fault(self, exchange: Exchange, error: GatehouseError) -> None:
-        status, lines, body = self.server.application.reject(exchange, error)
+        status, lines, body = self._server.application.reject(exchange, error)
         exchange.start(status, lines, len(body))
         exchange.write(body)
         exchange.end()
 
     def _refuse(self, error: GatehouseError) -> None:
         """Answer a fault that belongs to no complete head, and close."""
-        status, lines, body = self.server.application.reject(None, error)
+        status, lines, body = self._server.application.reject(None, error)
         head = b"HTTP/1.1 %d %b\r\n%bcontent-length: %d\r\nconnection: close\r\n\r\n"
-        self._transport.write(head % (status, REASONS.get(status, b""), lines, len(body)) + body)
+        self.send(head % (status, REASONS.get(status, b""), lines, len(body)) + body)
         self._linger()
 
     def next_exchange(self, exchange: Exchange) -> None:
@@ -335,19 +200,25 @@ class ServerConnection(asyncio.Protocol):
         if self.active is not exchange:
             return
         self.active = None
-        self.idle_since = self.server.now
+        self.heard_at = self._server.now
         if self._closing:
             return
+        reader = self._reader
         if not exchange.complete:
             self._linger()
-        elif self.queue or self._refusal is not None:
-            # Not nested in the finished call's stack: its last statements still run.
-            self.server.loop.call_soon(self._begin)
         elif not (exchange.keep and self.keep):
-            self.close()
-        self.relieve()
+            if reader.queue or reader.head_bytes or reader.refusal is not None:
+                self._linger()
+            else:
+                self.close()
+        elif reader.queue or reader.refusal is not None:
+            # Not nested in the finished call's stack: its last statements still run.
+            self._server.loop.call_soon(self._begin)
+        if self._paused_reading:
+            self.relieve()
 
     def send(self, data: bytes) -> None:
+        self._sent += len(data)
         self._transport.write(data)
 
     def close(self, *, reset: bool = False) -> None:
@@ -363,31 +234,47 @@ class ServerConnection(asyncio.Protocol):
             self._transport.close()
 
     def _linger(self) -> None:
-        """Close while the client may still be sending: unread bytes would turn our answer into a reset.
+        """Close while the client may still be sending: only our side ends now, where the transport can do that.
 
-        So only our side ends now; what comes is read and dropped until the client ends too, or the sweep does.
+        What comes is read and dropped until the client ends too, or the sweep does.
         """
         self._closing = True
         self.keep = False
-        if self._transport.can_write_eof() and not self._transport.is_closing():
-            self._lingering = self.server.now
+        self._reader.clear()
+        self._server.spare(self)
+        if self._transport.is_closing():
+            return
+        self._lingering = self.heard_at = self._server.now
+        if self._transport.can_write_eof():
             self._transport.write_eof()
-            self._resume_reading()
-        else:
-            self._transport.close()
+        self._resume_reading()
+
+    def drain(self) -> None:
+        """Serve nothing further: close now, or after the running answer."""
+        self.keep = False
+        if self.active is None and not (self._closing or self._reader.queue):
+            self.close()
 
     # -- back-pressure on the client
 
-    def _ahead(self) -> int:
-        return sum(waiting.received for waiting in self.queue)
+    def _much_waits(self) -> bool:
+        active, reader = self.active, self._reader
+        if active is not None and active.buffered > _BODY_WINDOW:
+            return True
+        return bool(reader.queue) and reader.ahead() > _READ_AHEAD
 
     def relieve(self) -> None:
         """The active request's body was taken, or the next one's turn came."""
-        if self._paused_reading and not self._starved and self._ahead() <= _READ_AHEAD:
+        if self._paused_reading and not self._starved and not self._much_waits():
             self._resume_reading()
 
     def release(self, size: int) -> None:
-        self.server.release(size)
+        self._server.release(size)
+
+    @property
+    def receiving(self) -> bool:
+        """Whether a request's body is arriving."""
+        return self._reader.incoming is not None and not self._closing
 
     def starve(self, starved: bool) -> None:
         """`body_memory` is used up (read nothing), or no longer."""
@@ -405,7 +292,7 @@ class ServerConnection(asyncio.Protocol):
     def _resume_reading(self) -> None:
         if self._paused_reading and not self._transport.is_closing():
             self._paused_reading = False
-            self.idle_since = self.server.now
+            self.heard_at = self._head_since = self._server.now
             self._transport.resume_reading()
 
     # -- time
@@ -413,24 +300,34 @@ class ServerConnection(asyncio.Protocol):
     def sweep(self, now: float, limits: ServerLimits) -> None:
         """Enforce the time-outs."""
         active = self.active
-        if self._lingering:
-            if now - self._lingering > _LINGER_SECONDS:
-                self._transport.abort()
-        elif self.stalled_since and now - self.stalled_since > limits.write_stall:
+        unsent = self._transport.get_write_buffer_size()
+        taken = self._sent - unsent
+        if not unsent or taken > self._taken:
+            self._taken = taken
+            self._taken_at = now
+        if now - self._taken_at > limits.write_stall:
             self._transport.abort()
+        elif self._lingering:
+            if not unsent and (now - self.heard_at > _LINGER_SILENCE or now - self._lingering > _LINGER_SECONDS):
+                self._transport.abort()
         elif active is None:
             self._sweep_idle(now, limits)
-        elif not active.complete and not self._paused_reading and now - self.idle_since > limits.body_idle:
-            self._fault(GatehouseError(errors.TIMEOUT, f"request body stalled for {limits.body_idle:g} s"))
+        elif not active.complete and not self._paused_reading and now - self.heard_at > limits.body_idle:
+            self.fail(GatehouseError(errors.TIMEOUT, f"request body stalled for {limits.body_idle:g} s"))
 
     def _sweep_idle(self, now: float, limits: ServerLimits) -> None:
-        if self._closing:
+        if self._closing or self._reader.queue:
             return
-        if self._head_bytes:
+        if self._reader.head_bytes:
             if now - self._head_since > limits.header:
                 self._refuse(GatehouseError(errors.TIMEOUT, f"request head not complete within {limits.header:g} s"))
-        elif now - self.idle_since > limits.keep_alive or not self.keep:
+        elif now - self.heard_at > limits.keep_alive or not self.keep:
             self.close()
+
+    def fail(self, error: GatehouseError) -> None:
+        """Give up the request that is arriving."""
+        self._reader.refuse(error)
+        self._advance()
 
 
 class Server:
@@ -445,6 +342,7 @@ class Server:
         self.held = 0
         """Request body bytes held by all connections and calls together."""
         self._starved: dict[ServerConnection, float] = {}
+        """Connections not read because bodies fill `body_memory`, and since when."""
 
     def protocol(self) -> ServerConnection:
         """The protocol factory for `create_server`."""
@@ -454,15 +352,26 @@ class Server:
         self.connections.discard(connection)
         self._starved.pop(connection, None)
 
-    def hold(self, connection: ServerConnection, size: int) -> None:
-        self.held += size
-        if self.held > self.limits.body_memory and connection not in self._starved:
-            self._starved[connection] = self.now
-            connection.starve(True)
+    def starve(self, connection: ServerConnection) -> None:
+        """Bodies fill `body_memory`: read no further body of anyone's until an eighth of it is free.
+
+        All at once, and not each when its next bytes come: with many connections those would exceed it by far.
+        """
+        crossing = not self._starved
+        for each in [one for one in self.connections if one.receiving] if crossing else [connection]:
+            if each not in self._starved:
+                self._starved[each] = self.now
+                each.starve(True)
+
+    def spare(self, connection: ServerConnection) -> None:
+        """No body is arriving on it any longer."""
+        if self._starved.pop(connection, None) is not None:
+            connection.starve(False)
 
     def release(self, size: int) -> None:
+        """`size` bytes of request body are no longer held."""
         self.held -= size
-        if self._starved and self.held <= self.limits.body_memory:
+        if self._starved and self.held <= self.limits.body_memory * 7 // 8:
             starved, self._starved = self._starved, {}
             for connection in starved:
                 connection.starve(False)
@@ -473,13 +382,12 @@ class Server:
         for connection in tuple(self.connections):
             connection.sweep(now, self.limits)
         for connection, since in tuple(self._starved.items()):
-            if now - since > self.limits.body_idle:
-                del self._starved[connection]
-                connection._fault(GatehouseError(errors.OVERLOADED, "too many request bodies at once", retry_after=5))
+            # Each that gives up may free enough for the others.
+            if now - since > self.limits.body_idle and connection in self._starved:
+                self.spare(connection)
+                connection.fail(GatehouseError(errors.OVERLOADED, "too many request bodies at once", retry_after=5))
 
     def drain(self) -> None:
         """Take no further request: idle connections close now, the others after their running answers."""
         for connection in tuple(self.connections):
-            connection.keep = False
-            if connection.active is None and not connection.queue:
-                connection.close()
+            connection.drain()

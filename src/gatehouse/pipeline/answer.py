@@ -18,6 +18,7 @@ from gatehouse.dialects.registry import Endpoint
 from gatehouse.errors import GatehouseError
 from gatehouse.http.client import ClientConnection
 from gatehouse.http.headers import AnswerHeaders, lines
+from gatehouse.http.message import Fields
 from gatehouse.model.call import Ask, Route
 from gatehouse.pipeline.call import Call, Ended, Phase
 from gatehouse.pipeline.observe import Observer
@@ -83,7 +84,10 @@ class Relay:
         call.digest = hashlib.sha256()
         if self._keep_bytes:
             call.kept_response = []
-        call.exchange.start(status, lines(kept) + b"x-gatehouse-id: %b\r\n" % call.id.encode(), length)
+        own = b"x-gatehouse-id: %b\r\n" % call.id.encode()
+        if status >= 400:
+            own += _mark_error(connection.fields)
+        call.exchange.start(status, lines(kept) + own, length)
         return editing
 
     def _pass(self, call: Call, piece: bytes, editing: Filter | None) -> None:
@@ -108,6 +112,17 @@ class Relay:
         digest.update(data)
         if call.kept_response is not None and call.exchange.sent - len(data) < self._keep_bytes:
             call.kept_response.append(data)
+
+
+def _mark_error(fields: Fields) -> bytes:
+    """Header lines beside a provider's own error: who spoke, and a stop where its Retry-After would mean days."""
+    try:
+        patience = int(fields.get(b"retry-after", b"0"))
+    except ValueError:
+        patience = 0  # a date: the SDKs bound those themselves
+    if patience > _LONGEST_RETRY_HEADER and b"x-should-retry" not in fields:
+        return b"x-gatehouse-error: upstream\r\nx-should-retry: false\r\n"
+    return b"x-gatehouse-error: upstream\r\n"
 
 
 def tell(call: Call, endpoint: Endpoint, ended: Ended) -> None:

@@ -94,59 +94,57 @@ class Live:
 
 
 class Call:
-    """One request on its way. Fields are filled from top to bottom as the steps go; absent ones were not reached."""
+    """One request on its way. Fields are filled from top to bottom as the steps go; absent ones were not reached.
 
-    __slots__ = (
-        "_clock", "answer_encoding", "answer_type", "ask", "attempts", "cause", "connect_us", "connection",
-        "decision", "digest", "exchange", "first_byte_us", "first_token_us", "id", "journal_error", "journalled",
-        "kept_request", "kept_response", "key_hash", "last_piece", "live", "observer", "phase", "pool", "principal",
-        "recorded_path", "replayed", "request_sha256", "rewritten", "route", "since", "started", "status", "times",
-        "upstream_request_id", "upstream_status",
-    )  # fmt: skip
+    Defaults stand on the class: a call that ends early never pays for what it did not reach.
+    """
+
+    phase = Phase.REQUEST
+    cause: Ended | None = None
+    principal = ANYBODY
+    recorded_path = ""
+    key_hash: str | None = None
+    ask: Ask | None = None
+    times: Times | None = None
+    request_sha256: str | None = None
+    rewritten: tuple[str, ...] = ()
+    kept_request: bytes | None = None
+    """The request's body, where bodies are captured."""
+    journalled = False
+    journal_error: GatehouseError | None = None
+    decision: Decision | None = None
+    """Set once it is in the journal: from then on exactly one outcome is owed."""
+    pool: Pool | None = None
+    connection: ClientConnection | None = None
+    attempts = 0
+    replayed = False
+    connect_us: int | None = None
+    upstream_status: int | None = None
+    upstream_request_id: str | None = None
+    answer_type = ""
+    """Media type of the answer, lower case, without parameters."""
+    answer_encoding = ""
+    first_byte_us: int | None = None
+    observer: Observer | None = None
+    status: int | None = None
+    """What the caller was told."""
+    digest: hashlib._Hash | None = None
+    """SHA-256 over the body bytes handed to the caller's transport."""
+    last_piece = b""
+    kept_response: list[bytes] | None = None
+    first_token_us: int | None = None
+    recorded = False
+    """Its outcome or refusal is written."""
 
     def __init__(self, call_id: str, exchange: Exchange, route: Route, live: Live, clock: Clock) -> None:
         self.id = call_id
         self.exchange = exchange
         self.route = route
         self.live = live
-        self._clock = clock
         self.started = time.perf_counter_ns()
-        self.phase = Phase.REQUEST
         self.since = clock.now
         """When the phase began, on the worker's coarse clock."""
-        self.cause: Ended | None = None
-        self.principal = ANYBODY
-        self.recorded_path = ""
-        self.key_hash: str | None = None
-        self.ask: Ask | None = None
-        self.times: Times | None = None
-        self.request_sha256: str | None = None
-        self.rewritten: tuple[str, ...] = ()
-        self.kept_request: bytes | None = None
-        """The request's body, where bodies are captured."""
-        self.journalled = False
-        self.journal_error: GatehouseError | None = None
-        self.decision: Decision | None = None
-        """Set once it is in the journal: from then on exactly one outcome is owed."""
-        self.pool: Pool | None = None
-        self.connection: ClientConnection | None = None
-        self.attempts = 0
-        self.replayed = False
-        self.connect_us: int | None = None
-        self.upstream_status: int | None = None
-        self.upstream_request_id: str | None = None
-        self.answer_type = ""
-        """Media type of the answer, lower case, without parameters."""
-        self.answer_encoding = ""
-        self.first_byte_us: int | None = None
-        self.observer: Observer | None = None
-        self.status: int | None = None
-        """What the caller was told."""
-        self.digest: hashlib._Hash | None = None
-        """SHA-256 over the body bytes handed to the caller's transport."""
-        self.last_piece = b""
-        self.kept_response: list[bytes] | None = None
-        self.first_token_us: int | None = None
+        self._clock = clock
 
     def elapsed_us(self) -> int:
         return (time.perf_counter_ns() - self.started) // 1000

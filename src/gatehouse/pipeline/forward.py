@@ -19,6 +19,7 @@ from gatehouse.model.call import Origin
 from gatehouse.pipeline.call import Call, Ended, Phase, Pool, Pools
 
 _REMEMBERED: Final = 1024
+_TEXT_LIMIT: Final = 200
 _SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 _REQUEST_IDS: Final = (b"x-request-id", b"request-id", b"apim-request-id", b"x-amzn-requestid", b"cf-ray")
 
@@ -109,9 +110,16 @@ class Forwarder:
 
     async def _stream_body(self, call: Call, connection: ClientConnection) -> None:
         """Pass the request's body through as it arrives, with back-pressure; stop early if the answer comes early."""
-        exchange = call.exchange
-        chunked = exchange.head.length is None
+        chunked = call.exchange.head.length is None
         digest = hashlib.sha256()
+        try:
+            await self._pump(call, connection, digest, chunked=chunked)
+        finally:
+            call.request_sha256 = digest.hexdigest()
+        call.enter(Phase.FIRST_BYTE)
+
+    async def _pump(self, call: Call, connection: ClientConnection, digest: hashlib._Hash, *, chunked: bool) -> None:
+        exchange = call.exchange
         while not (connection.status or connection.lost):
             for piece in exchange.take():
                 digest.update(piece)
@@ -129,8 +137,6 @@ class Forwarder:
             while connection.paused and not connection.lost:
                 call.check()
                 await exchange.fiber.sleep()
-        call.request_sha256 = digest.hexdigest()
-        call.enter(Phase.FIRST_BYTE)
 
     async def _await_head(self, call: Call, connection: ClientConnection) -> None:
         while not connection.status:
@@ -156,17 +162,17 @@ def _note_head(call: Call, connection: ClientConnection) -> None:
     """What the record and the relay need of the answer's head."""
     call.first_byte_us = call.elapsed_us()
     call.upstream_status = connection.status
-    ids: dict[bytes, bytes] = {}
-    for name, value in connection.headers:
-        lower = name.lower()
-        if lower == b"content-type":
-            call.answer_type = value.partition(b";")[0].strip().lower().decode("latin-1")
-        elif lower == b"content-encoding":
-            call.answer_encoding = value.strip().lower().decode("latin-1")
-        elif lower in _REQUEST_IDS:
-            ids[lower] = value
-    if ids:
-        call.upstream_request_id = next(ids[name] for name in _REQUEST_IDS if name in ids).decode("latin-1")[:200]
+    fields = connection.fields
+    content_type = fields.get(b"content-type")
+    if content_type is not None:
+        call.answer_type = content_type.partition(b";")[0].strip().lower().decode("latin-1")
+    encoding = fields.get(b"content-encoding")
+    if encoding is not None:
+        call.answer_encoding = encoding.strip().lower().decode("latin-1")
+    for name in _REQUEST_IDS:
+        if name in fields:
+            call.upstream_request_id = fields[name].decode("latin-1")[:_TEXT_LIMIT]
+            return
 
 
 class Unanswered(Exception):

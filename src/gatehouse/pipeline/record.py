@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import time
 import zlib
 from typing import Final, Literal
 
@@ -80,6 +81,9 @@ class Recorder:
 
     def end(self, call: Call, outcome: OutcomeName, reason: str, error: GatehouseError | None) -> None:
         """The call is over. One outcome if it was decided, else one refusal."""
+        if call.recorded:
+            return  # a bug after the record: it must not become a second one (I2)
+        call.recorded = True
         if call.decision is not None:
             self._conclude(call, call.decision, outcome, reason, error)
         else:
@@ -91,7 +95,8 @@ class Recorder:
         self, call: Call, decided: Decision, outcome: OutcomeName, reason: str, error: GatehouseError | None
     ) -> None:
         reading = call.observer.finish(complete=outcome == "ok") if call.observer is not None else _NO_READING
-        price, cost, price_id = _cost(call, reading.model or decided.model, reading)
+        duration_us = call.elapsed_us()
+        price, cost, price_id = _cost(call, reading.model or decided.model, reading, duration_us)
         self._limits.settle(call.principal, reading.usage, cost)
         exchange = call.exchange
         connection = call.connection
@@ -117,7 +122,7 @@ class Recorder:
             cost=cost,
             price=price,
             price_id=price_id,
-            price_version=call.live.prices.version if cost is not None else None,
+            price_version=call.live.prices.version if reading.usage is not None else None,
             request_bytes=exchange.received if decided.streamed else None,
             request_sha256=call.request_sha256 if decided.streamed else None,
             response_bytes=exchange.sent,
@@ -126,7 +131,7 @@ class Recorder:
             connect_us=call.connect_us,
             first_byte_us=call.first_byte_us,
             first_token_us=call.first_token_us,
-            duration_us=call.elapsed_us(),
+            duration_us=duration_us,
             rewritten=call.rewritten,
         )
         self.journal.conclude(call.principal.tenant, concluded)
@@ -228,14 +233,19 @@ def _refusal(call: Call, outcome: OutcomeName, reason: str, error: GatehouseErro
     )
 
 
-def _cost(call: Call, model: str | None, reading: Reading) -> tuple[PriceState, int | None, str | None]:
-    """(state, nano-dollars, price id). Without usage there is nothing to price; without a price, no number."""
+def _cost(
+    call: Call, model: str | None, reading: Reading, duration_us: int
+) -> tuple[PriceState, int | None, str | None]:
+    """(state, nano-dollars, price id). Without usage there is nothing to price; without a price, no number.
+
+    The price is the one that held when the call began.
+    """
     usage = reading.usage
     if usage is None:
         return "not_applicable", None, None
     if model is None:
         return "unknown", None, None
-    found = call.live.prices.cost(call.route.provider, model, usage)
+    found = call.live.prices.cost(call.route.provider, model, usage, time.time() - duration_us / 1_000_000)
     if found is None:
         return "unknown", None, None
     cost, price_id = found

@@ -151,8 +151,8 @@ class Pipeline:
         """On the head alone: whose call it is. Without accounts, everybody brings a provider key of their own."""
         head = call.exchange.head
         call.recorded_path = recorded_path(head.path, head.query)
-        refuse_gateway_keys(head.headers, head.query)
-        key = provider_key(head.headers, head.query)
+        refuse_gateway_keys(head.fields, head.headers, head.query)
+        key = provider_key(head.fields, head.query)
         if key is not None:
             call.key_hash = key_hash(self._hash_key, key)
 
@@ -166,6 +166,18 @@ class Pipeline:
         exchange.accept_body(self._bounds.upload_bytes if upload else self._bounds.body_bytes)
         if plan != "whole" and not exchange.complete:
             return None
+        if exchange.complete and len(exchange.pieces) == 1:
+            body = exchange.take()[0]
+            call.request_sha256 = hashlib.sha256(body).hexdigest()
+        else:
+            body = await self._gather(call)
+        if self._capture:
+            call.kept_request = body
+        return body
+
+    async def _gather(self, call: Call) -> bytes:
+        """A body that comes in pieces, hashed as they come."""
+        exchange = call.exchange
         digest = hashlib.sha256()
         pieces: list[bytes] = []
         while True:
@@ -178,10 +190,7 @@ class Pipeline:
             call.check()
             await exchange.fiber.sleep()
         call.request_sha256 = digest.hexdigest()
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        if self._capture:
-            call.kept_request = body
-        return body
+        return b"".join(pieces)
 
     async def _understand(self, call: Call, endpoint: Endpoint, body: bytes | None) -> Ask:
         """What is asked. Bodies beyond `read_whole` are read in slices, so that other calls go on meanwhile."""

@@ -1,7 +1,8 @@
 """Opening a connection: resolve, try addresses 250 ms apart, TLS. Off the hot path: a warm pool never comes here.
 
 Rules: connect to the address that was checked, with the origin's name for TLS. One SSL context per CA set (31 ms each).
-TLS handshakes in flight are bounded. Whoever loses the race between addresses is closed, even if it connects late.
+TLS handshakes in flight are bounded per pool, so that a dead provider takes nobody else's turn. Whoever loses the race
+between addresses is closed, even if it connects late.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Connector:
     ) -> None:
         self._loop = loop
         self._resolver = Resolver(loop, dns_seconds)
-        self._handshakes = asyncio.Semaphore(handshakes)
+        self._handshakes = handshakes
         self._contexts: dict[str | None, ssl.SSLContext] = {}
         self._builtins = builtins
 
@@ -46,19 +47,32 @@ class Connector:
             context.set_alpn_protocols(["http/1.1"])
         return context
 
+    def gate(self) -> asyncio.Semaphore:
+        """What bounds one pool's handshakes in flight."""
+        return asyncio.Semaphore(self._handshakes)
+
     async def open(
         self,
         origin: Origin,
         factory: Callable[[], ClientConnection],
         *,
+        gate: asyncio.Semaphore,
         ca_file: str | None,
         private: bool,
         within: float,
     ) -> ClientConnection:
-        """Raises `ConnectError`."""
+        """Raises `ConnectError`. `within`: seconds for everything, waiting at the `gate` included."""
         try:
             async with asyncio.timeout(within):
-                return await self._open(origin, factory, ca_file, private)
+                if origin.scheme == "builtin":
+                    return await self._open_builtin(origin.host, factory)
+                if origin.scheme == "unix":
+                    return (await self._loop.create_unix_connection(factory, origin.host))[1]
+                addresses = await self._resolver.addresses(origin.host, origin.port, private=private)
+                if origin.scheme == "http":
+                    return await self._race(addresses, origin, factory, None)
+                async with gate:
+                    return await self._race(addresses, origin, factory, self.trust(ca_file))
         except TimeoutError:
             raise ConnectError(f"no connection within {within:g} s") from None
         except ResolveError as error:
@@ -69,19 +83,6 @@ class Connector:
             raise ConnectError(f"TLS failed: {error.reason or error}") from error
         except OSError as error:
             raise ConnectError(f"cannot connect: {error.strerror or type(error).__name__}") from error
-
-    async def _open(
-        self, origin: Origin, factory: Callable[[], ClientConnection], ca_file: str | None, private: bool
-    ) -> ClientConnection:
-        if origin.scheme == "builtin":
-            return await self._open_builtin(origin.host, factory)
-        if origin.scheme == "unix":
-            return (await self._loop.create_unix_connection(factory, origin.host))[1]
-        addresses = await self._resolver.addresses(origin.host, origin.port, private=private)
-        if origin.scheme == "http":
-            return await self._race(addresses, origin, factory, None)
-        async with self._handshakes:
-            return await self._race(addresses, origin, factory, self.trust(ca_file))
 
     async def _open_builtin(self, name: str, factory: Callable[[], ClientConnection]) -> ClientConnection:
         ours, theirs = socket.socketpair()

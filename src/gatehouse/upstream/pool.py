@@ -3,6 +3,7 @@
 Rules
 - State changes in synchronous functions; a waiter is woken after them, never inside them.
 - A waiter that receives a connection after its call ended hands it on (`withdraw`).
+- An attempt to connect that fails disappoints exactly one waiter, so that a dead origin is not tried without end.
 - An idle connection older than `post_reuse_seconds` is not used for a request that must not be repeated lightly.
 """
 
@@ -42,6 +43,7 @@ class OriginPool:
         self._ca_file = ca_file
         self._private = private
         self._loop = asyncio.get_running_loop()
+        self._gate = connector.gate()
         self._all: set[ClientConnection] = set()
         self._idle: deque[ClientConnection] = deque()
         """Most recently used on the right."""
@@ -84,9 +86,11 @@ class OriginPool:
 
     def withdraw(self, ticket: Ticket) -> None:
         """The call ended while it waited."""
-        if ticket.connection is not None:
-            self.give_back(ticket.connection)
+        connection = ticket.connection
+        if connection is not None:
             ticket.connection = None
+            if not connection.lost:
+                self._offer(connection)  # nothing was sent on it since it was offered
         elif ticket in self._waiting:
             self._waiting.remove(ticket)
 
@@ -111,8 +115,11 @@ class OriginPool:
             self._idle.popleft().abort()
 
     def close(self) -> None:
+        """End everything; who waits is told."""
         for task in tuple(self._connecting):
             task.cancel()
+        while self._waiting:
+            self._disappoint("the gateway is stopping")
         for connection in tuple(self._all):
             connection.abort()
 
@@ -133,14 +140,22 @@ class OriginPool:
 
     def _connected(self, task: asyncio.Task[None]) -> None:
         self._connecting.discard(task)
-        if not task.cancelled():
-            task.result()
-            self._serve_queue()
+        if task.cancelled():
+            return
+        if task.exception() is not None:
+            self._disappoint("a bug in connecting")
+        self._serve_queue()
+        task.result()
 
     async def _connect(self, within: float) -> None:
         try:
             connection = await self._connector.open(
-                self.origin, self._factory, ca_file=self._ca_file, private=self._private, within=within
+                self.origin,
+                self._factory,
+                gate=self._gate,
+                ca_file=self._ca_file,
+                private=self._private,
+                within=within,
             )
         except ConnectError as error:
             self._disappoint(str(error))
@@ -162,7 +177,10 @@ class OriginPool:
 
 
 class Upstreams:
-    """The pools of a worker by origin and trust, made on first use."""
+    """The pools of a worker by origin and trust, made on first use.
+
+    Only a Unix socket's pool may be kept by its user; others are asked for anew by each call.
+    """
 
     def __init__(self, connector: Connector, limits: PoolLimits) -> None:
         self._connector = connector

@@ -14,6 +14,9 @@ import time
 from typing import Final
 
 _STALE_LIMIT: Final = 1024
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_SPECIAL: Final = tuple(ipaddress.ip_network(each) for each in ("192.0.0.0/24", "::/96", "64:ff9b:1::/48", "fec0::/10"))
+"""Not for the public either, but public to CPython 3.11's `ipaddress` (IANA special-purpose registries; RFC 8215)."""
 
 
 class ResolveError(Exception):
@@ -36,7 +39,7 @@ class Resolver:
             found = [literal]
         else:
             found = await self._look_up(host, port)
-        allowed = found if private else [address for address in found if ipaddress.ip_address(address).is_global]
+        allowed = found if private else [address for address in found if is_public(address)]
         if not allowed:
             raise ResolveError(f"{host} has no public address; set `private: true` for this provider if that is meant")
         return allowed
@@ -65,11 +68,26 @@ class Resolver:
             found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise ResolveError(f"cannot resolve {host}: {error.strerror or error}") from error
+        except UnicodeError as error:
+            raise ResolveError(f"cannot resolve {host[:64]}: not a host name") from error
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         if len(self._cache) >= _STALE_LIMIT:
             self._cache.pop(next(iter(self._cache)))
         self._cache[key] = (time.monotonic(), addresses)
         return addresses
+
+
+def is_public(text: str) -> bool:
+    """Whether an address may be connected to on a stranger's word.
+
+    An IPv6 address that carries an IPv4 one (NAT64, 6to4) is as public as that: a translator would lead there.
+    """
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else address.sixtofour
+        if inner is not None and not is_public(str(inner)):
+            return False
+    return address.is_global and not address.is_multicast and not any(address in network for network in _SPECIAL)
 
 
 def _literal(host: str) -> str | None:

@@ -1,0 +1,237 @@
+"""Reading requests off a client connection: bytes become exchanges, in order. No I/O, no clock, no answers.
+
+What lives here: feeding llhttp, counting what it is fed, pipelining, `Upgrade` that nobody asked us for. What does not:
+what a head may say (`message`), when an exchange is served and how a fault is answered (`server`).
+
+Rules
+- Parser callbacks only collect. `feed` returns first; whoever called it acts.
+- Raw bytes are counted before they are fed: a head stays within `header_bytes`, a chunked body's wire form within twice
+  the body's limit plus 64 KiB, and no more than `header_bytes` of it come without bringing content: llhttp swallows
+  endless chunk extensions without a callback, and httptools gathers an endless trailer in quadratic time.
+- The first fault stands in `refusal`. Nothing behind it is read.
+- What comes after the head as a header is a trailer, and dropped: an `Authorization` there would come after
+  authentication.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+import httptools
+
+from gatehouse import errors
+from gatehouse.errors import GatehouseError
+from gatehouse.http.exchange import Exchange, Wire
+from gatehouse.http.message import Head, Headers
+
+_WIRE_SLACK = 65_536
+
+
+class Bounds(Protocol):
+    """What of `server.ServerLimits` counts here."""
+
+    @property
+    def header_bytes(self) -> int: ...
+    @property
+    def header_count(self) -> int: ...
+    @property
+    def url_bytes(self) -> int: ...
+    @property
+    def upload_bytes(self) -> int: ...
+    @property
+    def pipelined(self) -> int: ...
+
+
+class Memory(Protocol):
+    """Counts request body bytes held (`server.Server`)."""
+
+    held: int
+
+
+class RequestReader:
+    """The requests of one connection."""
+
+    __slots__ = (
+        "_barren", "_begun", "_bounds", "_headers", "_memory", "_parser", "_progress", "_resuming", "_target",
+        "_unsure", "_wire", "head_bytes", "incoming", "queue", "refusal",
+    )  # fmt: skip
+
+    def __init__(self, wire: Wire, memory: Memory, bounds: Bounds) -> None:
+        self.queue: deque[Exchange] = deque()
+        """Requests nobody has begun to answer. The last may still be arriving."""
+        self.incoming: Exchange | None = None
+        """The request whose body is arriving: the last in the queue, or one being answered."""
+        self.refusal: GatehouseError | None = None
+        """A fault of `incoming`, or of what follows the last whole request."""
+        self.head_bytes = 0
+        """Raw bytes fed since the last complete head; more than 0 exactly while a head is arriving."""
+        self._wire = wire
+        self._memory = memory
+        self._bounds = bounds
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._target = b""
+        self._headers: Headers = []
+        self._begun = False
+        """A head has begun and is not complete."""
+        self._unsure = False
+        """Some of that head's bytes came in one piece with what preceded it, and are not in `head_bytes`."""
+        self._barren = 0
+        """Bytes of a chunked body that came since `_progress` bytes of content were there."""
+        self._progress = 0
+        self._resuming = False
+
+    def feed(self, data: bytes) -> None:
+        """Take in what the client sent. Nothing is raised: see `refusal`."""
+        while data and self.refusal is None and self._parser is not None:
+            size = self._allowance(len(data))
+            if not size:
+                return
+            try:
+                self._parser.feed_data(data if size == len(data) else data[:size])
+                data = data[size:]
+            except httptools.HttpParserUpgrade as upgrade:
+                data = data[upgrade.args[0] :]
+                self._ignore_upgrade()
+            except httptools.HttpParserError as error:
+                reason = error.args[0] if error.args else error
+                self.refuse(GatehouseError(errors.BAD_REQUEST, f"malformed HTTP: {reason}"))
+        if self._begun and not self.head_bytes:
+            self.head_bytes = 1
+            self._unsure = True
+
+    def refuse(self, error: GatehouseError) -> None:
+        """Read no further. Only the first fault counts."""
+        if self.refusal is None:
+            self.refusal = error
+
+    def clear(self) -> None:
+        """The connection is over: nothing here will be answered."""
+        self._parser = None
+        for waiting in self.queue:
+            waiting.drop()
+        self.queue.clear()
+
+    def ahead(self) -> int:
+        """Body bytes held for requests nobody has begun to answer."""
+        return sum(waiting.buffered for waiting in self.queue)
+
+    # -- feeding the parser
+
+    def _allowance(self, size: int) -> int:
+        """How many of the next `size` bytes may be fed at once: at least 1, or 0 and a refusal."""
+        incoming = self.incoming
+        limit = self._bounds.header_bytes
+        if incoming is None:
+            size = min(size, limit - self.head_bytes)
+            if size <= 0:
+                self.refuse(GatehouseError(errors.HEADERS_TOO_LARGE, f"request head is larger than {limit} bytes"))
+                return 0
+            self.head_bytes += size
+            return size
+        length = incoming.head.length
+        if length is not None:
+            return min(size, length - incoming.received)
+        if incoming.received != self._progress:
+            self._progress = incoming.received
+            self._barren = 0
+        size = min(size, limit - self._barren, 2 * incoming.limit + _WIRE_SLACK - incoming.wire_bytes)
+        if size <= 0:
+            self.refuse(GatehouseError(errors.TOO_LARGE, "request body has absurdly much transfer encoding"))
+            return 0
+        self._barren += size
+        incoming.wire_bytes += size
+        return size
+
+    def _ignore_upgrade(self) -> None:
+        """`Upgrade` on an ordinary request (JDK clients offer h2c): read its body with the framing it declared.
+
+        llhttp stopped at the head. A fresh parser gets a synthetic head with the same framing, then what follows.
+        """
+        incoming = self.incoming
+        if incoming is None or self.refusal is not None:
+            return
+        head = incoming.head
+        if b"websocket" in (head.upgrade or b""):
+            self.refuse(GatehouseError(errors.UPGRADE_UNSUPPORTED, "WebSocket is not served here"))
+            return
+        framing = b"transfer-encoding: chunked\r\n" if head.chunked else b"content-length: %d\r\n" % (head.length or 0)
+        self._parser = httptools.HttpRequestParser(self)
+        self._resuming = True
+        self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: x\r\n%b\r\n" % framing)
+        self._resuming = False
+        self._begun = False
+        if not (head.length or head.chunked):
+            incoming.complete = True
+            self.incoming = None
+
+    # -- the parser's callbacks
+
+    def on_message_begin(self) -> None:
+        self._begun = True
+        self._target = b""
+        self._headers = []
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.incoming is None:
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if self._resuming or self.refusal is not None:
+            return
+        self._begun = False
+        self.head_bytes = 0
+        bounds = self._bounds
+        if len(self.queue) >= bounds.pipelined + (self._wire.active is None):
+            self.refuse(GatehouseError(errors.OVERLOADED, f"more than {bounds.pipelined} pipelined requests wait"))
+        elif len(self._headers) > bounds.header_count:
+            self.refuse(GatehouseError(errors.HEADERS_TOO_LARGE, f"more than {bounds.header_count} headers"))
+        elif self._unsure and self._head_size() > bounds.header_bytes:
+            limit = bounds.header_bytes
+            self.refuse(GatehouseError(errors.HEADERS_TOO_LARGE, f"request head is larger than {limit} bytes"))
+        elif len(self._target) > bounds.url_bytes:
+            self.refuse(GatehouseError(errors.HEADERS_TOO_LARGE, f"request target exceeds {bounds.url_bytes} bytes"))
+        else:
+            self._admit()
+        self._unsure = False
+
+    def _head_size(self) -> int:
+        """The head as it would stand without superfluous whitespace, bytes."""
+        line = len("GET ") + len(self._target) + len(" HTTP/1.1\r\n\r\n")
+        return line + sum(len(name) + len(value) + 4 for name, value in self._headers)
+
+    def _admit(self) -> None:
+        parser = self._parser
+        assert parser is not None  # noqa: S101 - its callback brought us here
+        exchange = Exchange(self._wire, self._bounds.upload_bytes)
+        try:
+            exchange.head = Head(parser.get_method(), self._target, parser.get_http_version(), self._headers)
+        except GatehouseError as error:
+            self.refuse(error)
+            return
+        exchange.keep = parser.should_keep_alive()
+        self._barren = self._progress = 0
+        self.incoming = exchange
+        self.queue.append(exchange)
+
+    def on_body(self, data: bytes) -> None:
+        exchange = self.incoming
+        if exchange is None or self.refusal is not None:
+            return
+        exchange.arrived(data)
+        self._memory.held += len(data)
+        if exchange.received > exchange.limit:
+            self.refuse(GatehouseError(errors.TOO_LARGE, f"request body is larger than {exchange.limit} bytes"))
+
+    def on_message_complete(self) -> None:
+        exchange = self.incoming
+        parser = self._parser
+        if exchange is None or self._resuming or self.refusal is not None or parser is None:
+            return
+        if exchange.head.upgrade is not None and parser.should_upgrade():
+            return  # the parser says so before it has seen the body
+        exchange.complete = True
+        self.incoming = None
