@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gatehouse import errors
-from gatehouse.config.settings import Capture, Cors, Limits, Pool, RouteTimeouts, Timeouts
+from gatehouse.config.settings import Capture, Cors, Limits, Pool, RouteTimeouts, Simulated, Timeouts
 from gatehouse.errors import GatehouseError
 from tests import fakes
 from tests.fakes.server import Answer, Fake, Misbehaviour
@@ -253,7 +253,6 @@ class TestUpstreamFaults:
                 client.close()
             made.wait(3)
 
-
     def test_a_providers_endless_retry_after_stops_the_sdks(self, running: House, fake: Fake) -> None:
         headers = (("content-type", "application/json"), ("retry-after", "864000"))
         fake.respond(Answer(status=429, headers=headers, body=b'{"error":{}}'))
@@ -415,6 +414,15 @@ def test_the_simulated_provider_takes_the_whole_way(running: House) -> None:
     assert response.status_code == 200 and response.json()["choices"]
     outcome = running.wait(1).outcomes[0]
     assert (outcome.outcome, outcome.price, outcome.cost) == ("ok", "free", 0)
+
+
+def test_the_simulated_provider_streams_at_its_rate(fake: Fake) -> None:
+    with house(pointing_at(fake.url, simulated=Simulated(tokens_per_second=200))) as made:
+        response = post(made, "/simulated/v1/chat/completions", json=ASK | {"stream": True}, headers={})
+        assert response.content.endswith(b"data: [DONE]\n\n")
+        outcome = made.wait(1).outcomes[0]
+        assert outcome.outcome == "ok" and outcome.usage_source == "provider"
+        assert outcome.duration_us > 50_000
 
 
 def raw_request(body: bytes, path: str = CHAT) -> bytes:

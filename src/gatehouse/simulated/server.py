@@ -79,8 +79,14 @@ class SimulatedServer:
 
     async def _pause(self, exchange: Exchange, seconds: float) -> None:
         """Sleep, but notice a caller that leaves."""
-        deadline = self._loop.time() + seconds
-        timer = self._loop.call_at(deadline, exchange.fiber.wake)
-        while self._loop.time() < deadline and not exchange.gone:
+        over = False
+
+        def ring() -> None:
+            nonlocal over
+            over = True
+            exchange.fiber.wake()
+
+        timer = self._loop.call_later(seconds, ring)
+        while not (over or exchange.gone):
             await exchange.fiber.sleep()
         timer.cancel()
