@@ -1,0 +1,211 @@
+"""Rules that a single key's type cannot say: what fits together, what is reserved, what is not available yet.
+
+Pure: no file, no socket, no look-up. All violations are returned, never only the first. A URL's text is never repeated
+in a message: it may carry a password.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from gatehouse.config.settings import ModelPrice, Provider, RouteTimeouts, Server, Settings
+
+RESERVED: Final = frozenset(
+    "api ui health metrics v1 v1beta v1alpha v1beta1 upload trueportai-services gatehouse promptgate assets static "
+    "favicon.ico robots.txt .well-known".split()
+)
+"""First path segments that belong to the gateway itself, so no provider's name or prefix."""
+
+Violation = tuple[str, str]
+"""Key path and what is wrong with it."""
+
+_NAME: Final = re.compile(r"[a-z0-9-]+")
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9._~-]+")
+_HOST: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
+
+
+def check(settings: Settings) -> list[Violation]:
+    """Everything that is wrong with settings whose single values are right."""
+    return [
+        *_server(settings),
+        *_limits(settings),
+        *_providers(settings.providers),
+        *(problem for index, route in enumerate(settings.routes) for problem in _route(f"routes[{index}]", route)),
+        *(
+            problem
+            for index, price in enumerate(settings.prices.models)
+            for problem in _price(f"prices.models[{index}]", price)
+        ),
+        *_journal(settings),
+        *_origins(settings.cors.origins),
+        *_later(settings),
+    ]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a listener on `host` is reachable from this machine only."""
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _server(settings: Settings) -> Iterator[Violation]:
+    server = settings.server
+    if not _is_host(server.host):
+        yield "server.host", "is no address or host name, such as 127.0.0.1 or ::1 (no scheme, no port)"
+    elif not (is_loopback(server.host) or settings.auth.enabled or server.insecure):
+        yield (
+            "server.host",
+            "can be reached from other machines, and auth.enabled is false; listen on 127.0.0.1, "
+            "or set server.insecure: true (--insecure) if everyone who reaches it may use it",
+        )
+    if server.public_url is not None:
+        for what in _url_problems(server.public_url):
+            yield "server.public_url", what
+    yield from _names(server)
+    if (server.tls_cert is None) != (server.tls_key is None):
+        given, missing = ("tls_cert", "tls_key") if server.tls_key is None else ("tls_key", "tls_cert")
+        yield f"server.{given}", f"needs server.{missing} beside it; TLS takes both"
+
+
+def _names(server: Server) -> Iterator[Violation]:
+    for index, name in enumerate(server.allowed_hosts):
+        if not _is_host(name):
+            yield f"server.allowed_hosts[{index}]", "must be a host name alone: no scheme, port, path or `*`"
+    for index, network in enumerate(server.trusted_proxies):
+        try:
+            ipaddress.ip_network(network, strict=False)
+        except ValueError:
+            yield f"server.trusted_proxies[{index}]", "must be an address or a network, such as 10.0.0.0/8"
+
+
+def _limits(settings: Settings) -> Iterator[Violation]:
+    limits = settings.limits
+    if limits.url_bytes > limits.header_bytes:
+        yield "limits.url_bytes", f"is above limits.header_bytes ({limits.header_bytes}), which includes it"
+    if limits.body_bytes > limits.body_memory:
+        yield (
+            "limits.body_bytes",
+            f"is above limits.body_memory ({limits.body_memory}): such a body could never be held",
+        )
+
+
+def _providers(providers: dict[str, Provider]) -> Iterator[Violation]:
+    prefixes: dict[str, str] = {}
+    for name, provider in providers.items():
+        key = f"providers.{name}"
+        if not _NAME.fullmatch(name):
+            yield key, "a provider's name is made of a–z, 0–9 and `-`"
+        elif name in RESERVED:
+            yield key, f"`{name}` is reserved for the gateway's own paths; choose another name"
+        if provider.base_url is not None:
+            for what in _base_url_problems(provider.base_url):
+                yield f"{key}.base_url", what
+        if provider.prefix is not None:
+            for what in _prefix_problems(provider.prefix):
+                yield f"{key}.prefix", what
+        if provider.enabled:
+            prefix = provider.prefix or f"/{name}"
+            if prefix in prefixes:
+                yield f"{key}.prefix", f"{prefix} is already the prefix of providers.{prefixes[prefix]}"
+            prefixes.setdefault(prefix, name)
+
+
+def _prefix_problems(prefix: str) -> Iterator[str]:
+    segments = prefix.split("/")
+    if segments[0] or len(segments) < 2:
+        yield "must start with `/`: `/openai`"
+    elif prefix.endswith("/"):
+        yield "must not end with `/`"
+    elif not all(_SEGMENT.fullmatch(segment) and segment.strip(".") for segment in segments[1:]):
+        yield "may hold letters, digits and `-._~` between single slashes, and no `.` or `..` segment"
+    elif segments[1].lower() in RESERVED:
+        yield f"`/{segments[1]}` is reserved for the gateway's own paths; choose another prefix"
+
+
+def _base_url_problems(url: str) -> Iterator[str]:
+    yield from _url_problems(url)
+    path = url.partition("://")[2].partition("/")[2].rstrip("/")
+    last = path.rpartition("/")[2]
+    if last in ("v1", "v1beta"):
+        yield f"must not end in `/{last}`: give what precedes it; the version comes with the caller's path"
+
+
+def _url_problems(url: str) -> Iterator[str]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        yield "is no URL; must look like https://host or https://host:port/path"
+        return
+    if not url.isascii() or any(character <= " " or character in "\\\x7f" for character in url):
+        yield "holds a space, a backslash or a character that is not ASCII"
+    elif parts.scheme not in ("http", "https") or not parts.hostname:
+        yield "must start with http:// or https:// and name a host"
+    elif not _is_host(_resource(parts)) or port == 0:
+        yield "names no valid host and port"
+    elif parts.username is not None or parts.password is not None:
+        yield "must not hold a user name or password"
+    elif "?" in url or "#" in url:
+        yield "must not hold a query or a fragment"
+    elif any(not segment.strip(".") and segment for segment in parts.path.split("/")):
+        yield "must not hold `.` or `..` in its path"
+
+
+def _resource(parts: SplitResult) -> str:
+    """The host, with the one placeholder that is known (`https://{resource}.openai.azure.com`) filled in."""
+    return (parts.hostname or "").replace("{resource}", "x")
+
+
+def _is_host(host: str) -> bool:
+    if ":" in host or host.replace(".", "").isdigit():
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return True
+    return _HOST.fullmatch(host) is not None and ".." not in host
+
+
+def _route(key: str, route: RouteTimeouts) -> Iterator[Violation]:
+    if not route.match.startswith(("/", "*")):
+        yield f"{key}.match", "must start with `/` or `*`: it is matched against the whole path"
+    if route.connect is None and route.first_byte is None and route.idle is None:
+        yield key, "changes nothing; give connect, first_byte or idle"
+
+
+def _price(key: str, price: ModelPrice) -> Iterator[Violation]:
+    if "*" in price.model[:-1]:
+        yield f"{key}.model", "`*` may stand only at the end"
+    if not price.model:
+        yield f"{key}.model", "is empty; must name a model"
+
+
+def _journal(settings: Settings) -> Iterator[Violation]:
+    journal = settings.journal
+    if journal.segment_bytes > journal.max_bytes:
+        yield "journal.segment_bytes", f"is above journal.max_bytes ({journal.max_bytes}), which bounds all segments"
+
+
+def _origins(origins: tuple[str, ...]) -> Iterator[Violation]:
+    for index, origin in enumerate(origins):
+        if list(_url_problems(origin)) or urlsplit(origin).path:
+            yield f"cors.origins[{index}]", "must be scheme and host alone, https://app.example.com; `*` is not allowed"
+
+
+def _later(settings: Settings) -> Iterator[Violation]:
+    if settings.auth.enabled:
+        yield "auth.enabled", "gateway keys and accounts are not available yet; must be false"
+    if settings.database.url is not None:
+        backend, _, path = settings.database.url.partition(":///")
+        if backend not in ("sqlite", "sqlite+aiosqlite"):
+            yield "database.url", "only SQLite is available yet: sqlite:////var/lib/gatehouse/store.db"
+        elif not path or path.startswith((":memory:", "file:")) or "?" in path:
+            yield "database.url", "must name a file, without options: sqlite:////var/lib/gatehouse/store.db"

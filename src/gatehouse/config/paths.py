@@ -1,0 +1,245 @@
+"""The data directory: where everything Gatehouse keeps on disk stands, and how private files come to be.
+
+Rules: standard library only, since every process imports it. `DataDir` is pure apart from `create`. Directories are
+made 0700, files 0600. Nothing here repairs permissions or replaces a secret by itself: what is not as it should be is
+refused with a sentence that says how to put it right. `docs/processes.md` lists every path with its mode.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gatehouse.errors import ConfigError
+
+SECRET_BYTES: Final = 32
+
+_SOCKET_PATH_BYTES: Final = 103
+"""macOS has 104 bytes for a Unix socket's path with its NUL, Linux 108."""
+
+
+@dataclass(frozen=True)
+class DataDir:
+    """The layout below one absolute `root`. Nothing has to exist before `create`."""
+
+    root: Path
+
+    @classmethod
+    def locate(cls, given: str | None, environ: Mapping[str, str]) -> DataDir:
+        """From `--data`, else `GATEHOUSE_DATA`, else the XDG data directory. Empty values count as not given.
+
+        Raises `ConfigError` where none is given and the user has no home directory.
+        """
+        chosen = given or environ.get("GATEHOUSE_DATA")
+        try:
+            if chosen:
+                return cls(Path(os.path.abspath(Path(chosen).expanduser())))
+            xdg = environ.get("XDG_DATA_HOME", "")
+            # The XDG specification: a relative path there is invalid and to be ignored.
+            base = Path(xdg) if os.path.isabs(xdg) else Path(environ.get("HOME") or Path.home()) / ".local" / "share"
+        except RuntimeError as error:
+            raise ConfigError(f"no data directory: {error}; name one with --data or GATEHOUSE_DATA") from error
+        return cls(Path(os.path.abspath(base / "gatehouse")))
+
+    @property
+    def lock(self) -> Path:
+        """Locked with flock(2) by the one running supervisor; holds its pid."""
+        return self.root / "lock"
+
+    @property
+    def journal(self) -> Path:
+        """Directory of lanes and their segments."""
+        return self.root / "journal"
+
+    @property
+    def store(self) -> Path:
+        """The SQLite file, where `database.url` names nothing else."""
+        return self.root / "store.db"
+
+    @property
+    def collector_lock(self) -> Path:
+        """Locked with flock(2) by the one process that collects the journal into the store."""
+        return self.root / "collector.lock"
+
+    @property
+    def snapshot(self) -> Path:
+        """The last snapshot: what a worker starts from."""
+        return self.root / "snapshot.json"
+
+    @property
+    def secrets(self) -> Path:
+        """Directory of random keys, one file each."""
+        return self.root / "secrets"
+
+    @property
+    def journal_hmac(self) -> Path:
+        """Key of the HMACs that stand in the journal for low-entropy values; `SECRET_BYTES` raw bytes."""
+        return self.secrets / "journal-hmac"
+
+    @property
+    def run(self) -> Path:
+        """Directory of what lives no longer than one `serve`."""
+        return self.root / "run"
+
+    @property
+    def settings(self) -> Path:
+        """The settings that `serve` hands to its children."""
+        return self.run / "settings"
+
+    @property
+    def serving(self) -> Path:
+        """Pid, address and version of the running `serve`, as JSON."""
+        return self.run / "serve.json"
+
+    @property
+    def local_token(self) -> Path:
+        """The token that proves a local caller may read this directory."""
+        return self.run / "local-token"
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the control plane listens.
+
+        In `run`, unless that path is too long for a Unix socket: then in a directory of this user's own below `/tmp`,
+        under a name derived from `root`.
+        """
+        path = self.run / "control.sock"
+        if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES:
+            return path
+        digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:24]
+        # Fixed, not $TMPDIR: every process of every environment must come to the same path. `create` checks the owner.
+        return Path(f"/tmp/gatehouse-{os.geteuid()}") / f"{digest}.sock"  # noqa: S108
+
+    def create(self) -> None:
+        """Make what is missing, 0700, and check the rest. Raises `ConfigError`."""
+        for directory in (self.root, self.journal, self.secrets, self.run):
+            _private_directory(directory, directory.stat)
+        # Not through a symbolic link: below `/tmp` anybody may have put one.
+        _private_directory(self.control_socket.parent, self.control_socket.parent.lstat)
+
+
+def _private_directory(path: Path, look: Callable[[], os.stat_result]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+        found = look()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot create the directory {path}: {error.strerror}; choose another data directory with --data"
+        ) from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise ConfigError(f"{path} is a symbolic link; remove it")
+    if found.st_uid != os.geteuid():
+        raise ConfigError(
+            f"the directory {path} belongs to user id {found.st_uid}, but gatehouse runs as user id {os.geteuid()}; "
+            f"run it as the owner, `chown` the directory, or choose another one with --data"
+        )
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigError(
+            f"the directory {path} is writable by others (mode {stat.S_IMODE(found.st_mode):04o}); "
+            f"run `chmod 700 {path}`, or choose another one with --data"
+        )
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write `path` as a whole, mode 0600: readers see the old content or the new. On disk when it returns.
+
+    Raises `OSError`; `path` is then as it was.
+    """
+    temporary = _write_beside(path, content)
+    try:
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def create_or_read_secret(path: Path, size: int = SECRET_BYTES) -> bytes:
+    """The `size` random bytes at `path`, made at the first call: of several racing processes, all get the same.
+
+    Raises `ConfigError` as `read_secret` does, and where the file cannot be made. An existing file is never replaced.
+    """
+    with suppress(FileNotFoundError):
+        return _read_secret(path, size)
+    try:
+        temporary = _write_beside(path, os.urandom(size))
+        try:
+            # link(2), not rename(2): it fails where a file stands already, and never shows a half-written one.
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        finally:
+            temporary.unlink()
+        _sync_directory(path.parent)
+        return _read_secret(path, size)
+    except OSError as error:
+        raise ConfigError(f"cannot create the secret {path}: {error.strerror}") from error
+
+
+def read_secret(path: Path, size: int = SECRET_BYTES) -> bytes:
+    """The `size` bytes at `path`.
+
+    Raises `ConfigError` if the file is missing, not of that size, readable by others, or somebody else's.
+    """
+    try:
+        return _read_secret(path, size)
+    except FileNotFoundError as error:
+        raise ConfigError(f"the secret {path} is missing; restore it from a backup") from error
+
+
+def _read_secret(path: Path, size: int) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ConfigError(f"cannot read the secret {path}: {error.strerror}") from error
+    with open(descriptor, "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise ConfigError(f"the secret {path} is not a regular file")
+        if found.st_uid != os.geteuid():
+            raise ConfigError(f"the secret {path} belongs to user id {found.st_uid}; `chown` it to {os.geteuid()}")
+        if found.st_mode & 0o077:
+            raise ConfigError(
+                f"the secret {path} is open to others (mode {stat.S_IMODE(found.st_mode):04o}); "
+                f"run `chmod 600 {path}`, and replace it if somebody may have read it"
+            )
+        content = file.read(size + 1)
+    if len(content) != size:
+        held = f"more than {size}" if len(content) > size else str(len(content))
+        raise ConfigError(
+            f"the secret {path} holds {held} bytes instead of {size}; restore it from a backup. "
+            f"It is not replaced by itself, since what it protects could then no longer be read"
+        )
+    return content
+
+
+def _write_beside(path: Path, content: bytes) -> Path:
+    """A new file in `path`'s directory with `content`, 0600 and on disk."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(6).hex()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
