@@ -55,7 +55,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "_chunked", "_headless", "_held", "_holding", "_length", "buffered", "complete", "extra", "fault", "fiber",
+        "_chunked", "_forgotten", "_headless", "_held", "_length", "buffered", "complete", "extra", "fault", "fiber",
         "finished", "gone", "head", "keep", "limit", "paused", "pieces", "received", "sent", "started", "wire",
         "wire_bytes",
     )  # fmt: skip
@@ -87,7 +87,7 @@ class Exchange:
         self.sent = 0
         """Body bytes handed to the transport."""
         self._held = b""
-        self._holding = 0
+        self._forgotten = 0
         self._chunked = False
         self._headless = False
         self._length: int | None = None
@@ -99,13 +99,13 @@ class Exchange:
 
     # -- the request's body
 
-    def arrived(self, data: bytes) -> None:
-        """The connection hands in a piece, and counts it as held until it hears of its `release`."""
+    def arrived(self, data: bytes) -> int:
+        """The connection hands in a piece. Returns its size: so much is held until the wire hears of its `release`."""
         size = len(data)
         self.pieces.append(data)
         self.received += size
         self.buffered += size
-        self._holding += size
+        return size
 
     def accept_body(self, limit: int) -> None:
         """Set the body's limit and let it come: answers `Expect: 100-continue`. Raises 413 if more is announced."""
@@ -127,9 +127,9 @@ class Exchange:
 
     def forget(self) -> None:
         """Nobody holds the pieces taken so far any longer."""
-        size = self._holding - self.buffered
+        size = self.received - self.buffered - self._forgotten
         if size:
-            self._holding = self.buffered
+            self._forgotten += size
             self.wire.release(size)
 
     def drop(self) -> None:

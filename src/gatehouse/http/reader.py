@@ -16,7 +16,7 @@ Rules
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
+from typing import Final, Protocol, cast
 
 import httptools
 
@@ -25,7 +25,7 @@ from gatehouse.errors import GatehouseError
 from gatehouse.http.exchange import Exchange, Wire
 from gatehouse.http.message import Head, Headers
 
-_WIRE_SLACK = 65_536
+_WIRE_SLACK: Final = 65_536
 
 
 class Bounds(Protocol):
@@ -53,8 +53,8 @@ class RequestReader:
     """The requests of one connection."""
 
     __slots__ = (
-        "_barren", "_begun", "_bounds", "_headers", "_memory", "_parser", "_progress", "_resuming", "_target",
-        "_unsure", "_wire", "head_bytes", "incoming", "queue", "refusal",
+        "_barren", "_begun", "_bounds", "_head_limit", "_headers", "_memory", "_parser", "_progress", "_resuming",
+        "_target", "_unsure", "_wire", "head_bytes", "incoming", "queue", "refusal",
     )  # fmt: skip
 
     def __init__(self, wire: Wire, memory: Memory, bounds: Bounds) -> None:
@@ -69,7 +69,8 @@ class RequestReader:
         self._wire = wire
         self._memory = memory
         self._bounds = bounds
-        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._head_limit = bounds.header_bytes
+        self._parser = httptools.HttpRequestParser(self)
         self._target = b""
         self._headers: Headers = []
         self._begun = False
@@ -83,10 +84,14 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Take in what the client sent. Nothing is raised: see `refusal`."""
-        while data and self.refusal is None and self._parser is not None:
-            size = self._allowance(len(data))
-            if not size:
-                return
+        while data and self.refusal is None:
+            size = len(data)
+            if self.incoming is None and self.head_bytes + size <= self._head_limit:
+                self.head_bytes += size
+            else:
+                size = self._allowance(size)
+                if not size:
+                    return
             try:
                 self._parser.feed_data(data if size == len(data) else data[:size])
                 data = data[size:]
@@ -106,8 +111,8 @@ class RequestReader:
             self.refusal = error
 
     def clear(self) -> None:
-        """The connection is over: nothing here will be answered."""
-        self._parser = None
+        """The connection is over: nothing more is fed, and nothing here will be answered."""
+        self._parser = cast(httptools.HttpRequestParser, None)  # it refers back to us
         for waiting in self.queue:
             waiting.drop()
         self.queue.clear()
@@ -121,7 +126,7 @@ class RequestReader:
     def _allowance(self, size: int) -> int:
         """How many of the next `size` bytes may be fed at once: at least 1, or 0 and a refusal."""
         incoming = self.incoming
-        limit = self._bounds.header_bytes
+        limit = self._head_limit
         if incoming is None:
             size = min(size, limit - self.head_bytes)
             if size <= 0:
@@ -185,12 +190,12 @@ class RequestReader:
         self._begun = False
         self.head_bytes = 0
         bounds = self._bounds
-        if len(self.queue) >= bounds.pipelined + (self._wire.active is None):
+        if self.queue and len(self.queue) >= bounds.pipelined + (self._wire.active is None):
             self.refuse(GatehouseError(errors.OVERLOADED, f"more than {bounds.pipelined} pipelined requests wait"))
         elif len(self._headers) > bounds.header_count:
             self.refuse(GatehouseError(errors.HEADERS_TOO_LARGE, f"more than {bounds.header_count} headers"))
-        elif self._unsure and self._head_size() > bounds.header_bytes:
-            limit = bounds.header_bytes
+        elif self._unsure and self._head_size() > self._head_limit:
+            limit = self._head_limit
             self.refuse(GatehouseError(errors.HEADERS_TOO_LARGE, f"request head is larger than {limit} bytes"))
         elif len(self._target) > bounds.url_bytes:
             self.refuse(GatehouseError(errors.HEADERS_TOO_LARGE, f"request target exceeds {bounds.url_bytes} bytes"))
@@ -205,7 +210,6 @@ class RequestReader:
 
     def _admit(self) -> None:
         parser = self._parser
-        assert parser is not None  # noqa: S101 - its callback brought us here
         exchange = Exchange(self._wire, self._bounds.upload_bytes)
         try:
             exchange.head = Head(parser.get_method(), self._target, parser.get_http_version(), self._headers)
@@ -221,17 +225,15 @@ class RequestReader:
         exchange = self.incoming
         if exchange is None or self.refusal is not None:
             return
-        exchange.arrived(data)
-        self._memory.held += len(data)
+        self._memory.held += exchange.arrived(data)
         if exchange.received > exchange.limit:
             self.refuse(GatehouseError(errors.TOO_LARGE, f"request body is larger than {exchange.limit} bytes"))
 
     def on_message_complete(self) -> None:
         exchange = self.incoming
-        parser = self._parser
-        if exchange is None or self._resuming or self.refusal is not None or parser is None:
+        if exchange is None or self._resuming or self.refusal is not None:
             return
-        if exchange.head.upgrade is not None and parser.should_upgrade():
-            return  # the parser says so before it has seen the body
+        if exchange.head.upgrade is not None and self._parser.should_upgrade():
+            return  # it says so before it has seen the body
         exchange.complete = True
         self.incoming = None

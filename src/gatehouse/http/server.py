@@ -159,7 +159,7 @@ class ServerConnection(asyncio.Protocol):
                 active.fiber.wake()
         elif active.buffered or active.complete:
             active.fiber.wake()
-        if self.active is not None and self._much_waits():
+        if self._much_waits():
             self._pause_reading()
         server = self._server
         if server.held > server.limits.body_memory and self.receiving:
@@ -259,9 +259,9 @@ class ServerConnection(asyncio.Protocol):
 
     def _much_waits(self) -> bool:
         active, reader = self.active, self._reader
-        if active is not None and active.buffered > _BODY_WINDOW:
-            return True
-        return bool(reader.queue) and reader.ahead() > _READ_AHEAD
+        if active is None:
+            return False
+        return active.buffered > _BODY_WINDOW or (len(reader.queue) > 0 and reader.ahead() > _READ_AHEAD)
 
     def relieve(self) -> None:
         """The active request's body was taken, or the next one's turn came."""

@@ -1,0 +1,337 @@
+"""Metering one answer: how its body comes (events, one JSON document, a JSON array) apart from what it means.
+
+Rules: a `Tally` knows a dialect's payloads and nothing of framing; a meter knows framing and nothing of payloads. What
+is held is bounded: one event or array element, or a JSON document up to `HOLD` bytes; beyond that a document is scanned
+as it comes and only its top-level members are read, so usage is exact however large an answer is. An unreadable piece
+is counted and noted, and the rest is still metered.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Protocol
+
+import msgspec
+
+from gatehouse.dialects.elements import Elements
+from gatehouse.dialects.scan import ENDS_EARLY, Scanner
+from gatehouse.dialects.values import UNREADABLE, text, tokens
+from gatehouse.http.sse import Reader
+from gatehouse.model.call import Ask
+from gatehouse.model.usage import Reading, Usage, UsageCheck, UsageSource
+from gatehouse.ports import Meter
+
+HOLD: Final = 1024 * 1024
+"""Bytes of a JSON answer held to be decoded in one go (about 0.5 ms)."""
+
+MAX_FINISHES: Final = 128
+"""Choices whose finish reason is kept: the largest `n` any provider takes."""
+
+_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
+
+class Seen:
+    """What an answer has shown so far, in no dialect."""
+
+    __slots__ = ("begun", "error", "finishes", "generated", "model", "response_id", "size", "unread")
+
+    def __init__(self) -> None:
+        self.begun = False  # an answer, not an error or something else, was recognised
+        self.generated = False  # content has come
+        self.size = 0  # UTF-8 bytes of that content
+        self.model: str | None = None
+        self.response_id: str | None = None
+        self.finishes: dict[int, str] = {}
+        self.error: str | None = None  # the provider's own error inside a 200 answer
+        self.unread = 0  # pieces that could not be read
+
+    def add_unread(self, data: bytes) -> None:
+        """A piece that could not be read; what it held counts as generated, for an estimate."""
+        self.unread += 1
+        self.size += len(data)
+        self.generated = True
+
+    def add_finish(self, choice: object, reason: object) -> None:
+        word = text(reason, 64)
+        if word and len(self.finishes) < MAX_FINISHES:
+            self.finishes[choice if type(choice) is int else 0] = word
+
+    def add_error(self, *words: object) -> None:
+        """The provider's error, by the first of its words that is an identifier (messages may quote the prompt)."""
+        for word in words:
+            word = str(word) if type(word) is int else word
+            if type(word) is str and _IDENTIFIER.fullmatch(word):
+                self.error = word
+                return
+        self.error = self.error or "unnamed"
+
+    def finish_reasons(self) -> tuple[str, ...]:
+        if len(self.finishes) == 1:
+            return tuple(self.finishes.values())
+        return tuple(reason for _, reason in sorted(self.finishes.items()))
+
+    def reading(self, usage: Usage | None, check: UsageCheck, note: str | None) -> Reading:
+        """With usage as the provider reported it, or with none."""
+        source: UsageSource | None = None if usage is None else "provider"
+        return Reading(self.model, self.response_id, self.finish_reasons(), usage, source, check, note)
+
+    def estimate(self, ask: Ask, known: Usage | None, *, complete: bool, note: str | None) -> Reading:
+        """With usage estimated, but for what is `known`. Something generated is never nothing.
+
+        No usage at all where there was no answer to count: an error in a 200 answer, or a document of another kind.
+        """
+        if known is None:
+            if not self.generated and (self.error is not None or (complete and not self.begun)):
+                return self.reading(None, "unchecked", note)
+            known = Usage()
+        missing = max(tokens(self.size), 1 if self.generated else 0) - known.output_total
+        usage = Usage(
+            input=known.input if known.input_total else tokens(ask.input_bytes),
+            cache_read=known.cache_read,
+            cache_write=known.cache_write,
+            cache_write_1h=known.cache_write_1h,
+            output=known.output + max(0, missing),
+            reasoning=known.reasoning,
+            audio_input=known.audio_input,
+            audio_output=known.audio_output,
+        )
+        return Reading(self.model, self.response_id, self.finish_reasons(), usage, "estimated", "unchecked", note)
+
+
+class Tally(Protocol):
+    """What a dialect makes of an answer's payloads. `seen` is shared with the meter."""
+
+    seen: Seen
+    wanted: frozenset[str]
+    """Top-level members, case-folded, worth reading from a document too large to hold."""
+    marks: frozenset[str]
+    """Those among them that only an answer has, not an error or something else."""
+    finish_name: bytes | None
+    """Name of the member, at any depth, that holds a finish reason; `None` where nothing is generated."""
+
+    def event(self, name: bytes, data: bytes) -> None:
+        """One event, or one element of a JSON array."""
+
+    def whole(self, body: bytes) -> None:
+        """A JSON document, or what could be read of one. Raises one of `UNREADABLE` if it is none."""
+
+    def reading(self, ask: Ask, *, complete: bool, note: str | None) -> Reading: ...
+
+
+def _note(*parts: str | None) -> str | None:
+    return "; ".join(part for part in parts if part) or None
+
+
+def _counted(what: str, number: int) -> str | None:
+    return f"{what}: {number}" if number else None
+
+
+def _note_seen(seen: Seen) -> str | None:
+    if seen.error is None and not seen.unread:
+        return None
+    return _note(
+        f"provider's error in the answer: {seen.error}" if seen.error else None,
+        _counted("unreadable pieces", seen.unread),
+    )
+
+
+class StreamMeter:
+    """Meters an event stream."""
+
+    __slots__ = ("_ask", "_event", "_reader", "_seen", "_tally", "first_token")
+
+    def __init__(self, ask: Ask, tally: Tally, limit: int) -> None:
+        self._ask = ask
+        self._tally = tally
+        self._event = tally.event
+        self._seen = tally.seen
+        self._reader = Reader(limit)
+        self.first_token = False
+
+    def feed(self, data: bytes) -> None:
+        for name, payload in self._reader.feed(data):
+            self._event(name, payload)
+        if self._seen.generated:
+            self.first_token = True
+
+    def finish(self, *, complete: bool) -> Reading:
+        seen, reader = self._seen, self._reader
+        unread, size, generated = seen.unread, seen.size, seen.generated
+        for name, payload in reader.finish():
+            self._event(name, payload)
+        if seen.unread > unread:  # half an event is no surprise
+            seen.unread, seen.size, seen.generated = unread, size, generated
+        skipped = _counted("events too large to read", reader.skipped)
+        if reader.skipped:
+            seen.generated = seen.begun = True
+        self.first_token = self.first_token or seen.generated
+        return self._tally.reading(self._ask, complete=complete, note=_note(_note_seen(seen), skipped))
+
+
+class ArrayMeter:
+    """Meters a JSON array whose elements come one by one (Gemini streams without `alt=sse`), or one object."""
+
+    __slots__ = ("_ask", "_elements", "_tally", "first_token")
+
+    def __init__(self, ask: Ask, tally: Tally, limit: int) -> None:
+        self._ask = ask
+        self._tally = tally
+        self._elements = Elements(limit)
+        self.first_token = False
+
+    def feed(self, data: bytes) -> None:
+        for element in self._elements.feed(data):
+            self._tally.event(b"", element)
+        if self._tally.seen.generated:
+            self.first_token = True
+
+    def finish(self, *, complete: bool) -> Reading:
+        seen, elements = self._tally.seen, self._elements
+        if elements.skipped:
+            seen.generated = seen.begun = True
+        note = _note(
+            _note_seen(seen),
+            f"answer is no JSON array: {elements.fault}" if elements.fault else None,
+            _counted("elements too large to read", elements.skipped),
+        )
+        whole = elements.fault is not None or (complete and (elements.ended or not elements.opened))
+        return self._tally.reading(self._ask, complete=whole, note=note)
+
+
+class DocumentMeter:
+    """Meters one JSON document. `first_token` is its first byte: everything was generated before it came."""
+
+    __slots__ = ("_ask", "_finishes", "_held", "_scanner", "_size", "_tally", "first_token")
+
+    def __init__(self, ask: Ask, tally: Tally) -> None:
+        self._ask = ask
+        self._tally = tally
+        self._held: list[bytes] = []
+        self._size = 0
+        self._scanner: Scanner | None = None
+        self._finishes: FinishWatch | None = None
+        self.first_token = False
+
+    def feed(self, data: bytes) -> None:
+        self.first_token = self._tally.finish_name is not None
+        self._size += len(data)
+        if self._scanner is not None:
+            self._scan(self._scanner, data)
+            return
+        self._held.append(data)
+        if self._size > HOLD:
+            self._start_scan()
+
+    def finish(self, *, complete: bool) -> Reading:
+        tally = self._tally
+        scanner = self._scanner
+        if scanner is None:
+            held = self._held
+            body = held[0] if len(held) == 1 else b"".join(held)
+            try:
+                tally.whole(body)
+                return tally.reading(self._ask, complete=True, note=_note_seen(tally.seen))
+            except UNREADABLE:
+                scanner = self._start_scan()
+        return self._finish_scanned(scanner, complete)
+
+    def _start_scan(self) -> Scanner:
+        self._scanner = scanner = Scanner(self._tally.wanted)
+        name = self._tally.finish_name
+        self._finishes = FinishWatch(name) if name else None
+        for piece in self._held:
+            self._scan(scanner, piece)
+        self._held.clear()
+        return scanner
+
+    def _scan(self, scanner: Scanner, data: bytes) -> None:
+        scanner.feed(data)
+        if self._finishes is not None:
+            self._finishes.feed(data)
+
+    def _finish_scanned(self, scanner: Scanner, complete: bool) -> Reading:
+        tally, seen = self._tally, self._tally.seen
+        scanner.finish()
+        names = scanner.names()
+        try:
+            tally.whole(_document(scanner.values()))
+        except UNREADABLE:
+            seen.unread += 1
+        seen.begun = seen.begun or ("error" not in names and not names.isdisjoint(tally.marks))
+        if self._finishes is not None and not seen.finishes:
+            for choice, reason in enumerate(self._finishes.found):
+                seen.add_finish(choice, reason)
+        if seen.begun and tally.finish_name is not None:
+            seen.size = max(seen.size, self._size)
+            seen.generated = True
+        note = _note(
+            _note_seen(seen),
+            f"answer is larger than {HOLD} bytes: only its top level was read" if self._size > HOLD else None,
+            f"answer is no whole JSON object: {scanner.fault}" if scanner.fault else None,
+        )
+        # What is no JSON object from some byte on was not cut there.
+        whole = complete or scanner.fault not in (None, ENDS_EARLY)
+        return tally.reading(self._ask, complete=whole, note=note)
+
+
+def _document(values: dict[str, bytes]) -> bytes:
+    """A JSON object of these members."""
+    return b"{" + b",".join(msgspec.json.encode(name) + b":" + value for name, value in values.items()) + b"}"
+
+
+class FinishWatch:
+    """Finds finish reasons below the top level of a document that is scanned.
+
+    Sound without knowing where it is: a quote inside a JSON string is escaped, so the bytes `"name":` are a name.
+    """
+
+    __slots__ = ("_name", "_pattern", "_tail", "found")
+
+    def __init__(self, name: bytes) -> None:
+        self._name = b'"' + name + b'"'
+        self._pattern = re.compile(re.escape(self._name) + rb'\s{0,8}:\s{0,8}"([A-Za-z0-9_.-]{1,64})"')
+        self._tail = b""
+        self.found: list[str] = []
+
+    def feed(self, data: bytes) -> None:
+        data = self._tail + data
+        end = 0
+        if self._name in data:
+            for match in self._pattern.finditer(data):
+                end = match.end()
+                if len(self.found) < MAX_FINISHES:
+                    self.found.append(match.group(1).decode())
+        self._tail = data[max(end, len(data) - 128) :]
+
+
+class SilentMeter:
+    """For answers with nothing to count: errors, listings, endpoints nobody meters."""
+
+    __slots__ = ("first_token",)
+
+    def __init__(self) -> None:
+        self.first_token = False
+
+    def feed(self, data: bytes) -> None:
+        """Nothing is read."""
+
+    def finish(self, *, complete: bool) -> Reading:
+        return Reading()
+
+
+def is_event_stream(content_type: str) -> bool:
+    return "event-stream" in content_type.lower()
+
+
+def counts(status: int) -> bool:
+    """Whether an answer of this status can have used tokens."""
+    return 200 <= status < 300
+
+
+def meter_answer(ask: Ask, tally: Tally, content_type: str, status: int, *, limit: int) -> Meter:
+    """The meter for an answer that is an event stream or one document. `limit`: bytes of one event."""
+    if not counts(status):
+        return SilentMeter()
+    if is_event_stream(content_type):
+        return StreamMeter(ask, tally, limit)
+    return DocumentMeter(ask, tally)

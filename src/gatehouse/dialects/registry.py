@@ -1,0 +1,104 @@
+"""Which dialect code serves which endpoint: the one door into this package.
+
+`for_endpoint` never fails: an endpoint nobody meters gets a plain entry, which reads nothing, counts nothing and still
+words errors in the caller's dialect. Endpoint names are those of the route table (`model.call.Route.endpoint`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Final, NamedTuple
+
+from gatehouse.dialects import anthropic_messages, errors, gemini, openai_chat, openai_embeddings, openai_option
+from gatehouse.dialects.answer import SilentMeter
+from gatehouse.errors import GatehouseError
+from gatehouse.model.call import Ask, Dialect
+from gatehouse.ports import Filter, Meter
+
+
+class Wording(NamedTuple):
+    """How one dialect words the gateway's errors."""
+
+    body: Callable[[GatehouseError, str], bytes]
+    event: Callable[[GatehouseError, str, str], bytes]
+
+
+class Option(NamedTuple):
+    """The usage option of OpenAI streams (HARD-PARTS 2.4)."""
+
+    ask_usage: Callable[[bytes, Ask], bytes | None]
+    ask_usage_slices: Callable[[bytes, Ask], Generator[None, None, bytes | None]]
+    usage_filter: Callable[[str], Filter | None]
+
+
+class Endpoint(NamedTuple):
+    """What a dialect offers for one endpoint. All of it is sans-I/O."""
+
+    read: Callable[[bytes, str | None], Ask]
+    """(body, model named by the path) → what it asks. Never raises."""
+    read_slices: Callable[[bytes, str | None], Generator[None, None, Ask]]
+    """The same for bodies above `limits.read_whole`: a generator that yields between slices."""
+    meter: Callable[[Ask, str, int], Meter]
+    """(ask, the answer's Content-Type, its status) → the meter for its body."""
+    error_body: Callable[[GatehouseError, str], bytes]
+    """(error, call id) → the JSON body of an error answer."""
+    error_event: Callable[[GatehouseError, str, str], bytes]
+    """(error, call id, the answer's Content-Type) → what ends a stream that failed; empty where nothing can."""
+    option: Option | None = None
+    """Present where usage has to be asked for."""
+
+
+_OPENAI: Final = Wording(errors.openai_body, errors.openai_event)
+_ANTHROPIC: Final = Wording(errors.openai_body, errors.anthropic_event)
+_GOOGLE: Final = Wording(errors.google_body, errors.google_event)
+
+_WORDINGS: Final[dict[Dialect, Wording]] = {
+    "openai": _OPENAI,
+    "anthropic": _ANTHROPIC,
+    "google": _GOOGLE,
+    "none": _OPENAI,
+}
+
+_METERED: Final[dict[tuple[Dialect, str], Endpoint]] = {
+    ("openai", "chat"): Endpoint(
+        openai_chat.read,
+        openai_chat.read_slices,
+        openai_chat.meter,
+        *_OPENAI,
+        Option(openai_option.ask_usage, openai_option.ask_usage_slices, openai_option.usage_filter),
+    ),
+    ("openai", "embeddings"): Endpoint(
+        openai_embeddings.read, openai_embeddings.read_slices, openai_embeddings.meter, *_OPENAI
+    ),
+    ("anthropic", "messages"): Endpoint(
+        anthropic_messages.read, anthropic_messages.read_slices, anthropic_messages.meter, *_ANTHROPIC
+    ),
+    ("google", "generate_content"): Endpoint(gemini.read, gemini.read_slices, gemini.meter, *_GOOGLE),
+    ("google", "stream_generate_content"): Endpoint(
+        gemini.read_stream, gemini.read_stream_slices, gemini.meter, *_GOOGLE
+    ),
+}
+
+
+def for_endpoint(dialect: Dialect, endpoint: str) -> Endpoint:
+    """The entry for an endpoint of a dialect."""
+    known = _METERED.get((dialect, endpoint))
+    if known is not None:
+        return known
+    return Endpoint(
+        partial(_read_nothing, endpoint), partial(_read_nothing_slices, endpoint), _silent, *_WORDINGS[dialect]
+    )
+
+
+def _read_nothing(operation: str, body: bytes, route_model: str | None) -> Ask:
+    return Ask(operation=operation, model=route_model, input_bytes=len(body))
+
+
+def _read_nothing_slices(operation: str, body: bytes, route_model: str | None) -> Generator[None, None, Ask]:
+    yield from ()
+    return _read_nothing(operation, body, route_model)
+
+
+def _silent(ask: Ask, content_type: str, status: int) -> Meter:
+    return SilentMeter()
