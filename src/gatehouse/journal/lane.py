@@ -1,0 +1,187 @@
+"""One lane on disk while its process lives: lock, chain, current segment. Synchronous; its owner decides when.
+
+Rules: a lane or a segment appears under its name only when its first lines are written and, for a lane, its lock is
+held: whoever can take the lock of a visible lane knows that its process is gone. The chain moves only with lines that
+are whole on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from gatehouse import __version__
+from gatehouse.config import settings
+from gatehouse.journal.files import Files, segment_name, sync_directory, take_lock
+from gatehouse.journal.lines import Chain, Entry, JournalError, lane_id
+from gatehouse.journal.records import OPEN_CALLS_PER_LINE, LaneClosed, LaneOpened, OpenCall, SegmentOpened
+from gatehouse.journal.segment import Reserve, Segment
+
+
+class Lane:
+    """The writing end of a lane."""
+
+    def __init__(self, directory: Path, role: str, options: settings.Journal, files: Files) -> None:
+        self.directory = directory
+        self.role = role
+        self._options = options
+        self._files = files
+        self._on_disk = options.durability == "disk"
+        self.id = lane_id()
+        self.path = directory / self.id
+        self.chain = Chain(self.id)
+        self._lock = -1
+        self._number = 1
+        self.segment: Segment
+        """The segment being written; there is none before `open`."""
+        self._reserve = Reserve(files, self.path / "reserve")
+        self.retired: list[Segment] = []
+        """Segments left behind but not yet synced to disk (`durability: disk` only)."""
+        self._started = 0
+
+    def open(self) -> None:
+        """Create the lane with its first line. Raises `OSError`, `JournalError`."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = self.directory / f".{self.id}"
+        draft.mkdir(mode=0o700)
+        try:
+            lock = take_lock(draft)
+            if lock is None:
+                raise JournalError(f"{draft}: a new lane is already locked")
+            self._lock = lock
+            body = LaneOpened(self.id, self.role, os.getpid(), __version__, self._options.durability)
+            segment = self._create(draft, 1, [_system(b"lane_opened", body)], 0)
+            if self._on_disk:
+                self._files.datasync(segment.fd)
+                sync_directory(draft)
+            draft.rename(self.path)
+        except OSError:
+            self._unlock()
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        segment.path = self.path / segment_name(1)
+        self._take(segment)
+        if self._on_disk:
+            sync_directory(self.directory)
+            segment.listed = True
+
+    def write(self, entries: Sequence[Entry]) -> tuple[int, int, OSError | None]:
+        """Append a batch of at most `MAX_WRITE` bytes: lines and bytes that stand, and why not all of them if so."""
+        data = self.chain.extend(entries)
+        stand, error = self.segment.append(data)
+        if error is None:
+            return len(entries), stand, None
+        return self.chain.rollback(data[:stand]), stand, error
+
+    def room(self, length: int) -> OSError | None:
+        """Make sure that `length` bytes fit and the reserve is kept beside them."""
+        segment = self.segment
+        error = segment.room(length)
+        if error is None and not segment.preallocates:
+            return self._reserve.keep()
+        return error
+
+    @property
+    def allocated(self) -> int:
+        """Offset in the segment up to which blocks are there, as far as that can be known."""
+        return self.segment.allocated if self.segment.preallocates else sys.maxsize
+
+    def release_reserve(self) -> bool:
+        """The disk is full: free the reserve for outcomes. False if there is nothing to free."""
+        return self._reserve.give_up()
+
+    def due(self, now: float) -> bool:
+        """Whether the segment has reached its size, or its age with something in it."""
+        segment = self.segment
+        if segment.offset >= self._options.segment_bytes:
+            return True
+        return segment.offset > self._started and now - segment.opened >= self._options.segment_seconds
+
+    def rotate(self, calls: Sequence[OpenCall], ahead: int) -> OSError | None:
+        """Go on in a new segment that starts with the open calls and has `ahead` bytes of room behind them.
+
+        On failure the present one stays.
+        """
+        old = self.segment
+        parts = max(1, -(-len(calls) // OPEN_CALLS_PER_LINE))
+        prologue = [
+            _system(
+                b"segment",
+                SegmentOpened(
+                    self.role,
+                    segment_name(self._number),
+                    self.chain.head,
+                    old.torn,
+                    part + 1,
+                    parts,
+                    tuple(calls[part * OPEN_CALLS_PER_LINE : (part + 1) * OPEN_CALLS_PER_LINE]),
+                ),
+            )
+            for part in range(parts)
+        ]
+        draft = self.path / f".{self._number + 1:06d}"
+        try:
+            segment = self._create(self.path, self._number + 1, prologue, ahead)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            return error
+        self._number += 1
+        self._take(segment)
+        if self._on_disk:
+            self.retired.append(old)
+        else:
+            old.finish()
+        return None
+
+    def close(self, *, clean: bool) -> OSError | None:
+        """Write the lane's last line if `clean`, make it durable, and let the lock go."""
+        error: OSError | None = None
+        if clean:
+            body = LaneClosed(self.id, self.chain.seq, self.chain.head, clean=True)
+            error = self.write([_system(b"lane_closed", body)])[2]
+        try:
+            for segment in [*self.retired, self.segment]:
+                if self._on_disk and not segment.lost:
+                    self._files.datasync(segment.fd)
+                segment.finish()
+        except OSError as failed:
+            error = error or failed
+        self._reserve.give_up()
+        self._unlock()
+        return error
+
+    def _create(self, folder: Path, number: int, prologue: list[Entry], ahead: int) -> Segment:
+        draft = folder / f".{number:06d}"
+        segment = Segment(self._files, draft)
+        data = self.chain.extend(prologue)
+        try:
+            error = segment.room(len(data) + ahead) if ahead else None
+            if error is None:
+                error = segment.append(data)[1]
+            if error is not None:
+                raise error
+            segment.path = folder / segment_name(number)
+            draft.rename(segment.path)
+        except OSError:
+            self.chain.rollback(b"")
+            segment.finish()
+            raise
+        return segment
+
+    def _take(self, segment: Segment) -> None:
+        self.segment, self._started = segment, segment.offset
+
+    def _unlock(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def _system(kind: bytes, body: msgspec.Struct) -> Entry:
+    return Entry(kind, "", msgspec.json.encode(body), time.time_ns())
