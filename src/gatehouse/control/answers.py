@@ -1,0 +1,130 @@
+"""How the management API answers: JSON from frozen structs, and one shape for every error.
+
+Rules: an error body is `{detail, code, retry_after, errors}`; `code` is of the closed list in `errors`; validation is
+400 and names each field; bad input is never a 500. What the caller sent is not repeated, beyond the names of fields.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gatehouse import errors
+from gatehouse.errors import GatehouseError, Kind
+from gatehouse.store.engine import StoreError
+
+_NAME: Final = 64
+"""Characters of a field's name that are repeated."""
+_RETRY_SECONDS: Final = 5
+_encode = msgspec.json.Encoder().encode
+_log = logging.getLogger(__name__)
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """Every error of the management API."""
+
+    detail: str
+    code: str
+    retry_after: int | None
+    """Seconds."""
+    errors: list[FieldError]
+
+
+class InputError(Exception):
+    """What the caller sent is wrong in these fields."""
+
+    def __init__(self, *problems: FieldError) -> None:
+        super().__init__("; ".join(f"{problem.field}: {problem.message}" for problem in problems))
+        self.problems = list(problems)
+
+
+def answer(value: msgspec.Struct, status: int = 200) -> Response:
+    """A struct as JSON that nobody may cache."""
+    return Response(_encode(value), status, {"cache-control": "no-store"}, "application/json")
+
+
+def refuse(
+    kind: Kind, detail: str, *, retry_after: int | None = None, problems: list[FieldError] | None = None
+) -> Response:
+    """An error in the API's shape."""
+    response = answer(ErrorBody(detail, kind.code, retry_after, problems or []), kind.status)
+    if retry_after is not None:
+        response.headers["retry-after"] = str(retry_after)
+    return response
+
+
+def install(app: FastAPI) -> None:
+    """Give every error of `app` the API's shape."""
+    handlers: dict[type[Exception], Callable[[Request, Exception], Response]] = {
+        InputError: _input,
+        RequestValidationError: _validation,
+        GatehouseError: _gatehouse,
+        StoreError: _store,
+        HTTPException: _http,
+        Exception: _bug,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
+
+
+def _input(_request: Request, error: Exception) -> Response:
+    problems = error.problems if isinstance(error, InputError) else []
+    return refuse(errors.BAD_REQUEST, str(error), problems=problems)
+
+
+def _validation(request: Request, error: Exception) -> Response:
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    problems = [FieldError(_field(each["loc"]), _message(each)) for each in found]
+    return _input(request, InputError(*problems))
+
+
+def _field(place: tuple[str | int, ...]) -> str:
+    """`("query", "status", 0)` is `status[0]`."""
+    name = "".join(f"[{part}]" if isinstance(part, int) else str(part) for part in place[1:])
+    return name[:_NAME] or "query"
+
+
+def _message(problem: dict[str, str]) -> str:
+    if problem["type"] == "extra_forbidden":
+        return "there is no such parameter"
+    return problem["msg"].removeprefix("Value error, ")
+
+
+def _gatehouse(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, GatehouseError):
+        raise error
+    return refuse(error.kind, error.detail, retry_after=error.retry_after)
+
+
+def _store(_request: Request, error: Exception) -> Response:
+    _log.warning("%s", error)
+    return refuse(errors.OVERLOADED, f"the store cannot be read now: {error}", retry_after=_RETRY_SECONDS)
+
+
+def _http(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == 405:
+        return refuse(errors.METHOD_NOT_ALLOWED, f"{request.method} is not possible here")
+    if status == 404:
+        return refuse(errors.NOT_FOUND, "there is nothing at this path; /api/v1/openapi.json lists what there is")
+    return refuse(errors.BAD_REQUEST, str(getattr(error, "detail", error)))
+
+
+def _bug(_request: Request, _error: Exception) -> Response:
+    # Starlette raises it again once this is sent, and the server logs it.
+    return refuse(errors.INTERNAL, "a bug in the gateway; its log has the details")

@@ -1,0 +1,123 @@
+"""`/health`: what is connected, how far the store is behind, what is wrong. Pure.
+
+Rules: made of what the process knows already; it never looks into the store or the journal (F8). Anything but
+`healthy` is a 503. Callers elsewhere learn status, version and services only.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from gatehouse.collector.state import CollectorState, StoppedLane
+
+BEHIND_SECONDS: Final = 10.0
+"""Lag from which the collector counts as behind."""
+
+Status = Literal["healthy", "degraded", "unhealthy"]
+
+
+class CollectorHealth(msgspec.Struct, frozen=True):
+    """The way from the journal into the store."""
+
+    lag_seconds: float
+    """Age of the oldest line of the journal that is not in the store."""
+    lines_behind: int
+    collected: int
+    """Lines since this process started."""
+    unreadable: int
+    last_unreadable: str | None
+    stopped: list[StoppedLane]
+    """Lanes that are collected no further, because a line of them does not hold."""
+
+
+class JournalHealth(msgspec.Struct, frozen=True):
+    """The journal on this machine, as the control process sees it."""
+
+    lane: str
+    """The control process's own."""
+    state: str
+    """`ok`, `full` or `failing`."""
+    reason: str | None
+    bytes: int
+    max_bytes: int
+    broken: list[str]
+    """Lanes of dead processes that could not be closed."""
+
+
+class LaneHealth(msgspec.Struct, frozen=True):
+    """A lane that is not closed: a running process."""
+
+    lane: str
+    role: str | None
+    collected_seq: int
+
+
+class PublicHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """What any caller may know (T12)."""
+
+    status: Status
+    version: str
+    services: dict[str, str]
+
+
+class Health(PublicHealth, frozen=True, kw_only=True):
+    """What callers on this machine may know."""
+
+    problems: list[str]
+    """Why it is not `healthy`, in sentences."""
+    warnings: list[str]
+    """What will become a problem."""
+    collector: CollectorHealth
+    journal: JournalHealth
+    lanes: list[LaneHealth]
+
+    def public(self) -> PublicHealth:
+        return PublicHealth(status=self.status, version=self.version, services=self.services)
+
+
+def assess(
+    version: str, collecting: CollectorState, now: int, journal: JournalHealth, lanes: list[LaneHealth], *, warn: bool
+) -> Health:
+    """Put together what is known at `now` (microseconds since the epoch)."""
+    lag = collecting.lag(now)
+    collector = CollectorHealth(
+        lag_seconds=round(lag, 3),
+        lines_behind=collecting.lines_behind,
+        collected=collecting.collected,
+        unreadable=collecting.unreadable,
+        last_unreadable=collecting.last_unreadable,
+        stopped=list(collecting.stopped),
+    )
+    behind = lag > BEHIND_SECONDS
+    problems = list(journal.broken)
+    if journal.state != "ok":
+        problems.insert(0, f"the journal is {journal.state}: {journal.reason or 'no reason given'}")
+    if collecting.error is not None:
+        problems.append(collecting.error)
+    elif collecting.store == "starting":
+        problems.append("the store is not open yet")
+    if behind:
+        problems.append(f"the store is {lag:.0f} s behind the journal")
+    problems += [f"lane {lane.lane} is collected no further: {lane.reason}" for lane in collecting.stopped]
+    warnings = []
+    if collecting.unreadable:
+        warnings.append(f"{collecting.unreadable} lines of the journal could not be collected")
+    if warn:
+        warnings.append(f"the journal uses {journal.bytes / journal.max_bytes:.0%} of journal.max_bytes")
+    return Health(
+        status="unhealthy" if journal.state != "ok" else "degraded" if problems else "healthy",
+        version=version,
+        services={
+            "control": "connected",
+            "journal": "connected" if journal.state == "ok" else journal.state,
+            "collector": "stopped" if collecting.stopped else "behind" if behind else "connected",
+            "store": collecting.store,
+        },
+        problems=problems,
+        warnings=warnings,
+        collector=collector,
+        journal=journal,
+        lanes=lanes,
+    )

@@ -1,0 +1,197 @@
+"""The control process: puts the API, the collector and the journal's housekeeping together, and takes them apart.
+
+Rules: wiring only. SIGTERM: close the lanes of dead workers, collect to the end within `DRAIN_SECONDS`, close the own
+lane, end. A bug in any part ends the process with status 1: the supervisor starts it afresh, and workers serve on.
+Nothing is written to stdout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import uvicorn
+import uvloop
+
+from gatehouse import __version__
+from gatehouse.collector.collect import Collector
+from gatehouse.collector.lock import CollectorLock
+from gatehouse.collector.thread import CollectorThread
+from gatehouse.config import leash
+from gatehouse.config.paths import DataDir
+from gatehouse.config.settings import Settings
+from gatehouse.control import app, health
+from gatehouse.control.housekeeping import Housekeeping
+from gatehouse.errors import ConfigError
+from gatehouse.journal.lines import JournalError
+from gatehouse.journal.writer import JournalWriter
+from gatehouse.store import engine, times
+from gatehouse.store.reading import Readers
+
+DRAIN_SECONDS: Final = 5.0
+"""How long it may go on collecting after SIGTERM."""
+
+TENANT: Final = "default"
+"""Until there are accounts."""
+
+_OPEN_SECONDS: Final = 0.5
+"""How long readiness waits for the store, so that the first `/health` is not about a start."""
+_WATCH_SECONDS: Final = 0.5
+_KEEP_ALIVE_SECONDS: Final = 75
+_BACKLOG: Final = 512
+_log = logging.getLogger(__name__)
+
+
+def main(process: leash.ControlProcess) -> int:
+    """Run until SIGTERM. Exit status 0, or 1 where control could not start. Raises what only a bug raises."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="gatehouse control: %(message)s")
+    try:
+        settings = msgspec.json.decode(process.settings.read_bytes(), type=Settings)
+        uvloop.run(Control(process, settings).run())
+    except (ConfigError, JournalError, OSError, msgspec.MsgspecError) as error:
+        leash.say_failed(process, f"control: {error}")
+        return 1
+    return 0
+
+
+class CollectorEndedError(Exception):
+    """The collector's thread is gone although nobody stopped it: its own traceback stands before this one."""
+
+
+class Control:
+    """The live objects of one process."""
+
+    def __init__(self, process: leash.ControlProcess, settings: Settings) -> None:
+        """Raises `ConfigError` for a wrong `database.url`."""
+        self._process = process
+        self._settings = settings
+        self._data = DataDir(process.data)
+        url = engine.locate(self._data.root, settings.database.url)
+        self._readers = Readers(url)
+        self._collector = CollectorThread(
+            Collector(self._data.journal, url, keep_days=settings.database.keep_days),
+            CollectorLock(self._data.collector_lock),
+            drain_seconds=DRAIN_SECONDS,
+        )
+
+    async def run(self) -> None:
+        """Serve until SIGTERM."""
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor's business
+        self._writer = JournalWriter(self._data.journal, "control", self._settings.journal, loop)
+        self._writer.open()
+        self._keeping = Housekeeping(
+            self._data.journal, self._writer, self._settings.journal, lambda: self._collector.collected
+        )
+        listener = listen(self._data.control_socket)
+        server = Server(server_config(app.create(self._readers, self._health, tenant=TENANT)))
+        self._collector.start()
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(server.serve(sockets=[listener]))
+            regular = [
+                group.create_task(self._keeping.sweep()),
+                group.create_task(self._keeping.recover_regularly()),
+                group.create_task(self._keeping.retain_regularly()),
+                group.create_task(self._watch()),
+            ]
+            await self._opened()
+            leash.say_ready(self._process)
+            await stop.wait()
+            for task in regular:
+                task.cancel()
+            await self._finish()
+            server.should_exit = True
+            await serving
+        await self._readers.aclose()
+        self._data.control_socket.unlink(missing_ok=True)
+
+    def _health(self) -> health.Health:
+        writer = self._writer
+        journal = health.JournalHealth(
+            lane=writer.lane,
+            state=writer.state,
+            reason=writer.reason,
+            bytes=writer.total_bytes,
+            max_bytes=self._settings.journal.max_bytes,
+            broken=list(self._keeping.broken),
+        )
+        return health.assess(
+            __version__,
+            self._collector.state,
+            times.now(),
+            journal,
+            self._keeping.lanes(),
+            warn=self._keeping.warn,
+        )
+
+    async def _opened(self) -> None:
+        deadline = time.monotonic() + _OPEN_SECONDS
+        while self._collector.state.store == "starting" and time.monotonic() < deadline:  # noqa: ASYNC110 - a thread's
+            await asyncio.sleep(0.01)
+
+    async def _watch(self) -> None:
+        while self._collector.alive:  # noqa: ASYNC110 - a thread's life
+            await asyncio.sleep(_WATCH_SECONDS)
+        raise CollectorEndedError
+
+    async def _finish(self) -> None:
+        """Put on record what workers left open, collect to the end, close the own lane."""
+        await self._keeping.recover()
+        self._collector.stop()
+        if not await asyncio.to_thread(self._collector.join, DRAIN_SECONDS + 1):
+            _log.warning("collecting did not end in time; the next start goes on")
+        self._writer.close()
+
+
+class Server(uvicorn.Server):
+    """Leaves signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def server_config(application: app.ManagementApi) -> uvicorn.Config:
+    """How uvicorn serves it: behind the workers, to nobody else."""
+    return uvicorn.Config(
+        application,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        # The caller's address comes in a header of our own, from the worker alone.
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=1,
+        backlog=_BACKLOG,
+    )
+
+
+def listen(path: Path) -> socket.socket:
+    """A Unix socket that only this user can reach, in place of one left behind. Raises `OSError`."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.unlink(missing_ok=True)
+        mask = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(mask)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, f"cannot listen on {path}: {error.strerror or error}") from error
+    return listener
