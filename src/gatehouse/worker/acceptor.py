@@ -28,7 +28,7 @@ With 4 and an eighth, connections opened and closed at full speed waited for eac
 """
 
 LOOK_SECONDS: Final = 0.001
-PATIENCE: Final = 5
+PATIENCE: Final = 20
 """Looks after which connections that still wait are taken; until the others take some again, at every look then."""
 
 MOST: Final = 64
@@ -94,14 +94,17 @@ class Acceptor:
         return self._connections() + len(self._handing)
 
     def _readable(self) -> None:
-        if self._is_ahead():
+        least = self._loads.least_other(self._index)
+        if least is None:
+            # Nobody to share with: drain the queue.
+            self._take(MOST)
+        elif self._is_ahead_of(least):
             self._wait(LOOK_SECONDS)
         else:
             self._take(1)
 
-    def _is_ahead(self) -> bool:
-        least = self._loads.least_other(self._index)
-        return least is not None and self._load() > least + SLACK + least // 4
+    def _is_ahead_of(self, least: int) -> bool:
+        return self._load() > least + SLACK + least // 4
 
     def _wait(self, seconds: float) -> None:
         self._loop.remove_reader(self._listener)
@@ -109,7 +112,8 @@ class Acceptor:
 
     def _look(self) -> None:
         self._pause = None
-        if not self._is_ahead() or not self._queue.poll(0):
+        least = self._loads.least_other(self._index)
+        if least is None or not self._is_ahead_of(least) or not self._queue.poll(0):
             self._looks, self._batch = 0, 1
         elif self._looks < PATIENCE:
             self._looks += 1
