@@ -1,0 +1,87 @@
+"""The entry point: which commands there are, and how whatever they raise becomes an exit code and a sentence.
+
+Imports click and nothing else of weight; a command's module is imported by name when it is called. No traceback for a
+failure that was foreseen; one that was not is a bug and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Final, NoReturn
+
+import click
+
+from gatehouse import __version__
+from gatehouse.config.printable import clean
+from gatehouse.errors import ConfigError
+
+INTERRUPTED: Final = 130
+
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "serve": ("gatehouse.cli.serve", "Run the gateway."),
+    "shell-init": ("gatehouse.cli.shell_init", "Print the variables that point SDKs and tools at the gateway."),
+    "wrap": ("gatehouse.cli.wrap", "Run a command with these variables set."),
+    "report": ("gatehouse.cli.report", "Calls, tokens, latency and cost by provider and model."),
+    "debug": ("gatehouse.cli.debug", "Everything that is known about one call."),
+    "verify": ("gatehouse.cli.verify", "Check that the journal is complete and unaltered."),
+    "doctor": ("gatehouse.cli.doctor", "Find out what is wrong, here or at a gateway's URL."),
+    "config": ("gatehouse.cli.config", "Check, show and import configuration."),
+    "version": ("gatehouse.cli.version", "Print the version."),
+}
+"""Name → the module whose `command` it is, and its line in the help."""
+
+
+class _LazyGroup(click.Group):
+    """Lists its commands without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.command(name="gatehouse", cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def cli() -> None:
+    """A self-hosted AI gateway. Start it with `gatehouse serve`; it needs no configuration."""
+
+
+def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run one command line in an environment; returns the exit code. Writes to stdout and stderr."""
+    try:
+        code = cli.main(list(arguments), prog_name="gatehouse", standalone_mode=False, obj=environ)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            click.echo(f"Error: {clean(line)}", err=True)
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        _silence_stdout()
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def main() -> NoReturn:
+    """`gatehouse` on the command line."""
+    sys.exit(run(sys.argv[1:], os.environ))
+
+
+def _silence_stdout() -> None:
+    """Whoever read our output has left; the interpreter must not complain about the rest of it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

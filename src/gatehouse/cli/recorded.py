@@ -1,0 +1,40 @@
+"""Asking the store a question, whether the gateway runs or not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import click
+
+from gatehouse import collector
+from gatehouse.cli.options import Setup
+from gatehouse.config.printable import clean
+from gatehouse.store import reading
+from gatehouse.store.engine import StoreError, StoreMissingError
+from gatehouse.store.reading import Reader
+
+T = TypeVar("T")
+
+
+def ask(setup: Setup, question: Callable[[Reader], Awaitable[T]]) -> T:
+    """The answer, after what the journal holds and the store does not yet has been collected.
+
+    Raises `click.ClickException` where there is nothing to ask, or the store or the journal cannot be read.
+    """
+    try:
+        return asyncio.run(_ask(setup, question))
+    except StoreMissingError as error:
+        raise click.ClickException(f"nothing is on record in {clean(str(setup.data.root))} yet") from error
+    except StoreError as error:
+        raise click.ClickException(clean(str(error))) from error
+    except OSError as error:
+        raise click.ClickException(f"cannot read {clean(str(error.filename))}: {error.strerror}") from error
+
+
+async def _ask(setup: Setup, question: Callable[[Reader], Awaitable[T]]) -> T:
+    # Where a gateway runs it collects by itself, and this does nothing.
+    await collector.catch_up(setup.data.root, setup.settings)
+    async with reading.open(setup.data.root, setup.settings.database.url) as reader:
+        return await question(reader)
