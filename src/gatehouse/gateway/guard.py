@@ -11,6 +11,7 @@ Rules: decided on the head alone, before routing; each refusal says which header
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -19,15 +20,11 @@ from gatehouse.config.settings import Settings
 from gatehouse.errors import GatehouseError
 from gatehouse.http.message import Head
 
-_PROXIED: Final = (
-    b"forwarded",
-    b"via",
-    b"x-forwarded-for",
-    b"x-forwarded-host",
-    b"x-forwarded-proto",
-    b"x-real-ip",
-)
+_PROXIED: Final = frozenset((b"forwarded", b"via", b"x-real-ip"))
+_PROXIED_PREFIX: Final = b"x-forwarded"
 _LOOPBACK_NAMES: Final = frozenset(("localhost", "127.0.0.1", "::1"))
+_HOST: Final = re.compile(rb"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.-]+))(?::[0-9]{0,5})?")
+_HOST_BYTES: Final = 255 + len(":65535")
 _REMEMBERED: Final = 1024
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -56,9 +53,8 @@ class Guard:
                 errors.FORBIDDEN,
                 "this Host is not served; name it in server.allowed_hosts or server.public_url if it is yours",
             )
-        for name in _PROXIED:
-            if name in fields:
-                self._check_proxy(name, peer)
+        if not _PROXIED.isdisjoint(fields) or _PROXIED_PREFIX in b"\n".join(fields):
+            self._check_proxy(fields, peer)
         origin = fields.get(b"origin")
         if origin is not None and origin.lower() not in self._origins and origin.partition(b"://")[2] != head.host:
             raise GatehouseError(errors.FORBIDDEN, "this Origin may not call; name it in cors.origins")
@@ -80,30 +76,35 @@ class Guard:
         origin = head.fields.get(b"origin")
         return origin if origin is not None and origin.lower() in self._origins else None
 
-    def _check_proxy(self, name: bytes, peer: str) -> None:
+    def _check_proxy(self, fields: dict[bytes, bytes], peer: str) -> None:
+        """`peer` sent something that only a proxy sends: is it one of ours?"""
+        name = next((name for name in fields if name in _PROXIED or name.startswith(_PROXIED_PREFIX)), None)
         address = _address(peer)
-        if address is None or not any(address in network for network in self._proxies):
+        if name is not None and not (address and any(address in network for network in self._proxies)):
             raise GatehouseError(
                 errors.FORBIDDEN,
-                f"the request came through a proxy ({name.decode()}) that server.trusted_proxies does not name",
+                f"the request came through a proxy ({name.decode()[:64]}) that server.trusted_proxies does not name",
             )
 
     def _host_known(self, host: bytes, local: str) -> bool:
         key = (host, local)
         known = self._known_hosts.get(key)
         if known is None:
-            known = self._judge_host(host.decode("latin-1"), local)
-            if len(self._known_hosts) < _REMEMBERED:
+            known = self._judge_host(host, local)
+            if len(self._known_hosts) < _REMEMBERED and len(host) <= _HOST_BYTES:
                 self._known_hosts[key] = known
         return known
 
-    def _judge_host(self, host: str, local: str) -> bool:
-        try:
-            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
-        except ValueError:
+    def _judge_host(self, host: bytes, local: str) -> bool:
+        match = _HOST.fullmatch(host.lower()) if len(host) <= _HOST_BYTES else None
+        if match is None:
             return False
+        name = (match[1] or match[2]).decode("ascii").removesuffix(".")
+        if name in self._hosts:
+            return True
         # A literal address cannot be rebound by DNS; ours is as good as a name.
-        return name in self._hosts or (name == local and _address(name) is not None)
+        address = _address(name)
+        return address is not None and address == _address(local)
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -1,0 +1,66 @@
+"""The requests the load generators send."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+CURL_HEADERS: Final = (
+    ("content-type", "application/json"),
+    ("accept", "application/json"),
+    ("authorization", "Bearer sk-bench-0123456789"),
+)
+"""What a plain client sends."""
+
+SDK_HEADERS: Final = (
+    *CURL_HEADERS,
+    ("accept-encoding", "gzip, deflate"),
+    ("user-agent", "OpenAI/Python 3.52.0"),
+    ("x-stainless-lang", "python"),
+    ("x-stainless-package-version", "3.52.0"),
+    ("x-stainless-os", "Linux"),
+    ("x-stainless-arch", "x64"),
+    ("x-stainless-runtime", "CPython"),
+    ("x-stainless-runtime-version", "3.11.2"),
+    ("x-stainless-async", "false"),
+    ("x-stainless-retry-count", "0"),
+    ("x-stainless-read-timeout", "600"),
+)
+"""What the OpenAI Python SDK sends (`openai/_base_client.py`): three times as many headers."""
+
+_SENTENCE: Final = "Summarise the quarterly figures for the board and name three risks. "
+
+
+def chat(size: int = 1024) -> bytes:
+    """A chat request of about `size` bytes."""
+    return _fit({"model": "gpt-4o-mini", "temperature": 0.2}, size, [{"role": "system", "content": "Be brief."}])
+
+
+def agent(size: int = 200_000) -> bytes:
+    """What a coding agent sends: twenty tools, and a long conversation of calls and results, `size` bytes in all."""
+    parameters = {
+        "type": "object",
+        "properties": {"path": {"type": "string", "description": "Where."}, "lines": {"type": "integer"}},
+        "required": ["path"],
+    }
+    tools = [
+        {"type": "function", "function": {"name": f"tool_{n}", "description": _SENTENCE * 3, "parameters": parameters}}
+        for n in range(20)
+    ]
+    messages: list[dict[str, object]] = [{"role": "system", "content": _SENTENCE * 40}]
+    result = json.dumps({"file": "src/app.py", "text": "def main() -> None:\n    print('hello')\n" * 40})
+    number = 0
+    while len(json.dumps({"tools": tools, "messages": messages})) < size - 6000:
+        function = {"name": f"tool_{number % 20}", "arguments": '{"path": "src/app.py", "lines": 40}'}
+        call = {"id": f"call_{number}", "type": "function", "function": function}
+        messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+        messages.append({"role": "tool", "tool_call_id": f"call_{number}", "content": result})
+        number += 1
+    return _fit({"model": "gpt-4o-mini", "tools": tools}, size, messages)
+
+
+def _fit(base: dict[str, object], size: int, messages: list[dict[str, object]]) -> bytes:
+    """Fill up with one more user message, to `size` bytes exactly where that is more than the rest needs."""
+    empty = json.dumps({**base, "messages": [*messages, {"role": "user", "content": ""}]})
+    text = (_SENTENCE * (size // len(_SENTENCE) + 1))[: max(0, size - len(empty))]
+    return json.dumps({**base, "messages": [*messages, {"role": "user", "content": text}]}).encode()

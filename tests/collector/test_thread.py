@@ -1,0 +1,122 @@
+"""The collector beside a server, and without one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gatehouse.collector import catch_up
+from gatehouse.collector.collect import Collector
+from gatehouse.collector.lock import CollectorLock
+from gatehouse.collector.state import CollectorState
+from gatehouse.collector.thread import CollectorThread
+from gatehouse.config.settings import Database, Settings
+from gatehouse.errors import ConfigError
+from gatehouse.store import engine, reading
+from tests.collector.lanes_on_disk import Worker, calls, held
+
+# The calls of these tests are of November 2025.
+SETTINGS = Settings(database=Database(keep_days=36_500))
+
+
+def _thread(data: Path) -> CollectorThread:
+    collector = Collector(data / "journal", engine.locate(data, None), keep_days=36_500)
+    return CollectorThread(collector, CollectorLock(data / "collector.lock"), drain_seconds=5)
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "did not come about in time"
+        time.sleep(0.01)
+
+
+def test_a_thread_collects_beside_a_loop_and_to_the_end_when_stopped(tmp_path: Path) -> None:
+    """I8: the loop that serves does not wait for the collector."""
+
+    async def run() -> None:
+        worker = Worker(tmp_path / "journal")
+        thread = _thread(tmp_path)
+        thread.start()
+        longest = 0.0
+        for name in calls(2_000):
+            worker.call(name)
+            before = time.monotonic()
+            await asyncio.sleep(0)
+            longest = max(longest, time.monotonic() - before)
+        worker.writer.flush()
+        thread.stop()
+        assert thread.join(10)
+        assert not thread.alive
+        assert longest < 0.2
+        assert thread.state.collected == worker.writer.head[0]
+        assert len((await held(tmp_path))["traces"]) == 2_000
+        worker.writer.close()
+
+    asyncio.run(run())
+
+
+def test_only_one_collects(tmp_path: Path) -> None:
+    async def run() -> None:
+        worker = Worker(tmp_path / "journal")
+        worker.call(calls(1)[0])
+        worker.writer.flush()
+        first, second = _thread(tmp_path), _thread(tmp_path)
+        first.start()
+        _until(lambda: first.state.collected == 3)
+        assert not await catch_up(tmp_path, SETTINGS)  # the server collects; the command line just reads
+        second.start()
+        assert second.state == CollectorState()
+        first.stop()
+        assert first.join(10)
+        _until(lambda: second.state.store == "connected")
+        second.stop()
+        assert second.join(10)
+        worker.writer.close()
+
+    asyncio.run(run())
+
+
+def test_catching_up_without_a_server(tmp_path: Path) -> None:
+    """O5: report and debug work on what a stopped server left."""
+
+    async def run() -> None:
+        assert not await catch_up(tmp_path, SETTINGS)  # nothing was ever served here
+        assert not (tmp_path / "store.db").exists()
+        worker = Worker(tmp_path / "journal")
+        for name in calls(3):
+            worker.call(name)
+        worker.writer.close()
+        assert await catch_up(tmp_path, SETTINGS)
+        assert await catch_up(tmp_path, SETTINGS)
+        async with reading.open(tmp_path) as reader:
+            assert (await reader.report()).calls == 3
+
+    asyncio.run(run())
+
+
+def test_catching_up_says_what_is_wrong_and_lets_the_lock_go(tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+
+    async def run() -> None:
+        with pytest.raises(ConfigError, match=r"database\.url"):
+            await catch_up(tmp_path, Settings(database=Database(url="mysql://x")))
+        (tmp_path / "store.db").write_bytes(b"no database " * 1000)
+        with pytest.raises(engine.StoreError, match="not a database"):
+            await catch_up(tmp_path, SETTINGS)
+        (tmp_path / "store.db").unlink()
+        assert await catch_up(tmp_path, SETTINGS)
+
+    asyncio.run(run())
+
+
+def test_a_state_tells_its_lag() -> None:
+    now = 10_000_000
+    assert CollectorState(looked=now).lag(now + 500_000) == 0
+    assert CollectorState(looked=now).lag(now + 2_500_000) == 2.5  # not heard of for that long
+    assert CollectorState(looked=now, oldest=now - 1_000_000).lag(now) == 1
+    assert CollectorState(looked=now, oldest=now + 1_000_000).lag(now) == 0

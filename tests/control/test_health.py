@@ -1,0 +1,95 @@
+"""`/health`: what it says, to whom, and that it costs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gatehouse.collector.state import CollectorState, StoppedLane
+from gatehouse.control.health import Health, LaneHealth, assess
+from tests.control.serving import JOURNAL, api, well
+from tests.store.samples import START
+
+SECOND = 1_000_000
+FINE = CollectorState(store="connected", looked=START)
+
+
+def _assess(*, now: int = START, journal: dict[str, Any] | None = None, warn: bool = False, **state: Any) -> Health:
+    changed = msgspec.structs.replace(JOURNAL, **(journal or {}))
+    return assess("1.2.3", msgspec.structs.replace(FINE, **state), now, changed, [], warn=warn)
+
+
+def test_all_is_well() -> None:
+    """T12."""
+    health = assess("1.2.3", FINE, START, JOURNAL, [LaneHealth("l", "worker", 7)], warn=False)
+    assert (health.status, health.version, health.problems, health.warnings) == ("healthy", "1.2.3", [], [])
+    assert set(health.services.values()) == {"connected"}
+    assert health.collector.lag_seconds == 0
+    assert health.lanes == [LaneHealth("l", "worker", 7)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status", "service", "says"),
+    [
+        ({"store": "unavailable", "error": "the store x failed: y"}, "degraded", ("store", "unavailable"), "failed: y"),
+        ({"store": "starting"}, "degraded", ("store", "starting"), "not open yet"),
+        ({"error": "the journal cannot be read: z"}, "degraded", ("store", "connected"), "cannot be read"),
+        ({"oldest": START - 60 * SECOND}, "degraded", ("collector", "behind"), "60 s behind"),
+        ({"looked": START - 60 * SECOND}, "degraded", ("collector", "behind"), "60 s behind"),
+        ({"stopped": (StoppedLane("l", 3, "bad"),)}, "degraded", ("collector", "stopped"), "no further: bad"),
+        ({"journal": {"broken": ["f:1: bad"]}}, "degraded", ("journal", "connected"), "f:1: bad"),
+        ({"journal": {"state": "full", "reason": "no room"}}, "unhealthy", ("journal", "full"), "full: no room"),
+        ({"journal": {"state": "failing"}}, "unhealthy", ("journal", "failing"), "no reason given"),
+    ],
+)
+def test_what_is_wrong_is_said(wrong: dict[str, Any], status: str, service: tuple[str, str], says: str) -> None:
+    """I7."""
+    health = _assess(**wrong)
+    assert health.status == status
+    assert health.services[service[0]] == service[1]
+    assert any(says in problem for problem in health.problems)
+
+
+def test_a_little_lag_is_no_problem_but_shown() -> None:
+    health = _assess(oldest=START - 2 * SECOND, lines_behind=77)
+    assert health.status == "healthy"
+    assert (health.collector.lag_seconds, health.collector.lines_behind) == (2.0, 77)
+
+
+def test_warnings_leave_it_healthy() -> None:
+    health = _assess(unreadable=3, last_unreadable="f:9: outcome: bad", journal={"bytes": 85}, warn=True)
+    assert health.status == "healthy"
+    assert health.warnings == [
+        "3 lines of the journal could not be collected",
+        "the journal uses 85% of journal.max_bytes",
+    ]
+    assert health.collector.last_unreadable == "f:9: outcome: bad"
+
+
+def test_callers_elsewhere_learn_three_things(tmp_path: Path) -> None:
+    """F8: a public health check neither scans nor tells about tenants' calls. There is no store to scan here."""
+
+    async def run() -> None:
+        async with api(tmp_path) as client:
+            here = await client.get("/health")
+            assert (here.status_code, here.json()["status"]) == (200, "healthy")
+            assert set(here.json()) == {*Health.__struct_fields__}
+            elsewhere = await client.get("/health", headers={"x-gatehouse-peer": "203.0.113.9"})
+            assert set(elsewhere.json()) == {"status", "version", "services"}
+            head = await client.head("/health")
+            assert (head.status_code, head.content) == (200, b"")
+
+    asyncio.run(run())
+
+
+def test_anything_but_healthy_is_a_503(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with api(tmp_path, lambda: msgspec.structs.replace(well(), status="degraded")) as client:
+            response = await client.get("/health")
+            assert (response.status_code, response.json()["status"]) == (503, "degraded")
+
+    asyncio.run(run())

@@ -1,0 +1,226 @@
+"""Clients that load a gateway: HTTP/1.1 over plain sockets, many at once, in a thread and event loop of their own.
+
+Every call carries an id of its own, in the header `x-test-id` and in its body, so that its SHA-256 names it: what a
+client sent, what the upstream saw and what the journal says can be held against each other. What a client saw of its
+call stands in `Sent`. Rules: no client waits longer than `PATIENCE` for anything; who did is in `Load.stuck`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import random
+import secrets
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tests.fakes import Fake
+
+PATIENCE = 60.0
+"""Seconds for one call. Nothing a load asks for takes a second by itself."""
+
+End = Literal["unanswered", "partial", "whole", "left"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to call, and how often (`weight`) it is chosen."""
+
+    name: str
+    weight: float
+    stream: bool = False
+    fake: str = ""
+    """How the upstream goes wrong: the fake's own header."""
+    leaves: Literal["", "at once", "midway"] = ""
+    """The client goes: when its request is sent, or with the first bytes of the answer."""
+    padding: int = 16
+    """Bytes of prompt."""
+    path: str = "/openai/v1/chat/completions"
+
+
+PLAIN = Kind("plain", 50)
+STREAM = Kind("stream", 20, stream=True)
+SLOW = Kind("slow", 10, stream=True, fake="slow=0.02")
+LARGE = Kind("large", 3, padding=300_000)
+FAULTS = (
+    Kind("fault: 500", 2, fake="error=500"),
+    Kind("fault: cut stream", 1, stream=True, fake="cut=900"),
+    Kind("fault: reset answer", 1, fake="cut=100, reset"),
+    Kind("fault: no answer", 1, fake="close"),
+)
+LEAVERS = (
+    Kind("leaves at once", 10, fake="silent", leaves="at once"),
+    Kind("leaves midway", 10, stream=True, fake="slow=0.1", leaves="midway"),
+)
+REFUSED = Kind("refused", 1, path="/openai/../v1/chat/completions")
+
+
+@dataclass(slots=True)
+class Sent:
+    """One call as its client saw it."""
+
+    kind: str
+    id: str
+    sha256: str
+    """Of the request's body."""
+    end: End = "unanswered"
+    status: int = 0
+    call: str = ""
+    """`x-gatehouse-id` of the answer."""
+
+
+class Load:
+    """`clients` clients calling by turns of `kinds` from `start` to `finish`; `kinds` may be replaced meanwhile."""
+
+    def __init__(self, port: int, kinds: Sequence[Kind], clients: int, seed: int) -> None:
+        self.kinds = kinds
+        self.sent: list[Sent] = []
+        """Calls whose request was written, in that order."""
+        self.whole = 0
+        """Calls answered to the end."""
+        self.unreached = 0
+        """Connections that could not be made."""
+        self.stuck: list[Sent] = []
+        self.running = 0
+        """Calls under way."""
+        self.failure: BaseException | None = None
+        self._name = secrets.token_hex(6)
+        self._port = port
+        self._clients = clients
+        self._random = random.Random(seed)
+        self._stopping = False
+        self._next = 0
+        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
+
+    def start(self) -> Load:
+        self._thread.start()
+        return self
+
+    def finish(self, seconds: float = PATIENCE + 10.0) -> None:
+        """Begin no further call, and wait for those under way."""
+        self._stopping = True
+        self._thread.join(seconds)
+        assert not self._thread.is_alive(), f"the clients did not end within {seconds} s"
+        if self.failure is not None:
+            raise self.failure
+        assert self.stuck == [], f"{len(self.stuck)} calls got nothing for {PATIENCE} s: {self.stuck[:3]}"
+
+    def __enter__(self) -> Load:
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self._stopping = True
+        self._thread.join(PATIENCE + 10.0)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._all())
+        except BaseException as failure:  # noqa: BLE001 - shown by `finish`, in the test's own thread
+            self.failure = failure
+
+    async def _all(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._clients):
+                group.create_task(self._client())
+
+    async def _client(self) -> None:
+        while not self._stopping:
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+            except OSError:
+                self.unreached += 1
+                await asyncio.sleep(0.02)
+                continue
+            try:
+                while not self._stopping and await self._call(reader, writer):
+                    pass
+            finally:
+                writer.transport.abort()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+
+    async def _call(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """One call; true if the connection may carry another."""
+        [kind] = self._random.choices(self.kinds, [kind.weight for kind in self.kinds])
+        sent, request = self._request(kind)
+        self.sent.append(sent)
+        self.running += 1
+        try:
+            async with asyncio.timeout(PATIENCE):
+                writer.write(request)
+                await writer.drain()
+                if kind.leaves == "at once":
+                    await asyncio.sleep(self._random.uniform(0.0, 0.05))
+                    sent.end = "left"
+                    return False
+                return await self._answer(reader, sent, leaves=bool(kind.leaves))
+        except TimeoutError:
+            self.stuck.append(sent)
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # `sent` says how far it came
+        finally:
+            self.running -= 1
+        return False
+
+    def _request(self, kind: Kind) -> tuple[Sent, bytes]:
+        self._next += 1
+        name = f"{self._name}-{self._next}"
+        asked: dict[str, object] = {"model": "gpt-4o", "user": name}
+        if kind.stream:
+            asked["stream"] = True
+        asked["messages"] = [{"role": "user", "content": "x" * kind.padding}]
+        body = json.dumps(asked).encode()
+        head = f"POST {kind.path} HTTP/1.1\r\nhost: 127.0.0.1:{self._port}\r\nauthorization: Bearer sk-load\r\n"
+        head += f"content-type: application/json\r\nx-test-id: {name}\r\ncontent-length: {len(body)}\r\n"
+        if kind.fake:
+            head += f"x-fake: {kind.fake}\r\n"
+        return Sent(kind.name, name, hashlib.sha256(body).hexdigest()), head.encode() + b"\r\n" + body
+
+    async def _answer(self, reader: asyncio.StreamReader, sent: Sent, *, leaves: bool) -> bool:
+        lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
+        sent.end, sent.status = "partial", int(lines[0].split(" ")[1])
+        fields = dict(line.split(": ", 1) for line in lines[1:] if line)
+        sent.call = fields.get("x-gatehouse-id", "")
+        if fields.get("transfer-encoding") == "chunked":
+            while size := int(await reader.readuntil(b"\r\n"), 16):
+                await reader.readexactly(size + 2)
+                if leaves:
+                    sent.end = "left"
+                    return False
+            await reader.readexactly(2)
+        else:
+            await reader.readexactly(int(fields["content-length"]))
+        sent.end = "whole"
+        self.whole += 1
+        return fields.get("connection") != "close"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """One request as the upstream saw it."""
+
+    id: str
+    sha256: str
+    """Of the body as it arrived."""
+
+
+class Upstream:
+    """What a fake provider saw, each request kept as its digest only: a long load would not fit otherwise."""
+
+    def __init__(self, fake: Fake) -> None:
+        self._fake = fake
+        self.arrived: list[Arrived] = []
+
+    def collect(self) -> list[Arrived]:
+        """Everything seen so far."""
+        requests = self._fake.requests
+        count = len(requests)
+        for seen in requests[:count]:
+            self.arrived.append(Arrived(seen.header("x-test-id") or "", hashlib.sha256(seen.body).hexdigest()))
+        del requests[:count]
+        assert self._fake.faults == [], self._fake.faults
+        return self.arrived
