@@ -39,7 +39,7 @@ prices: .venv/dev ## Compile the packaged price list anew.
 	$(BIN)/python -m gatehouse.pricing.compile
 
 docs: .venv/dev ## Write the generated pages of docs/.
-	$(BIN)/python -m gatehouse.config.document
+	$(BIN)/python -m gatehouse.config.document > docs/configuration.md
 
 pins: ## Resolve the requirement files anew (needs uv).
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

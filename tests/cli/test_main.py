@@ -47,7 +47,7 @@ def test_module_and_script_are_the_same_program() -> None:
     script = Path(sys.executable).with_name("gatehouse")
     for command in ([sys.executable, "-m", "gatehouse"], [str(script)]):
         done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True, timeout=30)
-        assert done.stdout == f"gatehouse, version {__version__}\n".replace(",", "").replace("version ", "")
+        assert done.stdout == f"gatehouse {__version__}\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -105,25 +105,42 @@ def test_problems_with_built_in_providers_name_their_place(cli: Cli, tmp_path: P
     assert f"Error: {file}:7: prices.models[0].provider: no provider is called `mien`; did you mean mine?" in done.err
 
 
-def test_a_broken_pipe_is_quiet() -> None:
-    command = f"{sys.executable} -m gatehouse config show | head -1"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, timeout=30)
+def test_a_broken_pipe_is_quiet(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m gatehouse config show | head -1"],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
     assert done.stdout == "# no configuration file\n"
     assert done.stderr == ""
 
 
-def test_ctrl_c_is_130_and_quiet() -> None:
-    """`doctor --key-file -` waits for its standard input."""
-    arguments = [sys.executable, "-m", "gatehouse", "doctor", "--url", "http://127.0.0.1:9", "--key-file", "-"]
-    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        # It reads once its modules are loaded; a signal before that ends it the same way, only with Python's own words.
-        while b"pipe_read" not in Path(f"/proc/{process.pid}/wchan").read_bytes():
-            time.sleep(0.02)
+def test_ctrl_c_is_130_and_quiet(tmp_path: Path) -> None:
+    """While `doctor` waits for a key that nobody writes."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    arguments = [sys.executable, "-m", "gatehouse", "doctor", "--url", "http://127.0.0.1:9", "--key-file", str(pipe)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        writer = _open_once_read(pipe)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
+        os.close(writer)
     assert process.returncode == 130
     assert (out, err.strip()) == (b"", b"")
+
+
+def _open_once_read(pipe: Path) -> int:
+    """The write end, as soon as somebody reads."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 def test_nothing_is_written_where_a_command_only_looks(cli: Cli, data: Path) -> None:
