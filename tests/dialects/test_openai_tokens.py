@@ -71,6 +71,14 @@ def test_xai_counts_reasoning_beside_completion() -> None:
     assert check == "ok"
 
 
+def test_xai_where_reasoning_is_the_smaller_part() -> None:
+    """Only the total tells: 20 + 7 + 3 = 30."""
+    details = {"completion_tokens_details": {"reasoning_tokens": 3}}
+    reported = {"prompt_tokens": 20, "completion_tokens": 7} | details
+    assert usage_of(reported | {"total_tokens": 30}) == (Usage(input=20, output=7, reasoning=3), "ok")
+    assert usage_of(reported | {"total_tokens": 27}) == (Usage(input=20, output=4, reasoning=3), "ok")
+
+
 def test_cached_tokens_beside_the_prompt() -> None:
     usage, _ = usage_of({"prompt_tokens": 10, "completion_tokens": 5, "cached_tokens": 1000})
     assert usage == Usage(input=10, cache_read=1000, output=5)

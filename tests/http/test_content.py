@@ -65,6 +65,13 @@ def test_a_cut_stream_gives_what_it_held(coding: str) -> None:
     assert len(out) > 100_000 and body.startswith(out)
 
 
+def test_a_cut_stream_gives_all_that_it_held() -> None:
+    """Also where zlib holds output back although it took all input."""
+    stream = zlib.compress(b"a" * 1_000_000)
+    for at in range(len(stream) - 200, len(stream)):
+        assert decode("deflate", [stream[:at]])[0] == zlib.decompressobj().decompress(stream[:at])
+
+
 @pytest.mark.parametrize("size", [PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, 3 * PIECE + 5])
 @pytest.mark.parametrize("coding", ["identity", "gzip", "deflate"])
 def test_output_that_fills_its_pieces_is_not_lost(coding: str, size: int) -> None:

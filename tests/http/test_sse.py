@@ -77,6 +77,7 @@ def test_any_bytes_in_any_split_are_read_alike(stream: bytes, cuts: list[int]) -
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=6), CUTS, ENDS)
+@example([14, 14], [23], b"\r\n")
 def test_an_event_above_the_limit_is_skipped_and_counted_in_any_split_i9(
     sizes: list[int], cuts: list[int], end: bytes
 ) -> None:

@@ -38,6 +38,9 @@ from gatehouse.routing.paths import recorded_path
 
 T = TypeVar("T")
 
+_INSERT_AT_ONCE: Final = 1024 * 1024
+"""Above, finding the place in a body may hold the loop for too long."""
+
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -230,7 +233,7 @@ class Pipeline:
             return body
         if call.route.deployment is not None and not takes_stream_options(call.route, head.query):
             return body
-        if len(body) <= self._bounds.read_whole:
+        if len(body) <= _INSERT_AT_ONCE:
             asking = option.ask_usage(body, ask)
         else:
             asking = await self._in_slices(call, option.ask_usage_slices(body, ask))

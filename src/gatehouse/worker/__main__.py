@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 
 from gatehouse.config import leash
-from gatehouse.worker.process import main
 
 if __name__ == "__main__":
     process = leash.WorkerProcess.parse(sys.argv[1:])
-    leash.hold(process)
+    leash.hold(process)  # before the slow imports: a parent that dies meanwhile must not leave this process behind
+
+from gatehouse.worker.process import main
+
+if __name__ == "__main__":
     sys.exit(main(process))

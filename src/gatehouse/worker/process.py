@@ -130,7 +130,7 @@ class Worker:
             guard=Guard(settings),
             router=Router(snapshot.providers),
             pipeline=self._pipeline,
-            management=ManagementProxy(self._upstreams, str(self._data.control_socket)),
+            management=ManagementProxy(self._upstreams, str(self._data.control_socket), self._journal_trouble),
             journal=self._journal,
             health=self._ready,
         )
@@ -177,6 +177,9 @@ class Worker:
         context.set_alpn_protocols(["http/1.1"])
         context.load_cert_chain(Path(server.tls_cert), Path(server.tls_key))
         return context
+
+    def _journal_trouble(self) -> str | None:
+        return None if self._journal.state == "ok" else f"{self._journal.state} {self._journal.reason or ''}"
 
     def _ready(self) -> bool:
         return not self._stopping and self._journal.state == "ok"

@@ -1,0 +1,188 @@
+"""What a head may say: the checks llhttp leaves to us (HARD-PARTS 1.2), one by one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatehouse import errors
+from gatehouse.errors import GatehouseError
+from gatehouse.http.message import METHODS, Head, Headers, check_response
+
+HOST = (b"Host", b"gw.example:8080")
+
+
+def head(
+    *headers: tuple[bytes, bytes], method: bytes = b"POST", target: bytes = b"/v1/x", version: str = "1.1"
+) -> Head:
+    return Head(method, target, version, [HOST, *headers])
+
+
+def refused(*headers: tuple[bytes, bytes], **kw: str | bytes) -> str:
+    with pytest.raises(GatehouseError) as raised:
+        head(*headers, **kw)  # type: ignore[arg-type]
+    assert raised.value.kind is errors.BAD_REQUEST
+    return raised.value.detail
+
+
+def test_an_ordinary_head() -> None:
+    found = head((b"Content-Length", b"12"), (b"X-A", b"1"), (b"x-a", b"2"), target=b"/v1/x?a=b?c")
+    assert (found.method, found.path, found.query, found.minor) == (b"POST", "/v1/x", "a=b?c", 1)
+    assert (found.length, found.chunked, found.expects_continue, found.upgrade) == (12, False, False, None)
+    assert found.host == b"gw.example:8080"
+    assert found.fields[b"x-a"] == b"2"
+    assert found.headers[0] == HOST
+
+
+@pytest.mark.parametrize("version", ["0.9", "2.0", "1.2", "3.0", "1.10"])
+def test_only_http_1(version: str) -> None:
+    assert "HTTP/1.1" in refused(version=version)
+
+
+@pytest.mark.parametrize(
+    "method", [b"CONNECT", b"TRACE", b"PRI", b"M-SEARCH", b"get", b"QUERY", b"SOURCE", b"PROPFIND"]
+)
+def test_odd_methods(method: bytes) -> None:
+    assert "method" in refused(method=method)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_ordinary_methods(method: bytes) -> None:
+    assert head(method=method).method == method
+
+
+def test_host_exactly_once_and_not_empty() -> None:
+    for headers in ([], [(b"host", b"")], [(b"host", b" \t")]):
+        with pytest.raises(GatehouseError, match="no Host"):
+            Head(b"GET", b"/", "1.1", headers)
+    assert "more than one Host" in refused(HOST)
+    assert "more than one Host" in refused((b"HOST", b"other"))
+    with pytest.raises(GatehouseError, match="more than one Host"):
+        Head(b"GET", b"/", "1.1", [(b"Host", b""), (b"Host", b"evil")])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"+5", b"-1", b"5,5", b"0x10", b"1e3", b"5 5", b"\xb2", b"18446744073709551615", b"18446744073709551616"],
+)
+def test_content_length_is_a_plain_number(value: bytes) -> None:
+    assert "Content-Length" in refused((b"Content-Length", value))
+
+
+def test_content_length_once() -> None:
+    assert "more than one Content-Length" in refused((b"content-length", b"5"), (b"Content-Length", b"5"))
+
+
+def test_blanks_behind_a_value_are_no_part_of_it() -> None:
+    found = Head(b"POST", b"/", "1.1", [(b"Host", b"gw \t"), (b"Content-Length", b"5 ")])
+    assert (found.host, found.length) == (b"gw", 5)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"gzip, chunked", b"identity", b"identity, chunked", b",chunked", b"chunked,", b"chunked, chunked", b"gzip", b""],
+)
+def test_transfer_encoding_is_exactly_chunked(value: bytes) -> None:
+    assert "Transfer-Encoding" in refused((b"Transfer-Encoding", value))
+
+
+def test_transfer_encoding_once_and_not_in_http_1_0() -> None:
+    assert head((b"Transfer-Encoding", b"Chunked")).chunked
+    assert "more than one" in refused((b"Transfer-Encoding", b"chunked"), (b"transfer-encoding", b"chunked"))
+    assert "HTTP/1.0" in refused((b"Transfer-Encoding", b"chunked"), version="1.0")
+    assert "ambiguous" in refused((b"Transfer-Encoding", b"chunked"), (b"Content-Length", b"5"))
+    assert "ambiguous" in refused((b"Content-Length", b"5"), (b"Transfer-Encoding", b"chunked"))
+
+
+def test_expect() -> None:
+    assert head((b"Expect", b"100-Continue")).expects_continue
+    assert not head((b"Expect", b"100-continue"), version="1.0").expects_continue, "RFC 9110, 10.1.1: ignored there"
+    assert "Expect" in refused((b"Expect", b"200-ok"))
+    assert "more than one" in refused((b"Expect", b"100-continue"), (b"Expect", b"100-continue"))
+
+
+def test_absolute_form_only_with_our_own_host() -> None:
+    assert head(target=b"http://gw.example:8080/v1/x?q").path == "/v1/x"
+    assert head(target=b"HTTPS://GW.Example:8080").path == "/"
+    for target in (
+        b"http://other/v1",
+        b"http://gw.example/v1",
+        b"http://gw.example:8080@evil/",
+        b"ftp://gw.example:8080/",
+    ):
+        assert "target" in refused(target=target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"*",
+        b"",
+        b"v1/x",
+        b"gw.example:443",
+        b"/a#b",
+        b"/a\\b",
+        b"\\",
+        b"/a b",
+        b"/\x7f",
+        b"/\xc3\xa4",
+        b"/a\x00",
+        b"?q",
+    ],
+)
+def test_other_targets(target: bytes) -> None:
+    assert "target" in refused(target=target)
+
+
+@given(st.binary(max_size=40))
+def test_no_target_but_printable_ascii_without_fragment_and_backslash_passes(target: bytes) -> None:
+    try:
+        found = head(target=b"/" + target)
+    except GatehouseError:
+        assert any(byte <= 0x20 or byte >= 0x7F or byte in b"#\\" for byte in target)
+    else:
+        assert f"{found.path}?{found.query}".rstrip("?") == "/" + target.decode("ascii").rstrip("?")
+
+
+# -- answers (HARD-PARTS 1.1)
+
+
+def check(*headers: tuple[bytes, bytes], version: str = "1.1") -> tuple[int | None, bool]:
+    given_headers: Headers = list(headers)
+    _, length, chunked = check_response(version, given_headers)
+    return length, chunked
+
+
+def test_framing_of_answers() -> None:
+    assert check((b"Content-Length", b"7 ")) == (7, False)
+    assert check((b"Transfer-Encoding", b"CHUNKED")) == (None, True)
+    assert check() == (None, False)
+    fields, _, _ = check_response("1.1", [(b"Content-Type", b"a"), (b"content-type", b"b")])
+    assert fields == {b"content-type": b"b"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"Content-Length", b"7"), (b"content-length", b"7")],
+        [(b"Content-Length", b"7"), (b"Transfer-Encoding", b"chunked")],
+        [(b"Content-Length", b"+7")],
+        [(b"Content-Length", b"")],
+        [(b"Content-Length", b"9999999999999999")],
+        [(b"Transfer-Encoding", b"gzip, chunked")],
+        [(b"Transfer-Encoding", b"identity")],
+        [(b"Transfer-Encoding", b"chunked"), (b"Transfer-Encoding", b"chunked")],
+    ],
+)
+def test_odd_framing_of_answers(headers: Headers) -> None:
+    with pytest.raises(ValueError, match=r"Content-Length|Transfer-Encoding|framing"):
+        check_response("1.1", headers)
+
+
+def test_odd_versions_of_answers() -> None:
+    for version in ("0.9", "2.0"):
+        with pytest.raises(ValueError, match="version"):
+            check_response(version, [])
+    with pytest.raises(ValueError, match="Transfer-Encoding"):
+        check_response("1.0", [(b"Transfer-Encoding", b"chunked")])
