@@ -212,6 +212,16 @@ class Gateway:
         assert status == 200, f"{path} answered {status}: {body[:500]!r}"
         return json.loads(body)
 
+    def healthy(self, path: str = "/health", timeout: float = 10.0) -> Any:
+        """`/health` once it is: calls are served before the store is open."""
+        deadline = time.monotonic() + timeout
+        while True:
+            status, body = self.get(path)
+            if status == 200:
+                return json.loads(body)
+            assert time.monotonic() < deadline, f"{path} still answers {status}: {body[:500]!r}"
+            time.sleep(0.02)
+
     def stored(self, call: str, timeout: float = 10.0) -> Any:
         """The trace of an ended call by the management API, once it is collected."""
         deadline = time.monotonic() + timeout
@@ -244,14 +254,18 @@ def gateway(
     data: Path | None = None,
     arguments: tuple[str, ...] = (),
     env: Mapping[str, str] | None = None,
+    wrapper: tuple[str, ...] = (),
 ) -> Iterator[Gateway]:
-    """A ready gateway with this configuration; with `data` on a directory that outlives it."""
+    """A ready gateway with this configuration; with `data` on a directory that outlives it.
+
+    `wrapper`: a command that becomes (execs) the command given to it as further arguments.
+    """
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gatehouse-test-")))
         directory = data if data is not None else scratch / "data"
         path, output = scratch / "gatehouse.yaml", scratch / "output"
         path.write_text(yaml.safe_dump(dict(config or {})))
-        command = [sys.executable, "-m", "gatehouse", "serve", "--data", str(directory)]
+        command = [*wrapper, sys.executable, "-m", "gatehouse", "serve", "--data", str(directory)]
         command += ["--config", str(path), "--port", "0", *arguments]
         with output.open("wb") as sink:
             process = subprocess.Popen(

@@ -157,7 +157,7 @@ def test_001_post_policies(house: House) -> None:
 @pytest.mark.parametrize("path", ["/health", BASE + "/health"])
 def test_001_get_health(house: House, path: str) -> None:
     """T12."""
-    health = house.gateway.get_json(path)
+    health = house.gateway.healthy(path)
     assert health["status"] == "healthy"
     assert isinstance(health["version"], str)
     assert "connected" in health["services"].values()

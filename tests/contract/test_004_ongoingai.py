@@ -52,7 +52,7 @@ auth:
 def test_004_quickstart_1_serve_without_configuration() -> None:
     """O1: one command, nothing beside it, ready; the store is there, its schema applied (O7)."""
     with running.gateway() as gateway:
-        assert gateway.get_json("/api/health")["status"] == "healthy"
+        assert gateway.healthy("/api/health")["status"] == "healthy"
         assert (gateway.data / "store.db").exists()
 
 
@@ -238,7 +238,7 @@ def test_004_api_analytics(house: House, path: str) -> None:
 
 
 def test_004_api_health(house: House) -> None:
-    assert house.gateway.get_json("/api/health")["status"] == "healthy"
+    assert house.gateway.healthy("/api/health")["status"] == "healthy"
 
 
 def _ok(done: subprocess.CompletedProcess[str]) -> str:

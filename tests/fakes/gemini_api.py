@@ -11,6 +11,7 @@ beside candidates and inside `totalTokenCount`; a refused key is 400 `INVALID_AR
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from tests.fakes.server import Answer, Headers, Seen
@@ -43,6 +44,8 @@ def answer(seen: Seen, error: int | None) -> Answer:
     as_array = streaming and seen.parameters.get("alt") != "sse"
     if error is not None:
         return _demanded(error, as_array)
+    if seen.path.startswith("/upload/"):
+        return _upload(seen)
     key = seen.header("x-goog-api-key") or seen.parameters.get("key") or ""
     if not key:
         message = "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or other form of API consumer identity to call this API."  # noqa: E501
@@ -141,6 +144,22 @@ def _content(model: str, asked: dict[str, Any], text: str, *, finished: bool, to
         counted["thoughtsTokenCount"] = thoughts
     counted["serviceTier"] = "standard"
     return {"candidates": [candidate], "usageMetadata": counted, "modelVersion": model, "responseId": RESPONSE_ID}
+
+
+def _upload(seen: Seen) -> Answer:
+    """The resumable protocol (`_upload_fd` in the SDK): a start that names an address, then the bytes there.
+
+    The address is absolute and on the provider's own host; `upload_id` in it is the credential of what follows.
+    """
+    if seen.header("x-goog-upload-command") == "start":
+        address = f"http://{seen.header('host')}{seen.path}?upload_id=up1&upload_protocol=resumable"
+        extra = (("x-goog-upload-url", address), ("x-goog-upload-status", "active"), ("content-type", "text/plain"))
+        return Answer(200, (*_COMMON, *extra))
+    if seen.parameters.get("upload_id") != "up1":
+        return failure(404, "NOT_FOUND", "Upload not found", False)
+    file = {"name": "files/abc123", "mimeType": "text/plain", "sizeBytes": str(len(seen.body)), "state": "ACTIVE"}
+    answered = indented({"file": file})
+    return replace(answered, headers=(*answered.headers, ("x-goog-upload-status", "final")))
 
 
 def _text_tokens(count: int) -> list[dict[str, Any]]:

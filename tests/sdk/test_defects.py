@@ -98,8 +98,9 @@ def test_f5_refused_calls_leave_a_record(
 ) -> None:
     """I2: one record that is decision and outcome in one; no provider saw a byte."""
     with house.gateway.recorded() as records:
-        answered, _, _ = house.gateway.call("POST", path, CHAT, {**BEARER, **headers})
-    assert answered == status
+        answered, sent, _ = house.gateway.call("POST", path, CHAT, {**BEARER, **headers})
+    assert (answered, sent["x-gatehouse-error"]) == (status, "gateway")
+    assert status == 404 or sent["x-should-retry"] == "false"
     [record] = records
     assert record.decision == {} and [line.kind for line in record.lines] == ["call"]
     assert (record.outcome["outcome"], record.outcome["status"], record.outcome["code"]) == ("refused", status, code)
@@ -158,7 +159,7 @@ def test_f8_health_reads_no_calls() -> None:
     with fakes.openai() as fake, running.gateway({"providers": {"openai": {"base_url": fake.url}}}) as house:
         with house.recorded():
             house.call("POST", "/openai/v1/chat/completions", CHAT, BEARER)
-        before = house.get_json("/health")
+        before = house.healthy()
         with closing(sqlite3.connect(house.data / "store.db", isolation_level=None)) as store:
             # Any query on the calls would fail now.
             store.execute("ALTER TABLE traces RENAME TO hidden")

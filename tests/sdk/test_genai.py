@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import io
 import json
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -114,6 +115,17 @@ def test_embeddings_pass(house: House) -> None:
 def test_models(house: House) -> None:
     with connect(house) as client:
         assert [model.name for model in client.models.list()][0] == f"models/{MODEL}"
+
+
+def test_uploads_follow_the_address_to_our_own_route(house: House) -> None:
+    """HARD-PARTS 1.10: the absolute address of an upload names the provider's host; the SDK goes straight to it."""
+    with connect(house) as client:
+        stored = client.files.upload(file=io.BytesIO(b"0123456789" * 1000), config={"mime_type": "text/plain"})
+    assert (stored.name, stored.size_bytes) == ("files/abc123", 10_000)
+    start, content = house.gemini.requests
+    assert start.path in ("/upload/v1beta/files", "/upload/v1/files")
+    assert (content.path, content.query) == (start.path, "upload_id=up1&upload_protocol=resumable")
+    assert content.body == b"0123456789" * 1000
 
 
 @pytest.mark.parametrize(

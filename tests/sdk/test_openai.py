@@ -204,6 +204,20 @@ def test_a_providers_own_error_is_passed_on_as_it_is(
     assert (record.outcome["status"], record.outcome["upstream_status"]) == (status, status)
 
 
+def test_a_retry_after_of_days_does_not_put_clients_to_sleep(house: House) -> None:
+    """HARD-PARTS 9: the provider's word stays, and clients are told not to wait for it."""
+    limited = openai_api.failure(
+        429, "Slow down", "requests", None, "rate_limit_exceeded", (("retry-after", "864000"),)
+    )
+    house.openai.respond(limited)
+    with connect(house).with_options(max_retries=2) as client:
+        with pytest.raises(openai.RateLimitError) as raised:
+            client.chat.completions.create(model="gpt-4o", messages=HELLO)
+    assert raised.value.response.headers["retry-after"] == "864000"
+    assert raised.value.response.headers["x-should-retry"] == "false"
+    house.only(house.openai)
+
+
 def test_cancelling_a_stream_reaches_the_provider_and_is_recorded(house: House) -> None:
     """I10, F4: upstream is left at once; what was used so far is on the record, marked as estimated."""
     house.openai.misbehave(Misbehaviour(slow=0.05))
