@@ -40,6 +40,10 @@ class Meter(Protocol):
     first_token: bool
     """Becomes true with the first generated content."""
 
+    @property
+    def ended(self) -> bool:
+        """The dialect's own last word has come: whatever the wire still brings, the answer is whole."""
+
     def feed(self, data: bytes) -> None:
         """The next piece of the body, content-decoded, split anywhere."""
 

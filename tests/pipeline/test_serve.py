@@ -273,6 +273,18 @@ class TestClientLeaves:
         outcome = running.wait(1).outcomes[0]
         assert outcome.outcome == "client_gone" and outcome.usage_source == "estimated"
 
+    def test_after_the_dialects_last_word_the_call_is_ok(self, running: House, fake: Fake) -> None:
+        """openai-python closes at `[DONE]`; the provider's last bytes may come later."""
+        events = (b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n', b"data: [DONE]\n\n", b"\n")
+        headers = (("content-type", "text/event-stream"),)
+        fake.respond(Answer(headers=headers, events=events, gap=0.3))
+        with running.connect() as client:
+            client.sendall(raw_request(json.dumps(ASK | {"stream": True}).encode()))
+            received = b""
+            while b"[DONE]" not in received:
+                received += client.recv(65_536)
+        assert running.wait(1).outcomes[0].outcome == "ok"
+
     def test_before_the_answer(self, running: House, fake: Fake) -> None:
         fake.misbehave(Misbehaviour(silent=True))
         with running.connect() as client:

@@ -11,6 +11,7 @@ it, in base62, so that scanners can tell a key from a word. The shape authentica
 from __future__ import annotations
 
 import binascii
+import hashlib
 import hmac
 import re
 from base64 import b64decode
@@ -36,6 +37,7 @@ _INSECURE: Final = b"openai-insecure-api-key."
 """Browsers cannot set headers on a WebSocket; OpenAI takes the key as a subprotocol."""
 
 _HASH_DIGITS: Final = 32
+_REMEMBERED: Final = 4096
 
 
 def gateway_key(kind: Literal["live", "test"], secret: str) -> str:
@@ -92,6 +94,25 @@ def provider_key(fields: Fields, query: str) -> bytes | None:
 def key_hash(secret: bytes, value: bytes) -> str:
     """What is kept of a provider's key: HMAC-SHA-256 under the tenant's secret, the first 32 hex digits."""
     return hmac.digest(secret, value, "sha256").hex()[:_HASH_DIGITS]
+
+
+class KeyHashes:
+    """`key_hash` under one secret, remembered within a bound: by the key's full digest, never by the key."""
+
+    __slots__ = ("_known", "_secret")
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self._known: dict[bytes, str] = {}
+
+    def of(self, value: bytes) -> str:
+        digest = hashlib.sha256(value).digest()
+        known = self._known.get(digest)
+        if known is None:
+            known = key_hash(self._secret, value)
+            if len(self._known) < _REMEMBERED:
+                self._known[digest] = known
+        return known
 
 
 def _query_key(query: str) -> bytes | None:

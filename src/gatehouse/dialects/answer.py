@@ -33,10 +33,11 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 class Seen:
     """What an answer has shown so far, in no dialect."""
 
-    __slots__ = ("begun", "error", "finishes", "generated", "model", "response_id", "size", "unread")
+    __slots__ = ("begun", "ended", "error", "finishes", "generated", "model", "response_id", "size", "unread")
 
     def __init__(self) -> None:
         self.begun = False  # an answer, not an error or something else, was recognised
+        self.ended = False  # the dialect's own last word has come (`[DONE]`, `message_stop`)
         self.generated = False  # content has come
         self.size = 0  # UTF-8 bytes of that content
         self.model: str | None = None
@@ -148,6 +149,10 @@ class StreamMeter:
         self._reader = Reader(limit)
         self.first_token = False
 
+    @property
+    def ended(self) -> bool:
+        return self._seen.ended
+
     def feed(self, data: bytes) -> None:
         for name, payload in self._reader.feed(data):
             self._event(name, payload)
@@ -172,6 +177,8 @@ class ArrayMeter:
     """Meters a JSON array whose elements come one by one (Gemini streams without `alt=sse`), or one object."""
 
     __slots__ = ("_ask", "_elements", "_tally", "first_token")
+
+    ended = False
 
     def __init__(self, ask: Ask, tally: Tally, limit: int) -> None:
         self._ask = ask
@@ -202,6 +209,8 @@ class DocumentMeter:
     """Meters one JSON document. `first_token` is its first byte: everything was generated before it came."""
 
     __slots__ = ("_ask", "_finishes", "_held", "_scanner", "_size", "_tally", "first_token")
+
+    ended = False
 
     def __init__(self, ask: Ask, tally: Tally) -> None:
         self._ask = ask
@@ -308,6 +317,8 @@ class SilentMeter:
     """For answers with nothing to count: errors, listings, endpoints nobody meters."""
 
     __slots__ = ("first_token",)
+
+    ended = False
 
     def __init__(self) -> None:
         self.first_token = False

@@ -209,7 +209,9 @@ class _MessageTally:
                 except UNREADABLE:
                     delta = _deltas.decode(data).delta
                 self._block(delta)
-            elif name not in (b"content_block_stop", b"message_stop", b"ping"):
+            elif name == b"message_stop":
+                self.seen.ended = True
+            elif name not in (b"content_block_stop", b"ping"):
                 self._other(_events.decode(data))
         except UNREADABLE:
             self.seen.add_unread(data)

@@ -127,6 +127,7 @@ class _ChatTally:
             answer = _decode_answer(data)
         except UNREADABLE:
             if data.startswith(b"[DONE]"):
+                self.seen.ended = True
                 self._at_end = self._reported is not None
                 return
             try:

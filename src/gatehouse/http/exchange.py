@@ -108,10 +108,14 @@ class Exchange:
         return size
 
     def accept_body(self, limit: int) -> None:
-        """Set the body's limit and let it come: answers `Expect: 100-continue`. Raises 413 if more is announced."""
+        """Set the body's limit and let it come: answers `Expect: 100-continue`. Raises 413 if more is announced.
+
+        The connection then closes, however much of that body has come.
+        """
         self.limit = limit
         head = self.head
         if (head.length is not None and head.length > limit) or self.received > limit:
+            self.keep = False
             raise GatehouseError(errors.TOO_LARGE, f"request body is larger than {limit} bytes")
         if head.expects_continue and not (self.complete or self.received or self.gone):
             self.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -43,15 +43,13 @@ class Fiber:
         self._running = True
         try:
             self._coroutine.send(None)
-        except StopIteration:
+        except BaseException as end:
             self.finished = True
             self._coroutine = None
-        except BaseException:
-            self.finished = True
-            self._coroutine = None
-            raise
-        finally:
-            self._running = False
+            if not isinstance(end, StopIteration):
+                self._running = False
+                raise
+        self._running = False
 
     @types.coroutine
     def sleep(self) -> Generator[None, None, None]:

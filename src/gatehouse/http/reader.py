@@ -101,9 +101,9 @@ class RequestReader:
             except httptools.HttpParserError as error:
                 reason = error.args[0] if error.args else error
                 self.refuse(GatehouseError(errors.BAD_REQUEST, f"malformed HTTP: {reason}"))
-        if self._begun and not self.head_bytes:
-            self.head_bytes = 1
-            self._unsure = True
+            if self._begun and not self.head_bytes:
+                self.head_bytes = 1
+                self._unsure = True
 
     def refuse(self, error: GatehouseError) -> None:
         """Read no further. Only the first fault counts."""

@@ -101,6 +101,7 @@ class ServerConnection(asyncio.Protocol):
         self.peer = name[0] if isinstance(name, tuple) else ""
         name = transport.get_extra_info("sockname")
         self.local = name[0] if isinstance(name, tuple) else ""
+        self.keep = not self._server.draining
         self._server.connections.add(self)
         if len(self._server.connections) > self._server.limits.connections:
             self._refuse(GatehouseError(errors.OVERLOADED, "too many connections", retry_after=1))
@@ -339,6 +340,8 @@ class Server:
         self.loop = loop
         self.now = time.monotonic()
         self.connections: set[ServerConnection] = set()
+        self.draining = False
+        """No connection serves another request."""
         self.held = 0
         """Request body bytes held by all connections and calls together."""
         self._starved: dict[ServerConnection, float] = {}
@@ -388,6 +391,10 @@ class Server:
                 connection.fail(GatehouseError(errors.OVERLOADED, "too many request bodies at once", retry_after=5))
 
     def drain(self) -> None:
-        """Take no further request: idle connections close now, the others after their running answers."""
+        """Take no further request: idle connections close now, the others after their running answers.
+
+        A connection that was accepted before and is only handed over now (after a TLS handshake) may ask once.
+        """
+        self.draining = True
         for connection in tuple(self.connections):
             connection.drain()

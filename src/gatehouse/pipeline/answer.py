@@ -48,7 +48,9 @@ class Relay:
         while True:
             pieces = connection.take()
             for piece in pieces:
-                self._pass(call, piece, editing)
+                # To the caller first, then to whoever watches.
+                self._hand(call, piece if editing is None else editing.feed(piece))
+                self._watch(call, piece)
             if connection.complete and not connection.pieces:
                 break
             if connection.lost:
@@ -90,12 +92,7 @@ class Relay:
         call.exchange.start(status, lines(kept) + own, length)
         return editing
 
-    def _pass(self, call: Call, piece: bytes, editing: Filter | None) -> None:
-        """One piece: to the caller first, then to whoever watches."""
-        if editing is None:
-            self._hand(call, piece)
-        else:
-            self._hand(call, editing.feed(piece))
+    def _watch(self, call: Call, piece: bytes) -> None:
         observer = call.observer
         assert observer is not None  # noqa: S101 - made with the head
         observer.feed(piece)

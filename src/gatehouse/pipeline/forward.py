@@ -51,17 +51,18 @@ class Forwarder:
             connection.request(call.exchange.fiber, method.decode(), head, body)
             if body is None:
                 await self._stream_body(call, connection)
-            try:
-                await self._await_head(call, connection)
-            except Unanswered as unanswered:
-                if not (connection.reused and self._replay and body is not None) or call.replayed:
-                    raise GatehouseError(errors.UPSTREAM_ERROR, f"no answer from upstream: {unanswered}") from None
-                call.replayed = True
-                connection = await self._connect(call, pool)
-                continue
-            call.exchange.forget()
-            _note_head(call, connection)
-            return connection
+            while not connection.status and not connection.lost:
+                call.check()
+                await call.exchange.fiber.sleep()
+            if connection.status:
+                call.exchange.forget()
+                _note_head(call, connection)
+                return connection
+            replaceable = connection.reused and not connection.heard and body is not None
+            if not replaceable or call.replayed or not self._replay:
+                raise GatehouseError(errors.UPSTREAM_ERROR, f"no answer from upstream: {connection.failure}")
+            call.replayed = True
+            connection = await self._connect(call, pool)
 
     def _head(self, call: Call, body: bytes | None) -> bytes:
         """The request's head as it goes upstream: our framing and host, the caller's headers as they came."""
@@ -138,15 +139,6 @@ class Forwarder:
                 call.check()
                 await exchange.fiber.sleep()
 
-    async def _await_head(self, call: Call, connection: ClientConnection) -> None:
-        while not connection.status:
-            if connection.lost:
-                if connection.heard:
-                    raise GatehouseError(errors.UPSTREAM_ERROR, f"no answer from upstream: {connection.failure}")
-                raise Unanswered(connection.failure)
-            call.check()
-            await call.exchange.fiber.sleep()
-
 
 class _Hosts(dict[Origin, bytes]):
     """`Host` by origin, remembered within a bound."""
@@ -173,7 +165,3 @@ def _note_head(call: Call, connection: ClientConnection) -> None:
         if name in fields:
             call.upstream_request_id = fields[name].decode("latin-1")[:_TEXT_LIMIT]
             return
-
-
-class Unanswered(Exception):
-    """The connection ended before a single byte of an answer."""

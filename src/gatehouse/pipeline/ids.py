@@ -15,16 +15,18 @@ class CallIds:
     Uniqueness is what an id needs, not secrecy: the tail is drawn once per process and moved on by an odd step.
     """
 
-    __slots__ = ("_step", "_tail")
+    __slots__ = ("_ms", "_prefix", "_step", "_tail")
 
     def __init__(self) -> None:
         self._tail = _RANDOM.getrandbits(74)
         self._step = _RANDOM.getrandbits(72) | 1
+        self._ms = 0
+        self._prefix = ""
 
     def next(self) -> str:
         self._tail = tail = (self._tail + self._step) & 0x3FFFFFFFFFFFFFFFFFF
         ms = time.time_ns() // 1_000_000
-        return (
-            f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-7{tail >> 62:03x}-"
-            f"{0x8000 | (tail >> 48) & 0x3FFF:04x}-{tail & 0xFFFFFFFFFFFF:012x}"
-        )
+        if ms != self._ms:
+            self._ms = ms
+            self._prefix = f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-7"
+        return f"{self._prefix}{tail >> 62:03x}-{0x8000 | tail >> 48 & 0x3FFF:04x}-{tail & 0xFFFFFFFFFFFF:012x}"

@@ -30,6 +30,11 @@ class Observer:
     def first_token(self) -> bool:
         return self._meter.first_token
 
+    @property
+    def ended(self) -> bool:
+        """The answer is whole by its own word, whatever the connection still has to say."""
+        return self._meter.ended and self._note is None
+
     def feed(self, data: bytes) -> None:
         if self._note is not None:
             return

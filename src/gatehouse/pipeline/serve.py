@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from gatehouse import errors
-from gatehouse.auth.credentials import key_hash, provider_key, refuse_gateway_keys
-from gatehouse.dialects.registry import Endpoint, for_endpoint
+from gatehouse.auth.credentials import KeyHashes, provider_key, refuse_gateway_keys
+from gatehouse.dialects.registry import Endpoint, Option, for_endpoint
 from gatehouse.errors import GatehouseError
 from gatehouse.http.exchange import Exchange
 from gatehouse.model.call import Ask, OutcomeName, Route
@@ -78,7 +78,7 @@ class Pipeline:
         self._forwarder = steps.forwarder
         self._relay = steps.relay
         self._recorder = steps.recorder
-        self._hash_key = hash_key
+        self._key_hashes = KeyHashes(hash_key)
         self._capture = capture
         self._ids = CallIds()
         self._loop = asyncio.get_running_loop()
@@ -125,6 +125,9 @@ class Pipeline:
 
     def _end_early(self, call: Call, endpoint: Endpoint, ended: Ended) -> None:
         """Cancel upstream at once (I10), tell the caller if anybody listens, write the record."""
+        if ended.outcome == "client_gone" and call.observer is not None and call.observer.ended:
+            # Some SDKs close at the dialect's last word, before the wire's own end: they have the whole answer.
+            ended = Ended("ok", "")
         connection, pool = call.connection, call.pool
         if connection is not None and pool is not None:
             pool.give_back(connection)
@@ -135,13 +138,16 @@ class Pipeline:
 
     async def _steps(self, call: Call, endpoint: Endpoint) -> None:
         self._authenticate(call)
-        body = await self._receive(call)
-        ask = await self._understand(call, endpoint, body)
+        body, ask = await self._read(call, endpoint)
         candidates = (Candidate(call.route.provider, str(call.route.origin), call.route.model or ask.model),)
         _raise(self._limits.admit(call.principal, call.route))
         _raise(self._policy.enforce(call.principal, ask, body or b""))
-        await self._reserve(call, ask, candidates)
-        forwarded = await self._rewrite(call, endpoint, ask, body)
+        reserved = self._limits.reserve(call.principal, ask, candidates)
+        if reserved is not None:
+            _raise(reserved if isinstance(reserved, GatehouseError) else await call.exchange.fiber.join(reserved))
+        forwarded = body
+        if ask.stream and endpoint.option is not None and body is not None:
+            forwarded = await self._ask_usage(call, endpoint.option, ask, body)
         await self._decide(call, ask, candidates, body, forwarded)
         connection = await self._forwarder.forward(call, forwarded)
         await self._relay.relay(call, endpoint, ask, connection)
@@ -157,26 +163,35 @@ class Pipeline:
         refuse_gateway_keys(head.fields, head.headers, head.query)
         key = provider_key(head.fields, head.query)
         if key is not None:
-            call.key_hash = key_hash(self._hash_key, key)
+            call.key_hash = self._key_hashes.of(key)
 
-    async def _receive(self, call: Call) -> bytes | None:
-        """The whole body, or `None` where it is passed through as it arrives. Hashes what it receives."""
+    async def _read(self, call: Call, endpoint: Endpoint) -> tuple[bytes | None, Ask]:
+        """The body, and what it asks. `None`: it is no JSON that anybody meters, and passed through as it arrives."""
         exchange = call.exchange
+        route = call.route
         head = exchange.head
         content_type = head.fields.get(b"content-type")
-        plan = body_plan(call.route, head.method, content_type)
-        upload = is_upload(call.route, head.method, content_type)
+        plan = body_plan(route, head.method, content_type)
+        upload = plan != "whole" and is_upload(route, head.method, content_type)
         exchange.accept_body(self._bounds.upload_bytes if upload else self._bounds.body_bytes)
-        if plan != "whole" and not exchange.complete:
-            return None
+        body: bytes | None
         if exchange.complete and len(exchange.pieces) == 1:
             body = exchange.take()[0]
             call.request_sha256 = hashlib.sha256(body).hexdigest()
-        else:
+        elif exchange.complete or plan == "whole":
             body = await self._gather(call)
+        else:
+            body = None
         if self._capture:
             call.kept_request = body
-        return body
+        if body is None or len(body) <= self._bounds.read_whole:
+            ask = endpoint.read(body or b"", route.model)
+        else:
+            # In slices, so that other calls go on meanwhile.
+            ask = await self._in_slices(call, endpoint.read_slices(body, route.model))
+        call.ask = ask
+        call.times = call.live.times(head.path, ask.model)
+        return body, ask
 
     async def _gather(self, call: Call) -> bytes:
         """A body that comes in pieces, hashed as they come."""
@@ -195,17 +210,6 @@ class Pipeline:
         call.request_sha256 = digest.hexdigest()
         return b"".join(pieces)
 
-    async def _understand(self, call: Call, endpoint: Endpoint, body: bytes | None) -> Ask:
-        """What is asked. Bodies beyond `read_whole` are read in slices, so that other calls go on meanwhile."""
-        route = call.route
-        if body is None or len(body) <= self._bounds.read_whole:
-            ask = endpoint.read(body or b"", route.model)
-        else:
-            ask = await self._in_slices(call, endpoint.read_slices(body, route.model))
-        call.ask = ask
-        call.times = call.live.times(call.exchange.head.path, ask.model)
-        return ask
-
     async def _in_slices(self, call: Call, slices: Generator[None, None, T]) -> T:
         while True:
             try:
@@ -217,17 +221,8 @@ class Pipeline:
             await call.exchange.fiber.sleep()
             call.check()
 
-    async def _reserve(self, call: Call, ask: Ask, candidates: tuple[Candidate, ...]) -> None:
-        reserved = self._limits.reserve(call.principal, ask, candidates)
-        if reserved is not None and not isinstance(reserved, GatehouseError):
-            reserved = await call.exchange.fiber.join(reserved)
-        _raise(reserved)
-
-    async def _rewrite(self, call: Call, endpoint: Endpoint, ask: Ask, body: bytes | None) -> bytes | None:
+    async def _ask_usage(self, call: Call, option: Option, ask: Ask, body: bytes) -> bytes:
         """The one exception to I1: ask an OpenAI-dialect stream for its usage."""
-        option = endpoint.option
-        if option is None or body is None or not ask.stream:
-            return body
         head = call.exchange.head
         if not call.live.providers[call.route.provider].ask_usage or b"content-encoding" in head.fields:
             return body
