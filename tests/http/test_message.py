@@ -186,3 +186,56 @@ def test_odd_versions_of_answers() -> None:
             check_response(version, [])
     with pytest.raises(ValueError, match="Transfer-Encoding"):
         check_response("1.0", [(b"Transfer-Encoding", b"chunked")])
+
+
+REPEATABLE = [
+    HOST,
+    (b"Content-Length", b"7"),
+    (b"content-length", b"7"),
+    (b"Content-Length", b"12"),
+    (b"Content-Length", b"x"),
+    (b"Transfer-Encoding", b"chunked"),
+    (b"Authorization", b"Bearer a"),
+    (b"Authorization", b"Bearer b"),
+    (b"Expect", b"100-continue"),
+    (b"X-A", b"1"),
+]
+PUBLIC = [name for name in Head.__slots__ if name != "kin"]
+
+
+@given(
+    st.lists(st.sampled_from(REPEATABLE), max_size=5),
+    st.lists(st.sampled_from(REPEATABLE), max_size=5),
+    st.sampled_from([b"/v1/x", b"/v1/y"]),
+)
+def test_a_repeated_head_is_what_reading_it_anew_gives(first: Headers, second: Headers, target: bytes) -> None:
+    def read(headers: Headers, target: bytes = b"/v1/x") -> Head | str:
+        try:
+            return Head(b"POST", target, "1.1", list(headers))
+        except GatehouseError as error:
+            return error.detail
+
+    last = read([HOST, *first])
+    if isinstance(last, str):
+        return
+    sent = [HOST, *second]
+    anew = read(sent, target)
+    try:
+        repeated = last.repeated(b"POST", target, "1.1", sent)
+    except GatehouseError as error:
+        assert error.detail == anew, "a length that is none is refused alike"
+        return
+    assert sent == [HOST, *second], "what was received is left as it was"
+    if repeated is not None:
+        assert isinstance(anew, Head)
+        assert [getattr(repeated, name) for name in PUBLIC] == [getattr(anew, name) for name in PUBLIC]
+        assert repeated.kin is last.kin
+
+
+def test_only_the_length_may_differ_in_a_repeated_head() -> None:
+    last = head((b"Content-Length", b"7"), (b"X-A", b"1"))
+    again = last.repeated(b"POST", b"/v1/x", "1.1", [HOST, (b"Content-Length", b"8"), (b"X-A", b"1")])
+    assert again is not None and (again.length, last.length) == (8, 7) and again.kin is last.kin
+    assert last.repeated(b"PUT", b"/v1/x", "1.1", list(last.headers)) is None
+    assert last.repeated(b"POST", b"/v1/x", "1.0", list(last.headers)) is None
+    assert last.repeated(b"POST", b"/v1/x", "1.1", [HOST, (b"Content-Length", b"8"), (b"X-A", b"2")]) is None

@@ -62,16 +62,14 @@ class Front:
     def serve(self, exchange: Exchange) -> None:
         head = exchange.head
         try:
-            self._guard.check(head, exchange.peer, exchange.wire.local)
-            if head.method == b"OPTIONS" and b"access-control-request-method" in head.fields:
-                self._preflight(exchange)
-                return
-            origin = self._guard.allowed_origin(head)
-            if origin is not None:
-                exchange.extra = _ALLOWED % origin
+            if not head.kin.admitted:
+                self._guard.check(head, exchange.peer, exchange.wire.local)
+                if head.method == b"OPTIONS" and b"access-control-request-method" in head.fields:
+                    self._preflight(exchange)
+                    return
             resolution = self.router.resolve(head.method, head.path, head.query, head.headers)
-            if resolution.route is not None:
-                self._guard.check_data(head)
+            if not head.kin.admitted and resolution.route is not None:
+                self._admit_call(exchange)
         except GatehouseError as error:
             self._answer(exchange, *self.reject(exchange, error))
             return
@@ -81,6 +79,16 @@ class Front:
             self._management.serve(exchange, resolution.path)
         else:
             self._answer_health(exchange, resolution.path)
+
+    def _admit_call(self, exchange: Exchange) -> None:
+        """Check what holds for calls alone. A head without `Origin` need not be checked again while it repeats."""
+        head = exchange.head
+        self._guard.check_data(head)
+        origin = self._guard.allowed_origin(head)
+        if origin is None:
+            head.kin.admitted = True
+        else:
+            exchange.extra = _ALLOWED % origin
 
     def reject(self, exchange: Exchange | None, error: GatehouseError) -> tuple[int, bytes, bytes]:
         """Word an error of a request that never became a call, and record it."""

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from gatehouse import errors
 from gatehouse.config.settings import Settings
 from gatehouse.errors import GatehouseError
-from gatehouse.http.message import Head
+from gatehouse.http.message import Fields, Head
 
 _PROXIED: Final = frozenset((b"forwarded", b"via", b"x-real-ip"))
 _PROXIED_PREFIX: Final = b"x-forwarded"
@@ -76,7 +76,7 @@ class Guard:
         origin = head.fields.get(b"origin")
         return origin if origin is not None and origin.lower() in self._origins else None
 
-    def _check_proxy(self, fields: dict[bytes, bytes], peer: str) -> None:
+    def _check_proxy(self, fields: Fields, peer: str) -> None:
         """`peer` sent something that only a proxy sends: is it one of ours?"""
         name = next((name for name in fields if name in _PROXIED or name.startswith(_PROXIED_PREFIX)), None)
         address = _address(peer)

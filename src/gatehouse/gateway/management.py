@@ -1,12 +1,14 @@
 """The control plane as one more upstream: `/api`, `/health`, `/metrics` and the console, over its Unix socket.
 
-Rules: no record (these are not calls to a model); the caller's address travels in a header that only the worker sets;
-request bodies are small and read whole. Without control, `/health` says `down` and everything else is 503.
+Rules: no record (these are not calls to a model); the caller's address travels in a header that only the worker sets,
+and so does what it knows of its own journal, for `/health`; request bodies are small and read whole. Control has a
+bound on its silence, which `sweep` enforces. Without control, `/health` says `down` and everything else is 503.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from gatehouse import errors
@@ -23,25 +25,72 @@ from gatehouse.upstream.pool import Upstreams
 _LOG: Final = logging.getLogger(__name__)
 _BODY_LIMIT: Final = 4 * 1024 * 1024
 _CONNECT_SECONDS: Final = 2.0
+_HEALTH_SECONDS: Final = 3.0
+"""Longest silence of control while `/health` waits: who asks must learn that it hangs, and monitors ask every 5 s."""
+_SILENCE_SECONDS: Final = 30.0
+"""The same for everything else."""
 _ANSWER_NAMES: Final = (b"x-request-id",)
 _DOWN: Final = b'{"status":"unhealthy","services":{"control":"down"}}'
+
+
+class _Passing:
+    """One request on its way."""
+
+    __slots__ = ("connection", "exchange", "late", "path", "since")
+
+    def __init__(self, exchange: Exchange, path: str) -> None:
+        self.exchange = exchange
+        self.path = path
+        self.connection: ClientConnection | None = None
+        """Set once the request is sent."""
+        self.since = 0.0
+        self.late = False
+
+    def sweep(self, now: float) -> None:
+        connection = self.connection
+        if connection is None or connection.held:
+            return
+        patience = _HEALTH_SECONDS if self.path == "/health" else _SILENCE_SECONDS
+        if now - max(self.since, connection.last_byte) > patience:
+            self.late = True
+            self.exchange.fiber.wake()
+
+    async def wait(self) -> None:
+        """Until something happens; raises if the client left or control is silent for too long."""
+        await self.exchange.fiber.sleep()
+        if self.exchange.gone:
+            raise GatehouseError(errors.BAD_REQUEST, "client closed the connection")
+        if self.late:
+            raise GatehouseError(errors.OVERLOADED, "the control plane does not answer", retry_after=1)
 
 
 class ManagementProxy:
     """Passes requests to control and answers back."""
 
-    def __init__(self, upstreams: Upstreams, socket_path: str) -> None:
+    def __init__(self, upstreams: Upstreams, socket_path: str, trouble: Callable[[], str | None]) -> None:
+        """`trouble`: the state of this worker's journal and why, `full no room`; `None` if it takes calls."""
+        self._trouble = trouble
         self._upstreams = upstreams
         self._origin = Origin("unix", socket_path, 0)
         self._requests = RequestHeaders()
         self._answers = AnswerHeaders(names=_ANSWER_NAMES)
+        self._running: set[_Passing] = set()
+        self._now = 0.0
 
     def serve(self, exchange: Exchange, path: str) -> None:
-        exchange.fiber.start(self._run(exchange, path))
+        exchange.fiber.start(self._run(_Passing(exchange, path)))
 
-    async def _run(self, exchange: Exchange, path: str) -> None:
+    def sweep(self, now: float) -> None:
+        """Enforce the bounds on control's silence; twice a second. `now` is monotonic."""
+        self._now = now
+        for passing in tuple(self._running):
+            passing.sweep(now)
+
+    async def _run(self, passing: _Passing) -> None:
+        exchange, path = passing.exchange, passing.path
+        self._running.add(passing)
         try:
-            await self._pass(exchange, path)
+            await self._pass(passing)
         except GatehouseError as error:
             if exchange.gone or exchange.started:
                 exchange.abort()
@@ -52,26 +101,31 @@ class ManagementProxy:
         except Exception as bug:  # noqa: BLE001 - the outermost arm of a management request
             _LOG.error("bug while passing %s to control", path, exc_info=bug)
             exchange.abort()
+        finally:
+            self._running.discard(passing)
 
-    async def _pass(self, exchange: Exchange, path: str) -> None:
-        body = await self._body(exchange)
-        head = self._head(exchange, path, body)
+    async def _pass(self, passing: _Passing) -> None:
+        exchange = passing.exchange
+        body = await self._body(passing)
+        head = self._head(exchange, passing.path, body)
         pool = self._upstreams.pool(self._origin, None, True)
-        connection = await _connect(exchange, pool)
+        connection = await _connect(passing, pool)
         try:
             connection.request(exchange.fiber, exchange.head.method.decode(), head, body)
+            passing.connection, passing.since = connection, self._now
             while not connection.status:
                 if connection.lost:
                     raise GatehouseError(errors.OVERLOADED, "the control plane did not answer", retry_after=1)
-                await _wait(exchange)
+                await passing.wait()
             kept = self._answers.downstream(connection.headers, lambda address: None)
             exchange.start(connection.status, lines(kept), connection.length)
-            await self._relay(exchange, connection)
+            await self._relay(passing, connection)
             exchange.end()
         finally:
             pool.give_back(connection)
 
-    async def _relay(self, exchange: Exchange, connection: ClientConnection) -> None:
+    async def _relay(self, passing: _Passing, connection: ClientConnection) -> None:
+        exchange = passing.exchange
         while True:
             for piece in connection.take():
                 exchange.write(piece)
@@ -83,9 +137,10 @@ class ManagementProxy:
             while exchange.paused and not exchange.gone:
                 connection.hold()
                 await exchange.fiber.sleep()
-            await _wait(exchange)
+            await passing.wait()
 
-    async def _body(self, exchange: Exchange) -> bytes:
+    async def _body(self, passing: _Passing) -> bytes:
+        exchange = passing.exchange
         exchange.accept_body(_BODY_LIMIT)
         pieces: list[bytes] = []
         while True:
@@ -94,40 +149,36 @@ class ManagementProxy:
                 return b"".join(pieces)
             if exchange.fault is not None:
                 raise exchange.fault
-            await _wait(exchange)
+            await passing.wait()
 
     def _head(self, exchange: Exchange, path: str, body: bytes) -> bytes:
         received = exchange.head
         target = f"{path}?{received.query}" if received.query else path
         kept = [*self._requests.upstream(received.headers), (b"x-gatehouse-peer", exchange.peer.encode())]
+        trouble = self._trouble()
+        if trouble is not None:
+            kept.append((b"x-gatehouse-journal", trouble.encode("latin-1", "replace")))
         framing = b"content-length: %d\r\n" % len(body) if body else b""
         line = b"%b %b HTTP/1.1\r\nhost: control\r\n" % (received.method, target.encode())
         return line + lines(kept) + framing + b"\r\n"
 
 
-async def _connect(exchange: Exchange, pool: Pool) -> ClientConnection:
+async def _connect(passing: _Passing, pool: Pool) -> ClientConnection:
     connection = pool.take(careful=False)
     if connection is not None:
         return connection
-    ticket = pool.queue(exchange.fiber, _CONNECT_SECONDS)
+    ticket = pool.queue(passing.exchange.fiber, _CONNECT_SECONDS)
     if ticket is None:
         raise GatehouseError(errors.OVERLOADED, "too many management requests wait", retry_after=1)
     try:
         while ticket.connection is None:
             if ticket.error:
                 raise GatehouseError(errors.OVERLOADED, "the control plane is down", retry_after=1)
-            await _wait(exchange)
+            await passing.wait()
     except GatehouseError:
         pool.withdraw(ticket)
         raise
     return ticket.connection
-
-
-async def _wait(exchange: Exchange) -> None:
-    """Until something happens; raises if the client left."""
-    await exchange.fiber.sleep()
-    if exchange.gone:
-        raise GatehouseError(errors.BAD_REQUEST, "client closed the connection")
 
 
 def _answer(exchange: Exchange, status: int, header_lines: bytes, body: bytes) -> None:

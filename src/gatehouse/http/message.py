@@ -36,22 +36,25 @@ def _bad(detail: str) -> GatehouseError:
     return GatehouseError(errors.BAD_REQUEST, detail)
 
 
+class Kin:
+    """What was derived from a head, kept for the next ones on its connection that repeat it (`Head.repeated`)."""
+
+    __slots__ = ("admitted", "facts")
+
+    def __init__(self) -> None:
+        self.admitted = False
+        """Whoever guards the door has let such a head pass, and would again."""
+        self.facts: object = None
+        """What the application read from it. Its own business, type included."""
+
+
 class Head:
-    """A checked request head."""
+    """A checked request head. Immutable."""
 
     __slots__ = (
-        "chunked",
-        "expects_continue",
-        "fields",
-        "headers",
-        "host",
-        "length",
-        "method",
-        "minor",
-        "path",
-        "query",
-        "upgrade",
-    )
+        "_length_at", "_target", "_version", "chunked", "expects_continue", "fields", "headers", "host", "kin",
+        "length", "method", "minor", "path", "query", "upgrade",
+    )  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, version: str, headers: Headers) -> None:
         """Raises `GatehouseError` (400) naming what is wrong."""
@@ -66,8 +69,8 @@ class Head:
         self.method = method
         self.headers = headers
         fields = {name.lower(): value for name, value in headers}
-        self.fields = fields
-        """Values by lower-case name; of a repeated header, the last."""
+        self.fields: Fields = fields
+        """Without Content-Length, which is `length`."""
         if len(fields) != len(headers):
             _refuse_repeated(headers)
         self.host = fields.get(b"host", b"").rstrip(_BLANKS)
@@ -78,15 +81,50 @@ class Head:
         self.expects_continue = False
         self.upgrade: bytes | None = None
         """Lower case; `None`: not asked for."""
+        self._length_at = -1
         if b"content-length" in fields:
-            self.length = _read_length(fields[b"content-length"])
+            self._length_at = list(fields).index(b"content-length") if len(fields) == len(headers) else -2
+            self.length = _read_length(fields.pop(b"content-length"))
         if b"transfer-encoding" in fields:
             self.chunked = self._read_transfer_encoding(fields[b"transfer-encoding"])
         if b"expect" in fields:
             self.expects_continue = self._read_expect(fields[b"expect"])
         if b"upgrade" in fields:
             self.upgrade = fields[b"upgrade"].lower()
+        self._version = version
+        self._target = target
         self._read_target(target)
+        self.kin = Kin()
+
+    def repeated(self, method: bytes, target: bytes, version: str, headers: Headers) -> Head | None:
+        """The head of a later request that says the same again, except perhaps for its length; `None` for any other.
+
+        SDKs send the same head over and over on a connection; nothing of it has to be checked or derived twice.
+        Raises `GatehouseError` for a length that is none.
+        """
+        if target != self._target or method != self.method or version != self._version:
+            return None
+        at = self._length_at
+        mine = self.headers
+        if at == -1:
+            return self if headers == mine else None
+        if at < 0 or len(headers) != len(mine):
+            return None
+        line, my_line = headers[at], mine[at]
+        headers[at] = my_line
+        same = headers == mine
+        headers[at] = line
+        if not same or line[0] != my_line[0]:
+            return None
+        return self if line[1] == my_line[1] else self._with_length(_read_length(line[1]), headers)
+
+    def _with_length(self, length: int, headers: Headers) -> Head:
+        head = Head.__new__(Head)
+        head.minor, head.method, head._target, head._version = self.minor, self.method, self._target, self._version
+        head.fields, head.host, head.path, head.query = self.fields, self.host, self.path, self.query
+        head.chunked, head.expects_continue, head.upgrade = self.chunked, self.expects_continue, self.upgrade
+        head.kin, head._length_at, head.length, head.headers = self.kin, self._length_at, length, headers
+        return head
 
     def _read_transfer_encoding(self, value: bytes) -> bool:
         if self.length is not None:

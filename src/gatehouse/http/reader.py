@@ -53,8 +53,8 @@ class RequestReader:
     """The requests of one connection."""
 
     __slots__ = (
-        "_barren", "_begun", "_bounds", "_head_limit", "_headers", "_memory", "_parser", "_progress", "_resuming",
-        "_target", "_unsure", "_wire", "head_bytes", "incoming", "queue", "refusal",
+        "_barren", "_begun", "_bounds", "_head_limit", "_headers", "_last", "_memory", "_parser", "_progress",
+        "_resuming", "_target", "_unsure", "_wire", "head_bytes", "incoming", "queue", "refusal",
     )  # fmt: skip
 
     def __init__(self, wire: Wire, memory: Memory, bounds: Bounds) -> None:
@@ -73,6 +73,8 @@ class RequestReader:
         self._parser = httptools.HttpRequestParser(self)
         self._target = b""
         self._headers: Headers = []
+        self._last: Head | None = None
+        """The last head that was read in full: the next one often repeats it."""
         self._begun = False
         """A head has begun and is not complete."""
         self._unsure = False
@@ -212,7 +214,12 @@ class RequestReader:
         parser = self._parser
         exchange = Exchange(self._wire, self._bounds.upload_bytes)
         try:
-            exchange.head = Head(parser.get_method(), self._target, parser.get_http_version(), self._headers)
+            method, version = parser.get_method(), parser.get_http_version()
+            last = self._last
+            head = last.repeated(method, self._target, version, self._headers) if last is not None else None
+            if head is None:
+                head = self._last = Head(method, self._target, version, self._headers)
+            exchange.head = head
         except GatehouseError as error:
             self.refuse(error)
             return

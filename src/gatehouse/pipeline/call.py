@@ -21,6 +21,7 @@ from gatehouse.http.fiber import Fiber
 from gatehouse.model.call import Ask, Origin, OutcomeName, Principal, Route
 from gatehouse.model.record import Decision
 from gatehouse.model.snapshot import ProviderEntry
+from gatehouse.pipeline.facts import Facts
 from gatehouse.pipeline.observe import Observer
 from gatehouse.ports import Prices
 
@@ -102,8 +103,8 @@ class Call:
     phase = Phase.REQUEST
     cause: Ended | None = None
     principal = ANYBODY
-    recorded_path = ""
-    key_hash: str | None = None
+    facts: Facts
+    """Set first of all, unless the head itself refuses the call."""
     ask: Ask | None = None
     times: Times | None = None
     request_sha256: str | None = None

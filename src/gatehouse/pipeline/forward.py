@@ -14,11 +14,8 @@ from typing import Final
 from gatehouse import errors
 from gatehouse.errors import GatehouseError
 from gatehouse.http.client import ClientConnection
-from gatehouse.http.headers import RequestHeaders, lines
-from gatehouse.model.call import Origin
 from gatehouse.pipeline.call import Call, Ended, Phase, Pool, Pools
 
-_REMEMBERED: Final = 1024
 _TEXT_LIMIT: Final = 200
 _SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 _REQUEST_IDS: Final = (b"x-request-id", b"request-id", b"apim-request-id", b"x-amzn-requestid", b"cf-ray")
@@ -30,8 +27,6 @@ class Forwarder:
     def __init__(self, pools: Pools, *, replay: bool) -> None:
         self._pools = pools
         self._replay = replay
-        self._request_headers = RequestHeaders()
-        self._hosts = _Hosts()
 
     async def forward(self, call: Call, body: bytes | None) -> ClientConnection:
         """The connection on which the final head has arrived. `body` `None`: streamed from the exchange.
@@ -48,7 +43,7 @@ class Forwarder:
             call.connection = connection
             call.attempts += 1
             call.enter(Phase.FIRST_BYTE)
-            connection.request(call.exchange.fiber, method.decode(), head, body)
+            connection.request(call.exchange.fiber, call.facts.method, head, body)
             if body is None:
                 await self._stream_body(call, connection)
             while not connection.status and not connection.lost:
@@ -67,24 +62,19 @@ class Forwarder:
     def _head(self, call: Call, body: bytes | None) -> bytes:
         """The request's head as it goes upstream: our framing and host, the caller's headers as they came."""
         received = call.exchange.head
-        route = call.route
-        kept = self._request_headers.upstream(received.headers)
-        if call.rewritten:
-            # What is to be edited must arrive unencoded.
-            kept = [pair for pair in kept if pair[0].lower() != b"accept-encoding"]
-            kept.append((b"accept-encoding", b"identity"))
+        facts = call.facts
         if body is not None:
             framing = b"content-length: %d\r\n" % len(body) if body or received.method not in _SAFE else b""
         elif received.length is not None:
             framing = b"content-length: %d\r\n" % received.length
         else:
             framing = b"transfer-encoding: chunked\r\n"
-        target = f"{route.path}?{received.query}" if received.query else route.path
+        path = call.route.path
         return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b\r\n" % (
             received.method,
-            target.encode(),
-            self._hosts[route.origin],
-            lines(kept),
+            (f"{path}?{received.query}" if received.query else path).encode(),
+            facts.host,
+            facts.identity_lines if call.rewritten else facts.lines,
             framing,
         )
 
@@ -138,16 +128,6 @@ class Forwarder:
             while connection.paused and not connection.lost:
                 call.check()
                 await exchange.fiber.sleep()
-
-
-class _Hosts(dict[Origin, bytes]):
-    """`Host` by origin, remembered within a bound."""
-
-    def __missing__(self, origin: Origin) -> bytes:
-        host = (str(origin).partition("://")[2] or "localhost").encode()
-        if len(self) < _REMEMBERED:
-            self[origin] = host
-        return host
 
 
 def _note_head(call: Call, connection: ClientConnection) -> None:

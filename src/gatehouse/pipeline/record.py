@@ -18,10 +18,11 @@ from gatehouse.model.call import Ask, OutcomeName
 from gatehouse.model.record import Candidate, Capture, Decision, Outcome, Refusal
 from gatehouse.model.usage import Reading
 from gatehouse.pipeline.call import Call
+from gatehouse.pipeline.facts import text
 from gatehouse.ports import Journal, Limits
+from gatehouse.routing.paths import recorded_path
 
 _NO_READING: Final = Reading()
-_TEXT_LIMIT: Final = 200
 _PART_BYTES: Final = 96 * 1024
 """Compressed bytes per line, so that a line stays well within one write of the journal."""
 
@@ -32,15 +33,14 @@ def decision(
     call: Call, ask: Ask, candidates: tuple[Candidate, ...], body: bytes | None, forwarded: bytes | None
 ) -> Decision:
     """The record that must stand before anything goes upstream."""
-    head = call.exchange.head
+    facts = call.facts
     route = call.route
     principal = call.principal
-    trace, parent = _trace(head.fields.get(b"traceparent"))
     return Decision(
         call=call.id,
         project=principal.project,
-        method=head.method.decode(),
-        path=call.recorded_path,
+        method=facts.method,
+        path=facts.recorded_path,
         path_sent=route.path,
         surface=route.surface,
         route=f"{route.provider}/{route.endpoint}",
@@ -51,10 +51,10 @@ def decision(
         stream=ask.stream,
         key=principal.key,
         user=principal.user,
-        provider_key_hash=call.key_hash,
-        user_agent=_text(head.fields.get(b"user-agent")),
-        trace=trace,
-        parent_span=parent,
+        provider_key_hash=facts.key_hash,
+        user_agent=facts.user_agent,
+        trace=facts.trace,
+        parent_span=facts.parent_span,
         max_output=ask.max_output,
         temperature=ask.temperature,
         top_p=ask.top_p,
@@ -143,8 +143,8 @@ class Recorder:
         response = b"".join(call.kept_response or ())
         request = call.kept_request or b""
         exchange = call.exchange
-        request_type = _text(exchange.head.fields.get(b"content-type"))
-        request_encoding = _text(exchange.head.fields.get(b"content-encoding"))
+        request_type = text(exchange.head.fields.get(b"content-type"))
+        request_encoding = text(exchange.head.fields.get(b"content-encoding"))
         limit = self._capture_bytes
 
         def work() -> list[Capture]:
@@ -209,6 +209,7 @@ def _parts(decided: Decision, body: Body, limit: int) -> list[Capture]:
 def _refusal(call: Call, outcome: OutcomeName, reason: str, error: GatehouseError | None) -> Refusal:
     head = call.exchange.head
     ask = call.ask
+    facts = getattr(call, "facts", None)
     return Refusal(
         call=call.id,
         project=call.principal.project,
@@ -217,7 +218,7 @@ def _refusal(call: Call, outcome: OutcomeName, reason: str, error: GatehouseErro
         code=error.kind.code if error is not None else None,
         status=call.status,
         method=head.method.decode(),
-        path=call.recorded_path,
+        path=recorded_path(head.path, head.query),
         route=f"{call.route.provider}/{call.route.endpoint}",
         dialect=call.route.dialect,
         operation=ask.operation if ask is not None else None,
@@ -225,8 +226,8 @@ def _refusal(call: Call, outcome: OutcomeName, reason: str, error: GatehouseErro
         stream=ask.stream if ask is not None else False,
         key=call.principal.key,
         user=call.principal.user,
-        provider_key_hash=call.key_hash,
-        user_agent=_text(head.fields.get(b"user-agent")),
+        provider_key_hash=facts.key_hash if facts is not None else None,
+        user_agent=text(head.fields.get(b"user-agent")),
         request_bytes=call.exchange.received,
         request_sha256=call.request_sha256,
         duration_us=call.elapsed_us(),
@@ -250,20 +251,3 @@ def _cost(
         return "unknown", None, None
     cost, price_id = found
     return ("known" if cost or usage.total == 0 else "free"), cost, price_id
-
-
-def _text(value: bytes | None) -> str | None:
-    return value[:_TEXT_LIMIT].decode("latin-1") if value else None
-
-
-def _trace(value: bytes | None) -> tuple[str | None, str | None]:
-    """W3C traceparent (`00-{32 hex}-{16 hex}-{flags}`): trace id and parent span id, if it is one."""
-    if value is None or len(value) < 55:
-        return None, None
-    version, trace, parent, *_ = value.decode("latin-1").lower().split("-") + ["", ""]
-    hexadecimal = set("0123456789abcdef")
-    if version == "ff" or len(trace) != 32 or len(parent) != 16 or not hexadecimal.issuperset(trace + parent):
-        return None, None
-    if not trace.strip("0") or not parent.strip("0"):
-        return None, None
-    return trace, parent

@@ -20,21 +20,21 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from gatehouse import errors
-from gatehouse.auth.credentials import KeyHashes, provider_key, refuse_gateway_keys
+from gatehouse.auth.credentials import KeyHashes
 from gatehouse.dialects.registry import Endpoint, Option, for_endpoint
 from gatehouse.errors import GatehouseError
 from gatehouse.http.exchange import Exchange
+from gatehouse.http.headers import RequestHeaders
 from gatehouse.model.call import Ask, OutcomeName, Route
 from gatehouse.model.record import Candidate
 from gatehouse.pipeline.answer import Relay, tell
 from gatehouse.pipeline.call import Call, Ended, Live, Phase
+from gatehouse.pipeline.facts import facts_of
 from gatehouse.pipeline.forward import Forwarder
 from gatehouse.pipeline.ids import CallIds
 from gatehouse.pipeline.record import Recorder, decision
 from gatehouse.ports import Limits, Policy
 from gatehouse.providers.azure import takes_stream_options
-from gatehouse.routing.bodies import body_plan, is_upload
-from gatehouse.routing.paths import recorded_path
 
 T = TypeVar("T")
 
@@ -79,6 +79,7 @@ class Pipeline:
         self._relay = steps.relay
         self._recorder = steps.recorder
         self._key_hashes = KeyHashes(hash_key)
+        self._request_headers = RequestHeaders()
         self._capture = capture
         self._ids = CallIds()
         self._loop = asyncio.get_running_loop()
@@ -137,7 +138,8 @@ class Pipeline:
     # -- the life of a call
 
     async def _steps(self, call: Call, endpoint: Endpoint) -> None:
-        self._authenticate(call)
+        # Authenticate: on the head alone. Without accounts, everybody brings a provider key of their own.
+        call.facts = facts_of(call.exchange.head, call.route, self._key_hashes, self._request_headers)
         body, ask = await self._read(call, endpoint)
         candidates = (Candidate(call.route.provider, str(call.route.origin), call.route.model or ask.model),)
         _raise(self._limits.admit(call.principal, call.route))
@@ -156,29 +158,17 @@ class Pipeline:
         if call.pool is not None:
             call.pool.give_back(connection)
 
-    def _authenticate(self, call: Call) -> None:
-        """On the head alone: whose call it is. Without accounts, everybody brings a provider key of their own."""
-        head = call.exchange.head
-        call.recorded_path = recorded_path(head.path, head.query)
-        refuse_gateway_keys(head.fields, head.headers, head.query)
-        key = provider_key(head.fields, head.query)
-        if key is not None:
-            call.key_hash = self._key_hashes.of(key)
-
     async def _read(self, call: Call, endpoint: Endpoint) -> tuple[bytes | None, Ask]:
         """The body, and what it asks. `None`: it is no JSON that anybody meters, and passed through as it arrives."""
         exchange = call.exchange
         route = call.route
-        head = exchange.head
-        content_type = head.fields.get(b"content-type")
-        plan = body_plan(route, head.method, content_type)
-        upload = plan != "whole" and is_upload(route, head.method, content_type)
-        exchange.accept_body(self._bounds.upload_bytes if upload else self._bounds.body_bytes)
+        facts = call.facts
+        exchange.accept_body(self._bounds.upload_bytes if facts.upload else self._bounds.body_bytes)
         body: bytes | None
         if exchange.complete and len(exchange.pieces) == 1:
             body = exchange.take()[0]
             call.request_sha256 = hashlib.sha256(body).hexdigest()
-        elif exchange.complete or plan == "whole":
+        elif exchange.complete or facts.body_plan == "whole":
             body = await self._gather(call)
         else:
             body = None
@@ -190,7 +180,7 @@ class Pipeline:
             # In slices, so that other calls go on meanwhile.
             ask = await self._in_slices(call, endpoint.read_slices(body, route.model))
         call.ask = ask
-        call.times = call.live.times(head.path, ask.model)
+        call.times = call.live.times(exchange.head.path, ask.model)
         return body, ask
 
     async def _gather(self, call: Call) -> bytes:
