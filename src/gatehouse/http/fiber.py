@@ -37,18 +37,21 @@ class Fiber:
 
     def wake(self) -> None:
         """Resume the coroutine now; if it is running already, its next `sleep()` returns at once."""
-        if self._running or self._coroutine is None:
+        coroutine = self._coroutine
+        if self._running or coroutine is None:
             self._ticket = True
             return
         self._running = True
         try:
-            self._coroutine.send(None)
-        except BaseException as end:
+            coroutine.send(None)
+        except StopIteration:
             self.finished = True
             self._coroutine = None
-            if not isinstance(end, StopIteration):
-                self._running = False
-                raise
+        except BaseException:
+            self.finished = True
+            self._coroutine = None
+            self._running = False
+            raise
         self._running = False
 
     @types.coroutine

@@ -1,32 +1,36 @@
-"""Ids and clocks of calls. UUIDv7 (RFC 9562): sortable by time, unique over workers and machines."""
+"""Ids of calls: UUIDv7 (RFC 9562), sortable by time, unique over workers and machines."""
 
 from __future__ import annotations
 
-import random
+import os
 import time
 from typing import Final
 
-_RANDOM: Final = random.SystemRandom()
+_DIGITS: Final = 18
+"""Random hex digits per id: 72 bits beside the millisecond."""
+_BLOCK: Final = 512 * _DIGITS
 
 
 class CallIds:
-    """Makes call ids: 36 characters, millisecond time, then a counter from a random start under a random tail.
+    """Makes call ids of 36 characters. Randomness is drawn in blocks."""
 
-    Uniqueness is what an id needs, not secrecy: the tail is drawn once per process and moved on by an odd step.
-    """
-
-    __slots__ = ("_ms", "_prefix", "_step", "_tail")
+    __slots__ = ("_at", "_block", "_ms", "_prefix")
 
     def __init__(self) -> None:
-        self._tail = _RANDOM.getrandbits(74)
-        self._step = _RANDOM.getrandbits(72) | 1
+        self._block = ""
+        self._at = 0
         self._ms = 0
         self._prefix = ""
 
     def next(self) -> str:
-        self._tail = tail = (self._tail + self._step) & 0x3FFFFFFFFFFFFFFFFFF
+        at = self._at
+        if at == len(self._block):
+            self._block = os.urandom(_BLOCK // 2).hex()
+            at = 0
+        self._at = at + _DIGITS
         ms = time.time_ns() // 1_000_000
         if ms != self._ms:
             self._ms = ms
             self._prefix = f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-7"
-        return f"{self._prefix}{tail >> 62:03x}-{0x8000 | tail >> 48 & 0x3FFF:04x}-{tail & 0xFFFFFFFFFFFF:012x}"
+        random = self._block[at : at + _DIGITS]
+        return f"{self._prefix}{random[:3]}-8{random[3:6]}-{random[6:]}"
