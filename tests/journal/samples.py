@@ -183,6 +183,8 @@ class FaultyFiles:
         self.sync_error: int | None = None
         self.sync_gate: threading.Event | None = None
         self.syncs = 0
+        self.unsynced = False
+        """Something was written since the last sync."""
         self.writes = 0
 
     def heal(self, *, ahead: bool) -> None:
@@ -195,6 +197,7 @@ class FaultyFiles:
 
     def write(self, fd: int, data: bytes, offset: int) -> int:
         self.writes += 1
+        self.unsynced = True
         if self.short is not None:
             taken, self.short, self.shortened = self.short, None, data
             return self._system.write(fd, data[:taken], offset) if taken else 0
@@ -220,6 +223,7 @@ class FaultyFiles:
             assert self.sync_gate.wait(10)
         _raise(self.sync_error)
         self._system.datasync(fd)
+        self.unsynced = False
 
     def close(self, fd: int) -> None:
         self._system.close(fd)

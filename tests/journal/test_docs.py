@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import subprocess
@@ -27,7 +26,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "journal.md"
 TEXT = DOCS.read_text()
 PARTS: dict[str, type[msgspec.Struct]] = {"candidate": Candidate, "usage": Usage, "open call": OpenCall}
 ALL: dict[str, type[msgspec.Struct]] = {"Header": Header, **BODIES, **PARTS}
-ROW = re.compile(r"^\| `(\w+)` \| ([^|]*) \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$", re.M)
+ROW = re.compile(r"^\| `(\w+)`" + 4 * r" \|\s*([^|]*?)\s*" + r"\|$", re.M)
 
 
 def section(title: str) -> str:
@@ -134,7 +133,7 @@ def test_a_stranger_sees_any_flipped_byte(tmp_path: Path) -> None:
     rng = random.Random(3)
     for path in sorted(directory.glob("*/*.jsonl")):
         data = path.read_bytes()
-        for at in rng.sample([index for index, byte in enumerate(data) if byte != 10], 600):
+        for at in rng.sample([index for index, byte in enumerate(data) if byte != 10], 250):
             path.write_bytes(data[:at] + bytes([data[at] ^ (1 << rng.randrange(8))]) + data[at + 1 :])
             line = data.count(b"\n", 0, at) + 1
             said = verdict()
@@ -151,5 +150,4 @@ def test_a_flipped_byte_ends_the_script_with_1(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'"outcome":"ok"', b'"outcome":"oK"', 1))
     code, text = run(script, directory)
     assert code == 1
-    assert re.fullmatch(rf"{re.escape(str(path))}:\d+: bad", text)
-    assert os.environ.get("PYTHONPATH") is None or code
+    assert re.fullmatch(rf"{re.escape(str(path))}:\d+: the body is not what it was", text)

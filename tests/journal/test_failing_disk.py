@@ -11,6 +11,7 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,6 +134,25 @@ def test_max_bytes_refuses_decisions_and_takes_outcomes(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_full_journal_stays_full_though_its_disk_syncs(tmp_path: Path) -> None:
+    async def run() -> None:
+        files, told = FaultyFiles(), Told()
+        async with journal(tmp_path, files=files, durability="disk", max_bytes=20_000) as writer:
+            for n in range(40):
+                writer.decide("default", decision(str(n)), told(str(n)))
+                await turn()
+            await until(lambda: len(told.answers) == 40)
+            syncs = files.syncs
+            for call in told.stood:
+                writer.conclude("default", outcome(call))
+            await until(lambda: files.syncs > syncs and not files.unsynced)
+            await turn()
+            assert state(writer) == "full"
+        check(tmp_path, told, calls={str(n) for n in range(40)})
+
+    asyncio.run(run())
+
+
 def test_room_that_comes_back_is_used(tmp_path: Path) -> None:
     async def run() -> None:
         told = Told()
@@ -185,10 +205,14 @@ def test_the_reserve_file_lets_open_calls_end_on_a_full_disk(tmp_path: Path) -> 
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real filesystem of 8 MiB."""
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A real filesystem of 8 MiB, or as many as the parameter says."""
+    size = getattr(request, "param", 8)
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(tmp_path)], capture_output=True, check=False, timeout=10
+        ["mount", "-t", "tmpfs", "-o", f"size={size}m", "tmpfs", str(tmp_path)],
+        capture_output=True,
+        check=False,
+        timeout=10,
     )
     if mounted.returncode:
         pytest.skip("mounting a tmpfs needs root")
@@ -230,13 +254,14 @@ def test_a_disk_that_is_really_full(small_disk: Path) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("small_disk", [32], indirect=True)
 def test_more_open_calls_than_the_reserve_could_close_widen_it(small_disk: Path) -> None:
     async def run() -> None:
         told = Told()
-        async with journal(small_disk / "journal", segment_bytes=1_500_000) as writer:
-            for n in range(2500):
+        async with journal(small_disk / "journal", segment_bytes=5_000_000) as writer:
+            for n in range(6000):
                 writer.decide("default", decision(str(n)), told(str(n)))
-                if n % 10 == 0:
+                if n % 50 == 0:
                     writer.sweep()
                     await turn()
             await turn()
@@ -250,8 +275,9 @@ def test_more_open_calls_than_the_reserve_could_close_widen_it(small_disk: Path)
                 filler.write(b"x" * 4096)
         for call in told.stood:
             writer.conclude("default", outcome(call, reason="r" * 800))
-        await turn(20)
+        await turn(100)
         assert writer.open_calls == 0
+        assert writer.counters.write_errors == 0
 
     asyncio.run(run())
 
@@ -313,6 +339,27 @@ def test_a_failed_sync_abandons_the_segment(tmp_path: Path) -> None:
         assert ends["refused"]["outcome"] == ends["left"]["outcome"] == "refused"
         assert (ends["refused"]["status"], ends["refused"]["code"]) == (401, "OVERLOADED")
         assert ends["left"]["reason"] == "the decision could not be made durable"
+
+    asyncio.run(run())
+
+
+def test_what_was_written_during_a_failing_sync_is_not_trusted_either(tmp_path: Path) -> None:
+    async def run() -> None:
+        files, told = FaultyFiles(), Told()
+        files.sync_gate = threading.Event()
+        files.sync_gate.set()
+        async with journal(tmp_path, files=files, durability="disk") as writer:
+            files.sync_gate.clear()
+            writer.decide("default", decision("a"), told("a"))
+            await until(lambda: files.syncs > 1)
+            files.sync_error = errno.EIO
+            writer.decide("default", decision("meanwhile"), told("meanwhile"))
+            await turn()
+            files.sync_gate.set()
+            await until(lambda: len(told.answers) == 2)
+            assert told.failed == {"a", "meanwhile"}
+            files.sync_error = None
+        check(tmp_path, told, calls={"a", "meanwhile"})
 
     asyncio.run(run())
 

@@ -18,7 +18,7 @@ from gatehouse.journal.verify import verify
 from tests.journal.samples import calls_of, read_all
 from tests.journal.test_recovery import control
 
-ROUNDS = 6
+ROUNDS = 4
 
 
 def kill_under_load(directory: Path, segment_bytes: int, after: float) -> set[str]:

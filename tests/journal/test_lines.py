@@ -114,6 +114,42 @@ def test_an_unknown_version_or_field_is_named() -> None:
             read_line(b'{"header":' + changed + b',"hash":"' + sha256(changed).hexdigest().encode() + b'"' + rest)
 
 
+def forge(line: bytes, old: bytes, new: bytes) -> bytes:
+    """Change a header and make the line hold by itself again."""
+    assert line.count(old) == 1
+    start, end = len(b'{"header":'), line.index(b',"hash":')
+    header = line[start:end].replace(old, new)
+    return line[:start] + header + b',"hash":"' + sha256(header).hexdigest().encode() + line[end + 9 + 64 :]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (b'"seq":3', b'"seq":4', "line 4 of the lane stands where line 3 belongs"),
+        (b'"prev":"%b"', b'"prev":"' + b"e" * 64 + b'"', "does not follow from the line before"),
+        (b'"tenant_seq":2', b'"tenant_seq":3', "line 3 of the tenant stands where line 2 belongs"),
+        (b'"tenant_prev":"%b"', b'"tenant_prev":"' + b"e" * 64 + b'"', "does not follow from the tenant's line before"),
+        (b'"lane":"lane"', b'"lane":"other"', "a line of lane other"),
+    ],
+)
+def test_a_line_that_holds_by_itself_but_not_in_its_place(old: bytes, new: bytes, says: str) -> None:
+    lines = Chain("lane").extend([entry(b"{}", tenant) for tenant in ("a", "b", "a")]).split(b"\n")
+    check = LaneCheck("lane")
+    before = [check.accept(line).hash.encode() for line in lines[:2]]
+    forged = forge(lines[2], old % before[0 if b"tenant" in old else 1] if b"%b" in old else old, new)
+    with pytest.raises(JournalError, match=says):
+        check.accept(forged)
+    assert check.accept(lines[2]).header.seq == 3, "the check stands where it stood"
+
+
+def test_the_first_line_follows_from_nothing() -> None:
+    line = Chain("lane").extend([entry(b"{}")])[:-1]
+    with pytest.raises(JournalError, match="follows from nothing"):
+        LaneCheck("lane").accept(forge(line, b'"prev":"' + b"0" * 64 + b'"', b'"prev":"' + b"1" * 64 + b'"'))
+    with pytest.raises(JournalError, match="line 2 of the tenant stands where line 1 belongs"):
+        LaneCheck("lane").accept(forge(line, b'"tenant_seq":1', b'"tenant_seq":2'))
+
+
 def test_lane_ids_are_uuid7_and_sort_by_time() -> None:
     from_one_run = [lane_id() for _ in range(50)]
     assert {name[14] for name in from_one_run} == {"7"}

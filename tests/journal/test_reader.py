@@ -103,6 +103,15 @@ def test_reading_resumes_behind_any_line(tmp_path: Path, after: int, packed: boo
     wrong.close()
 
 
+def test_an_archive_larger_than_one_piece(tmp_path: Path) -> None:
+    lane = write(tmp_path, 1000)
+    before = read_lane(tmp_path, lane)
+    assert (tmp_path / lane / "000001.jsonl").stat().st_size > 3 * 512 * 1024
+    compress(tmp_path / lane / "000001.jsonl")
+    after = read_lane(tmp_path, lane)
+    assert [(line.hash, line.line_no) for line in after] == [(line.hash, line.line_no) for line in before]
+
+
 def test_lines_that_were_read_before_and_are_gone_are_missed(tmp_path: Path) -> None:
     """Cutting off a lane's newest lines is noticed by who has read them."""
     lane = write(tmp_path, 10)

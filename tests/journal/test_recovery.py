@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from gatehouse.config import settings
-from gatehouse.journal.files import CLOSED, take_lock
+from gatehouse.journal.files import CLOSED, RESERVE_FILE, take_lock
 from gatehouse.journal.lines import JournalError
 from gatehouse.journal.reader import lanes
 from gatehouse.journal.recovery import Recovery, RecoveryReport, recover
+from gatehouse.journal.segment import RESERVE
 from gatehouse.journal.verify import verify
 from gatehouse.journal.writer import JournalWriter
 from tests.journal.samples import (
@@ -106,6 +107,16 @@ def test_open_calls_of_a_dead_lane_are_interrupted(tmp_path: Path) -> None:
         said = body(line)
         assert (line.tenant, said["call"], said["project"]) == (f"t{n % 2}", f"{lane}/{n}", f"p{n}")
         assert said["outcome"] == "interrupted"
+
+
+def test_what_a_dead_process_had_allocated_is_given_back(tmp_path: Path) -> None:
+    lane = dead_worker(tmp_path)
+    path = tmp_path / lane / "000001.jsonl"
+    (tmp_path / lane / RESERVE_FILE).write_bytes(b"")
+    assert path.stat().st_blocks * 512 > RESERVE
+    control(tmp_path)
+    assert path.stat().st_blocks * 512 < 100_000
+    assert not (tmp_path / lane / RESERVE_FILE).exists()
 
 
 def test_recovery_again_does_nothing_more(tmp_path: Path) -> None:

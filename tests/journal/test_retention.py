@@ -19,7 +19,19 @@ from gatehouse.journal.reader import LaneReader, lanes
 from gatehouse.journal.retention import Retention, RetentionReport, compress
 from gatehouse.journal.verify import verify
 from gatehouse.journal.writer import JournalWriter
-from tests.journal.samples import FaultyFiles, Told, body, decision, journal, outcome, read_all, read_lane, turn
+from tests.journal.samples import (
+    FaultyFiles,
+    Told,
+    body,
+    decision,
+    journal,
+    outcome,
+    read_all,
+    read_lane,
+    state,
+    turn,
+    until,
+)
 from tests.journal.test_recovery import control, dead_worker
 
 
@@ -30,6 +42,11 @@ async def keep(directory: Path, writer: JournalWriter, collected: dict[str, int]
 def all_of(directory: Path) -> dict[str, int]:
     """A collector that has read everything."""
     return {info.lane: read_lane(directory, info.lane)[-1].seq for info in lanes(directory)}
+
+
+def swept(writer: JournalWriter) -> JournalWriter:
+    writer.sweep()
+    return writer
 
 
 def names(path: Path) -> list[str]:
@@ -167,6 +184,66 @@ def test_a_living_lane_keeps_its_last_segment(tmp_path: Path) -> None:
 
     asyncio.run(run())
     assert verify(tmp_path).first_bad is None
+
+
+def test_a_journal_that_was_full_finds_room_when_the_collector_is_back(tmp_path: Path) -> None:
+    """`drop_oldest_collected` falls back to refusing, and not for ever: what is being written is left behind too."""
+
+    async def run() -> None:
+        told = Told()
+        limits: dict[str, Any] = {"max_bytes": 3_000_000, "segment_bytes": 64 * 1024 * 1024}
+        async with journal(tmp_path, **limits) as worker, journal(tmp_path, "control") as writer:
+            made = 0
+            while not told.failed:
+                made += 50
+                for n in range(made - 50, made):
+                    worker.decide("t", decision(str(n)), told(str(n)))
+                await turn(1)
+                for n in range(made - 50, made):
+                    if str(n) in told.stood:
+                        worker.conclude("t", outcome(str(n)))
+                await turn(1)
+            assert state(worker) == "full"
+            keeper = Retention(tmp_path, writer, settings.Journal(**limits))
+            assert (await keeper.run({})).deleted == ()
+            worker.sweep()
+            assert worker.counters.rotations >= 2, "the size of a small journal's segments, and leaving the last"
+            while (await keeper.run(all_of(tmp_path))).compressed:
+                pass
+            await until(lambda: swept(worker).state == "ok")
+            worker.decide("t", decision("again"), told("again"))
+            await turn(1)
+            worker.conclude("t", outcome("again"))
+            assert "again" in told.stood
+
+    asyncio.run(run())
+    assert verify(tmp_path).first_bad is None
+
+
+def test_a_small_journal_drops_the_oldest_and_refuses_nobody(tmp_path: Path) -> None:
+    async def run() -> None:
+        told = Told()
+        limits: dict[str, Any] = {"max_bytes": 3_000_000}
+        async with journal(tmp_path, **limits) as worker, journal(tmp_path, "control") as writer:
+            keeper = Retention(tmp_path, writer, settings.Journal(**limits))
+            reader = LaneReader(tmp_path, worker.lane)
+            for n in range(0, 4000, 40):
+                for part in range(n, n + 40):
+                    worker.decide("t", decision(str(part), user_agent=os.urandom(400).hex()), told(str(part)))
+                    worker.conclude("t", outcome(str(part)))
+                await turn(1)
+                while reader.read():
+                    pass
+                await keeper.run({worker.lane: reader.seq})
+                await until(lambda: swept(worker).total_bytes < 0.95 * limits["max_bytes"])
+            reader.close()
+            assert told.failed == set()
+            assert len(told.stood) == 4000
+
+    asyncio.run(run())
+    report = verify(tmp_path)
+    assert report.first_bad is None
+    assert report.deleted > 2000
 
 
 def test_half_a_line_is_not_compressed_with_the_rest(tmp_path: Path) -> None:

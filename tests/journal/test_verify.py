@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gatehouse.journal.files import CLOSED
 from gatehouse.journal.lines import JournalError
-from gatehouse.journal.records import SegmentDeleted
+from gatehouse.journal.records import LaneClosed, OpenCall, SegmentDeleted
 from gatehouse.journal.recovery import recover
 from gatehouse.journal.retention import compress
 from gatehouse.journal.verify import Report, verify
@@ -68,7 +68,9 @@ def test_a_good_journal_passes_with_its_counts(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="not a segment"):
         verify(tmp_path / worker / "lock")
     with pytest.raises(FileNotFoundError):
-        verify(tmp_path / "nothing" / "000001.jsonl")
+        verify(tmp_path / "nothing")
+    with pytest.raises(JournalError, match="neither a journal nor a lane"):
+        verify(tmp_path.parent)
 
 
 def test_an_empty_directory_is_an_empty_journal(tmp_path: Path) -> None:
@@ -138,18 +140,36 @@ def test_the_newest_lines_of_a_closed_lane_cannot_be_cut_off(tmp_path: Path) -> 
 
 
 def test_lines_behind_a_lane_s_own_end_are_found(tmp_path: Path) -> None:
-    async def run() -> str:
+    async def run() -> None:
         async with journal(tmp_path) as writer:
-            head = writer._lane
-        data = head.write([])[1]
-        assert data == 0
-        return writer.lane
+            writer.append("lane_closed", LaneClosed(writer.lane, *writer.head, clean=True))
 
-    lane = asyncio.run(run())
-    path = tmp_path / lane / "000001.jsonl"
-    first = path.read_bytes().splitlines(keepends=True)[0]
-    path.write_bytes(path.read_bytes() + first)
-    assert f"{path}:3: line 1 of the lane stands where line 3 belongs" in str(verify(tmp_path).first_bad)
+    asyncio.run(run())
+    assert "000001.jsonl:3: a line behind the lane's `lane_closed`" in str(verify(tmp_path).first_bad)
+
+
+def test_a_lane_that_ends_elsewhere_than_its_last_line_says(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with journal(tmp_path) as writer:
+            writer.append("lane_closed", LaneClosed(writer.lane, 7, "0" * 64, clean=True))
+
+    asyncio.run(run())
+    assert "000001.jsonl:2: says that line 7 with hash 0" in str(verify(tmp_path).first_bad)
+
+
+@pytest.mark.parametrize("listed", [[], ["a", "x"]])
+def test_a_segment_that_lists_other_open_calls_is_found(tmp_path: Path, listed: list[str]) -> None:
+    async def run() -> None:
+        told = Told()
+        async with journal(tmp_path) as writer:
+            writer.decide("t", decision("a"), told("a"))
+            await turn()
+            writer._lane.rotate([OpenCall(call, "t", "default") for call in listed], 0)
+            writer.conclude("t", outcome("a"))
+
+    asyncio.run(run())
+    bad = str(verify(tmp_path).first_bad)
+    assert f"000002.jsonl:1: lists call {'x' if listed else 'a'} as open, or leaves it out" in bad
 
 
 def test_an_erased_body_still_verifies(tmp_path: Path) -> None:

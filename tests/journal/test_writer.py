@@ -19,6 +19,7 @@ from gatehouse.journal.records import LaneOpened
 from gatehouse.journal.verify import verify
 from gatehouse.journal.writer import JournalWriter
 from gatehouse.model.record import Capture
+from gatehouse.ports import Journal
 from tests.journal.samples import (
     FaultyFiles,
     Told,
@@ -40,8 +41,9 @@ def test_all_of_one_turn_is_one_write(tmp_path: Path) -> None:
         files, told = FaultyFiles(), Told()
         async with journal(tmp_path, files=files) as writer:
             files.writes = 0
+            port: Journal = writer
             for n in range(50):
-                writer.decide("default", decision(str(n)), told(str(n)))
+                port.decide("default", decision(str(n)), told(str(n)))
             assert told.answers == {}, "I2: nobody is told before the write"
             await turn(1)
             assert files.writes == 1 + 16, "the reserve's 16 blocks, where nothing can be allocated ahead"
@@ -286,6 +288,7 @@ def test_disk_durability_tells_after_the_sync(tmp_path: Path) -> None:
             files.sync_gate.set()
             await until(lambda: len(told.stood) == 40)
             assert files.syncs == 2, "one for the first, one for all that came meanwhile"
+        assert not files.unsynced, "the lane's last line too"
 
     uvloop.run(run())
 

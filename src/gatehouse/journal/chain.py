@@ -140,7 +140,7 @@ class LaneCheck:
                 return
             known = (0, ZERO)
         if header.tenant_seq != known[0] + 1:
-            raise JournalError(f"line {header.tenant_seq} of the tenant stands where {known[0] + 1} belongs")
+            raise JournalError(f"line {header.tenant_seq} of the tenant stands where line {known[0] + 1} belongs")
         if header.tenant_prev != known[1]:
             raise JournalError("does not follow from the tenant's line before")
 

@@ -39,6 +39,12 @@ OUTCOME_BYTES: Final = 2048
 SCAN_SECONDS: Final = 2.0
 """How often the size of the whole journal is taken, off the loop."""
 
+NEAR: Final = 0.9
+"""From this part of `journal.max_bytes` on it is taken at every sweep: retention is making room now."""
+
+FULL_SECONDS: Final = 60.0
+"""How often a writer of a full journal leaves its segment."""
+
 LONGEST_WAIT: Final = 30.0
 """Longest pause between attempts on a disk that fails, in seconds."""
 
@@ -146,7 +152,11 @@ class GroupCommit:
             self._try_again(now)
         if self.state == "ok" and self._lane.due(now):
             self._rotate(now)
-        if not self._scanning and now >= self._scan_at:
+        elif self.total >= self._options.max_bytes and self._lane.begun and now >= self._rotate_at:
+            # Only a segment that was left can be compressed or deleted, and make room.
+            self._rotate(now)
+            self._rotate_at = now + FULL_SECONDS
+        if not self._scanning and (now >= self._scan_at or self.total >= NEAR * self._options.max_bytes):
             self._scanning, self._since_scan = True, 0
             self._scan_at = now + SCAN_SECONDS
             self._loop.run_in_executor(None, directory_bytes, self._directory).add_done_callback(self._scanned)
@@ -193,7 +203,7 @@ class GroupCommit:
         else:
             left = self._options.max_bytes - self.total
             offset = self._lane.segment.offset
-            self._clear = min(self._options.segment_bytes, offset + left, self._lane.allocated - self._reserve)
+            self._clear = min(self._lane.segment_bytes, offset + left, self._lane.allocated - self._reserve)
 
     def _take(self) -> list[Entry]:
         if self._queued <= MAX_WRITE:

@@ -51,8 +51,8 @@ def read_ending(path: Path) -> Ending:
         if file is None:
             continue
         segment = _read(file, path.name)
-        if last is None and segment.torn_bytes:
-            _set_aside(file, segment.end, path / f"{number:06d}.torn")
+        if last is None and file.suffix != ".gz":
+            _cut(file, segment.end, path / f"{number:06d}.torn")
             torn_bytes += segment.torn_bytes
         if segment.last is None and last is None:
             file.unlink()  # Not one line of it was ever whole: the lane ends in the segment before.
@@ -102,12 +102,13 @@ def _follow(segment: _Segment, checked: Checked) -> None:
     segment.last = checked
 
 
-def _set_aside(file: Path, end: int, torn: Path) -> None:
+def _cut(file: Path, end: int, torn: Path) -> None:
+    """End a segment here. What stood behind is kept beside it; blocks allocated ahead are given back."""
     with file.open("r+b") as segment:
         segment.seek(end)
         tail = segment.read()
         if tail.strip(b"\0"):
             write_whole(torn, tail)
         segment.truncate(end)
-        segment.flush()
-        os.fsync(segment.fileno())
+        if tail:
+            os.fsync(segment.fileno())

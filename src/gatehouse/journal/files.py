@@ -18,6 +18,7 @@ from typing import Final, Protocol
 
 LOCK: Final = "lock"
 CLOSED: Final = "closed"
+RESERVE_FILE: Final = "reserve"
 _KEEP_SIZE: Final = 1
 _LANE: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SEGMENT: Final = re.compile(r"(\d{6})\.jsonl(\.gz)?")
@@ -93,6 +94,19 @@ def sync_directory(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def sync_lane(lane: Path) -> None:
+    """Make all that has been written to a lane survive a power cut, whatever its durability. Raises `OSError`."""
+    for number in segment_numbers(lane):
+        path = lane / segment_name(number)
+        if path.exists():
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+    sync_directory(lane)
 
 
 def segment_name(number: int) -> str:

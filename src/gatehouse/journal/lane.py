@@ -13,15 +13,19 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from gatehouse import __version__
 from gatehouse.config import settings
-from gatehouse.journal.files import Files, segment_name, sync_directory, take_lock
+from gatehouse.journal.files import RESERVE_FILE, Files, segment_name, sync_directory, take_lock
 from gatehouse.journal.lines import Chain, Entry, JournalError, lane_id
 from gatehouse.journal.records import OPEN_CALLS_PER_LINE, LaneClosed, LaneOpened, OpenCall, SegmentOpened
 from gatehouse.journal.segment import Reserve, Segment
+
+SMALLEST: Final = 1024 * 1024
+"""However small the journal is to be, its segments are not cut smaller than this."""
 
 
 class Lane:
@@ -32,6 +36,8 @@ class Lane:
         self.role = role
         self._options = options
         self._files = files
+        self.segment_bytes = min(options.segment_bytes, max(SMALLEST, options.max_bytes // 16))
+        """Size at which a segment is left: a small journal has small ones, since only whole ones can be deleted."""
         self._on_disk = options.durability == "disk"
         self.id = lane_id()
         self.path = directory / self.id
@@ -40,7 +46,7 @@ class Lane:
         self._number = 1
         self.segment: Segment
         """The segment being written; there is none before `open`."""
-        self._reserve = Reserve(files, self.path / "reserve")
+        self._reserve = Reserve(files, self.path / RESERVE_FILE)
         self.retired: list[Segment] = []
         """Segments left behind but not yet synced to disk (`durability: disk` only)."""
         self._started = 0
@@ -96,12 +102,17 @@ class Lane:
         """The disk is full: free the reserve for outcomes. False if there is nothing to free."""
         return self._reserve.give_up()
 
+    @property
+    def begun(self) -> bool:
+        """Whether the segment has lines beside its first ones."""
+        return self.segment.offset > self._started
+
     def due(self, now: float) -> bool:
         """Whether the segment has reached its size, or its age with something in it."""
         segment = self.segment
-        if segment.offset >= self._options.segment_bytes:
+        if segment.offset >= self.segment_bytes:
             return True
-        return segment.offset > self._started and now - segment.opened >= self._options.segment_seconds
+        return self.begun and now - segment.opened >= self._options.segment_seconds
 
     def rotate(self, calls: Sequence[OpenCall], ahead: int) -> OSError | None:
         """Go on in a new segment that starts with the open calls and has `ahead` bytes of room behind them.

@@ -91,6 +91,7 @@ class Chain:
     def extend(self, entries: Sequence[Entry]) -> bytes:
         """Encode a batch, each line with its newline, and move the chain past it until `rollback` says otherwise."""
         seq, prev, tenants = self.seq, self._head, self._tenants
+        salts, at, second, stamp = self._salts, self._salt_at, self._second, self._stamp
         touched: dict[str, _Head] = {}
         self._saved = (seq, prev, touched)
         template, pieces = self._header, list[bytes]()
@@ -102,26 +103,23 @@ class Chain:
             if tenant not in touched:
                 touched[tenant] = state
             name, tenant_seq, tenant_prev = state
-            at = self._salt_at
-            if at == len(self._salts):
-                self._salts = os.urandom(_SALT_BLOCK // 2).hex().encode()
-                at = 0
-            self._salt_at = at + _SALT
-            salt = self._salts[at : at + _SALT]
-            second, rest = divmod(entry.time, 1_000_000_000)
-            if second != self._second:
-                self._second = second
-                self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
+            if at == len(salts):
+                salts, at = os.urandom(_SALT_BLOCK // 2).hex().encode(), 0
+            salt = salts[at : at + _SALT]
+            at += _SALT
+            now, rest = divmod(entry.time, 1_000_000_000)
+            if now != second:
+                second = now
+                stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)).encode()
             digest = sha256(salt + body).hexdigest().encode()
             seq += 1
             tenant_seq += 1
-            header = template % (
-                seq, prev, name, tenant_seq, tenant_prev, self._stamp, rest // 1000, entry.kind, digest
-            )  # fmt: skip
+            header = template % (seq, prev, name, tenant_seq, tenant_prev, stamp, rest // 1000, entry.kind, digest)
             prev = sha256(header).hexdigest().encode()
             tenants[tenant] = (name, tenant_seq, prev)
             pieces += (b'{"header":', header, b',"hash":"', prev, b'","salt":"', salt, b'","body":', body, b"}\n")
         self.seq, self._head = seq, prev
+        self._salts, self._salt_at, self._second, self._stamp = salts, at, second, stamp
         return b"".join(pieces)
 
     def rollback(self, kept: bytes) -> int:

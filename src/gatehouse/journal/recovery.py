@@ -24,8 +24,10 @@ from gatehouse.journal.chain import CallHead, decode_body
 from gatehouse.journal.ending import Ending, read_ending
 from gatehouse.journal.files import (
     CLOSED,
+    RESERVE_FILE,
     lane_drafts,
     lane_names,
+    sync_lane,
     take_lock,
     write_whole,
 )
@@ -103,7 +105,7 @@ class Recovery:
             self._release(keep=[dead for dead in self._dead if not dead.ending.open])
 
     def commit(self) -> RecoveryReport:
-        """Write what `examine` found into control's lane. Raises `JournalError` if that cannot be done now."""
+        """Write what `examine` found into control's lane. Raises `JournalError` or `OSError` if it cannot."""
         openings, self._openings = self._openings, []
         for opening in openings:
             self._writer.append("lane_opened", opening)
@@ -119,7 +121,11 @@ class Recovery:
                         self._writer.flush()
                 self._writer.append("lane_closed", dead.claim())
             self._writer.flush()
+            if self._dead:
+                # The mark is on disk at once, so what it stands for must be before it.
+                sync_lane(self._directory / self._writer.lane)
             for dead in self._dead:
+                (self._directory / dead.lane / RESERVE_FILE).unlink(missing_ok=True)
                 write_whole(self._directory / dead.lane / CLOSED, msgspec.json.encode(dead.claim()))
             torn_bytes = sum(dead.ending.torn_bytes for dead in self._dead)
             lanes = tuple(dead.lane for dead in self._dead)

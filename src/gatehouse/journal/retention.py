@@ -22,7 +22,15 @@ import msgspec
 from gatehouse.config import settings
 from gatehouse.errors import GatehouseError
 from gatehouse.journal.chain import Header, read_line
-from gatehouse.journal.files import CLOSED, directory_bytes, segment_name, segment_numbers, segment_path, sync_directory
+from gatehouse.journal.files import (
+    CLOSED,
+    directory_bytes,
+    segment_name,
+    segment_numbers,
+    segment_path,
+    sync_directory,
+    sync_lane,
+)
 from gatehouse.journal.lines import MAX_WRITE, JournalError
 from gatehouse.journal.reader import LaneInfo, lanes, role_of
 from gatehouse.journal.records import SegmentDeleted
@@ -209,6 +217,7 @@ class Retention:
             raise JournalError(f"{self._directory}: tombstones could not be written; nothing is deleted") from error
 
     def _delete(self, segments: list[_Segment]) -> None:
+        sync_lane(self._directory / self._writer.lane)
         for segment in segments:
             segment.path.unlink()
             self._first.pop((segment.lane, segment.number), None)

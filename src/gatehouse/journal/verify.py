@@ -62,13 +62,15 @@ def verify(path: Path) -> Report:
         # The lane's first segments may have been deleted; control's lane can tell, but is not asked here.
         audit.complain(audit.claims.first_gap(within=True))
         return audit.report()
+    if not lane_names(path) and any(path.iterdir()):
+        raise JournalError(f"{path}: neither a journal nor a lane of one")
     _directory(path, audit)
     return audit.report()
 
 
 def _directory(directory: Path, audit: _Audit) -> None:
     names = lane_names(directory)
-    control = [name for name in names if audit.is_control(directory / name)]
+    control = [name for name in names if _is_control(directory / name)]
     for name in control:
         audit.lane(name, _lane(directory / name, audit.end(name)), control=True)
     for name in names:
@@ -83,6 +85,14 @@ def _directory(directory: Path, audit: _Audit) -> None:
     if audit.bad is None:
         audit.complain(audit.claims.first_false(audit.ends))
     audit.close()
+
+
+def _is_control(path: Path) -> bool:
+    """Whether a lane is one of the control process's. A broken beginning is complained of when it is read."""
+    try:
+        return role_of(path) == "control"
+    except JournalError:
+        return False
 
 
 class _Audit:
@@ -105,13 +115,6 @@ class _Audit:
     def end(self, lane: str) -> LaneEnd:
         """How far a lane has been read."""
         return self.ends.setdefault(lane, LaneEnd())
-
-    def is_control(self, path: Path) -> bool:
-        """Whether a lane is one of the control process's. A broken beginning is complained of when it is read."""
-        try:
-            return role_of(path) == "control"
-        except JournalError:
-            return False
 
     def lane(self, name: str, lines: Iterator[tuple[Place, Checked]], *, control: bool = False) -> None:
         """Read a lane as far as it holds."""
