@@ -28,7 +28,7 @@ class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a dialect read from a request: what the gateway must know, nothing more."""
 
     operation: str
-    """OpenTelemetry's `gen_ai.operation.name` (`chat`, `embeddings`, `generate_content`), or the endpoint's own word."""
+    """OpenTelemetry's `gen_ai.operation.name` (`chat`, `embeddings` …), or the endpoint's own word."""
     model: str | None = None
     """The model asked for, as the caller wrote it."""
     stream: bool = False
