@@ -21,8 +21,8 @@ class Facts:
     """Read from one head on one route."""
 
     __slots__ = (
-        "body_plan", "host", "identity_lines", "key_hash", "lines", "method", "parent_span", "recorded_path", "route",
-        "trace", "upload", "user_agent",
+        "body_plan", "host", "identity_lines", "key_hash", "lines", "method", "origin", "parent_span",
+        "recorded_path", "route", "trace", "upload", "user_agent",
     )  # fmt: skip
 
     def __init__(self, head: Head, route: Route, hashes: KeyHashes, filters: RequestHeaders) -> None:
@@ -39,7 +39,8 @@ class Facts:
         self.user_agent = text(head.fields.get(b"user-agent"))
         self.trace, self.parent_span = _trace(head.fields.get(b"traceparent"))
         kept = filters.upstream(head.headers)
-        self.host = (str(route.origin).partition("://")[2] or "localhost").encode()
+        self.origin = str(route.origin)
+        self.host = (self.origin.partition("://")[2] or "localhost").encode()
         self.lines = lines(kept)
         """The caller's header lines as they go upstream."""
         plain = [pair for pair in kept if pair[0].lower() != b"accept-encoding"]

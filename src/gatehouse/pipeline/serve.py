@@ -109,13 +109,19 @@ class Pipeline:
             call.stop(Ended("interrupted", "gateway stopped", error))
 
     async def _run(self, call: Call) -> None:
-        """The outermost arm: whatever ends the steps becomes one answer and one record."""
+        """The outermost arm: whatever ends the steps becomes one answer and one record.
+
+        An error that outlives the call (its cause, the journal's state) must not keep the traceback, whose frames hold
+        the call and its bodies: raised again and again, it would gather those of every call (I9).
+        """
         endpoint = for_endpoint(call.route.dialect, call.route.endpoint)
         try:
             await self._steps(call, endpoint)
         except Ended as ended:
+            ended.__traceback__ = None
             self._end_early(call, endpoint, ended)
         except GatehouseError as error:
+            error.__traceback__ = None
             self._end_early(call, endpoint, Ended(_unanswered(call, "upstream_error"), error.detail, error))
         except Exception as bug:  # noqa: BLE001 - the one place: a bug must leave a record and an answer
             _LOG.error("bug in call %s", call.id, exc_info=bug)
@@ -141,7 +147,7 @@ class Pipeline:
         # Authenticate: on the head alone. Without accounts, everybody brings a provider key of their own.
         call.facts = facts_of(call.exchange.head, call.route, self._key_hashes, self._request_headers)
         body, ask = await self._read(call, endpoint)
-        candidates = (Candidate(call.route.provider, str(call.route.origin), call.route.model or ask.model),)
+        candidates = (Candidate(call.route.provider, call.facts.origin, call.route.model or ask.model),)
         _raise(self._limits.admit(call.principal, call.route))
         _raise(self._policy.enforce(call.principal, ask, body or b""))
         reserved = self._limits.reserve(call.principal, ask, candidates)
