@@ -9,7 +9,8 @@ is counted and noted, and the rest is still metered.
 from __future__ import annotations
 
 import re
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Annotated, Final, Protocol
 
 import msgspec
 
@@ -27,24 +28,35 @@ HOLD: Final = 1024 * 1024
 MAX_FINISHES: Final = 128
 """Choices whose finish reason is kept: the largest `n` any provider takes."""
 
+MAX_FINISH: Final = 64
+"""Characters of a finish reason that are kept."""
+
+Word = Annotated[str, msgspec.Meta(max_length=MAX_FINISH)]
+"""A finish reason kept as it is, unless empty."""
+
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
 class Seen:
     """What an answer has shown so far, in no dialect."""
 
-    __slots__ = ("begun", "ended", "error", "finishes", "generated", "model", "response_id", "size", "unread")
+    begun = False
+    """An answer, not an error or something else, was recognised."""
+    ended = False
+    """The dialect's own last word has come (`[DONE]`, `message_stop`)."""
+    generated = False
+    """Content has come."""
+    size = 0
+    """UTF-8 bytes of that content."""
+    model: str | None = None
+    response_id: str | None = None
+    error: str | None = None
+    """The provider's own error inside a 200 answer."""
+    unread = 0
+    """Pieces that could not be read."""
 
     def __init__(self) -> None:
-        self.begun = False  # an answer, not an error or something else, was recognised
-        self.ended = False  # the dialect's own last word has come (`[DONE]`, `message_stop`)
-        self.generated = False  # content has come
-        self.size = 0  # UTF-8 bytes of that content
-        self.model: str | None = None
-        self.response_id: str | None = None
         self.finishes: dict[int, str] = {}
-        self.error: str | None = None  # the provider's own error inside a 200 answer
-        self.unread = 0  # pieces that could not be read
 
     def add_unread(self, data: bytes) -> None:
         """A piece that could not be read; what it held counts as generated, for an estimate."""
@@ -53,7 +65,7 @@ class Seen:
         self.generated = True
 
     def add_finish(self, choice: object, reason: object) -> None:
-        word = text(reason, 64)
+        word = text(reason, MAX_FINISH)
         if word and len(self.finishes) < MAX_FINISHES:
             self.finishes[choice if type(choice) is int else 0] = word
 
@@ -67,14 +79,14 @@ class Seen:
         self.error = self.error or "unnamed"
 
     def finish_reasons(self) -> tuple[str, ...]:
-        if len(self.finishes) == 1:
-            return tuple(self.finishes.values())
         return tuple(reason for _, reason in sorted(self.finishes.items()))
 
     def reading(self, usage: Usage | None, check: UsageCheck, note: str | None) -> Reading:
         """With usage as the provider reported it, or with none."""
+        finishes = self.finishes
+        reasons = tuple(finishes.values()) if len(finishes) == 1 else self.finish_reasons()
         source: UsageSource | None = None if usage is None else "provider"
-        return Reading(self.model, self.response_id, self.finish_reasons(), usage, source, check, note)
+        return Reading(self.model, self.response_id, reasons, usage, source, check, note)
 
     def estimate(self, ask: Ask, known: Usage | None, *, complete: bool, note: str | None) -> Reading:
         """With usage estimated, but for what is `known`. Something generated is never nothing.
@@ -208,37 +220,34 @@ class ArrayMeter:
 class DocumentMeter:
     """Meters one JSON document. `first_token` is its first byte: everything was generated before it came."""
 
-    __slots__ = ("_ask", "_finishes", "_held", "_scanner", "_size", "_tally", "first_token")
-
     ended = False
+    first_token = False
+    _size = 0
+    _scanner: Scanner | None = None
+    _finishes: FinishWatch | None = None
 
     def __init__(self, ask: Ask, tally: Tally) -> None:
         self._ask = ask
         self._tally = tally
         self._held: list[bytes] = []
-        self._size = 0
-        self._scanner: Scanner | None = None
-        self._finishes: FinishWatch | None = None
-        self.first_token = False
 
     def feed(self, data: bytes) -> None:
+        size = self._size = self._size + len(data)
         self.first_token = self._tally.finish_name is not None
-        self._size += len(data)
-        if self._scanner is not None:
-            self._scan(self._scanner, data)
-            return
-        self._held.append(data)
-        if self._size > HOLD:
+        if size <= HOLD:
+            self._held.append(data)
+        elif self._scanner is None:
+            self._held.append(data)
             self._start_scan()
+        else:
+            self._scan(self._scanner, data)
 
     def finish(self, *, complete: bool) -> Reading:
-        tally = self._tally
         scanner = self._scanner
         if scanner is None:
-            held = self._held
-            body = held[0] if len(held) == 1 else b"".join(held)
+            tally = self._tally
             try:
-                tally.whole(body)
+                tally.whole(b"".join(self._held))  # of one piece: that piece, not copied
                 return tally.reading(self._ask, complete=True, note=_note_seen(tally.seen))
             except UNREADABLE:
                 scanner = self._start_scan()
@@ -316,12 +325,8 @@ class FinishWatch:
 class SilentMeter:
     """For answers with nothing to count: errors, listings, endpoints nobody meters."""
 
-    __slots__ = ("first_token",)
-
     ended = False
-
-    def __init__(self) -> None:
-        self.first_token = False
+    first_token = False
 
     def feed(self, data: bytes) -> None:
         """Nothing is read."""
@@ -339,10 +344,10 @@ def counts(status: int) -> bool:
     return 200 <= status < 300
 
 
-def meter_answer(ask: Ask, tally: Tally, content_type: str, status: int, *, limit: int) -> Meter:
+def meter_answer(ask: Ask, tally: Callable[[], Tally], content_type: str, status: int, limit: int) -> Meter:
     """The meter for an answer that is an event stream or one document. `limit`: bytes of one event."""
-    if not counts(status):
+    if status != 200 and not counts(status):
         return SilentMeter()
-    if is_event_stream(content_type):
-        return StreamMeter(ask, tally, limit)
-    return DocumentMeter(ask, tally)
+    if content_type != "application/json" and is_event_stream(content_type):
+        return StreamMeter(ask, tally(), limit)
+    return DocumentMeter(ask, tally())

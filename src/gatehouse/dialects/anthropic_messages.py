@@ -295,4 +295,4 @@ def read_slices(body: bytes, route_model: str | None) -> Generator[None, None, A
 
 def meter(ask: Ask, content_type: str, status: int) -> Meter:
     """The meter for an answer."""
-    return meter_answer(ask, _MessageTally(), content_type, status, limit=DEFAULT_LIMIT)
+    return meter_answer(ask, _MessageTally, content_type, status, DEFAULT_LIMIT)

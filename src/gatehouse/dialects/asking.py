@@ -7,7 +7,7 @@ needs harms nothing; a body is never copied or held. Reasons name positions, nev
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -16,6 +16,9 @@ from gatehouse.dialects.values import UNREADABLE
 
 MAX_MODEL: Final = 1024
 """Characters of a model name. A longer one is not put on record."""
+
+Model = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_MODEL)]
+"""What `model_asked` takes as it is."""
 
 SEARCH_BYTES: Final = 1024 * 1024
 """Largest body searched member by member after msgspec refused it: that takes up to 12 ms/MiB."""

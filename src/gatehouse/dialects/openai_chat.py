@@ -1,7 +1,9 @@
 """OpenAI's chat completions, also as Azure and the compatible providers speak them: reading asks, metering answers.
 
-Rules: sans-I/O. What a stream says last about usage counts (some send it with every chunk, cumulatively), and it is
-final only where the generation had ended or the stream did; otherwise it is a lower bound for an estimate.
+Rules: sans-I/O. Requests and answers are decoded strictly; what that refuses is decoded tolerantly into the same types
+and tidied, so that everything else is written once, for values that are what they should be. What a stream says last
+about usage counts (some send it with every chunk, cumulatively), and it is final only where the generation had ended or
+the stream did; otherwise it is a lower bound for an estimate.
 Sources: `openai.types.chat`, Azure's content-filter chunks (`choices: []`, no `delta`), Groq's `x_groq`,
 Moonshot's `choices[0].usage`, DeepSeek's `reasoning_content`, vLLM's and OpenRouter's `reasoning`.
 """
@@ -9,29 +11,34 @@ Moonshot's `choices[0].usage`, DeepSeek's `reasoning_content`, vLLM's and OpenRo
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from gatehouse.dialects.answer import Seen, meter_answer
-from gatehouse.dialects.asking import BodyReader, model_asked
-from gatehouse.dialects.openai_tokens import UsageObject, take_apart
-from gatehouse.dialects.values import UNREADABLE, Loose, count, real, size, text
+from gatehouse.dialects.answer import MAX_FINISH, MAX_FINISHES, Seen, Word, meter_answer
+from gatehouse.dialects.asking import SEARCH_BYTES, BodyReader, Model, model_asked
+from gatehouse.dialects.openai_tokens import N, UsageObject, take_apart, tidied
+from gatehouse.dialects.values import UNREADABLE, Count, Loose, Real, Text, count, real, size, text
 from gatehouse.http.sse import DEFAULT_LIMIT
 from gatehouse.model.call import Ask
 from gatehouse.model.usage import Reading
 from gatehouse.ports import Meter
 
+# What members are decoded as: as they should be, or as anything.
+S = TypeVar("S")
+W = TypeVar("W")
+R = TypeVar("R")
 
-class _Body(msgspec.Struct):
-    model: Any = None
+
+class _Body(msgspec.Struct, Generic[S, N, R]):
+    model: S | None = None
     stream: Any = None
     stream_options: Any = None
-    max_tokens: Any = None
-    max_completion_tokens: Any = None
-    temperature: Any = None
-    top_p: Any = None
-    n: Any = None
+    max_tokens: N | None = None
+    max_completion_tokens: N | None = None
+    temperature: R | None = None
+    top_p: R | None = None
+    n: N | None = None
 
 
 class _Function(msgspec.Struct, gc=False):
@@ -61,66 +68,97 @@ class _Message(msgspec.Struct):
     audio: _Audio | None = None
 
 
-class _Choice(msgspec.Struct):
-    index: Any = None
+class _Choice(msgspec.Struct, Generic[W, N]):
+    index: N | None = None
     delta: _Message | None = None
     message: _Message | None = None
-    finish_reason: Any = None
-    usage: UsageObject | None = None
+    finish_reason: W | None = None
+    usage: UsageObject[N] | None = None
 
 
-class _XGroq(msgspec.Struct):
-    usage: UsageObject | None = None
+class _XGroq(msgspec.Struct, Generic[N]):
+    usage: UsageObject[N] | None = None
 
 
-class _Answer(msgspec.Struct):
+class _Answer(msgspec.Struct, Generic[S, W, N]):
     """A chat completion, or a chunk of one."""
 
-    id: Any = None
-    model: Any = None
-    choices: list[_Choice] | None = None
-    usage: UsageObject | None = None
-    x_groq: _XGroq | None = None
+    id: S | None = None
+    model: S | None = None
+    choices: list[_Choice[W, N]] | None = None
+    usage: UsageObject[N] | None = None
+    x_groq: _XGroq[N] | None = None
     error: Any = None
 
 
-_bodies: Final = BodyReader(_Body)
-_answers: Final = Loose(_Answer)
-_decode_answer: Final = _answers.strict
+_decode_body: Final = msgspec.json.Decoder(_Body[Model, Count, Real]).decode
+_bodies: Final = BodyReader(_Body[Any, Any, Any])
+_decode_answer: Final = msgspec.json.Decoder(_Answer[Text, Word, Count]).decode
+_answers: Final = Loose(_Answer[Any, Any, Any])
 
 
-def _ask(fields: _Body, unread: str | None, size: int, route_model: str | None) -> Ask:
+def _ask(fields: _Body[str, int, float], model: str | None, unread: str | None, size: int) -> Ask:
+    # Providers differ in which of the two they read: the larger one is the bound.
+    bound, other = fields.max_completion_tokens, fields.max_tokens
+    if bound is None or (other is not None and other > bound):
+        bound = other
     options = fields.stream_options
-    model, overlong = model_asked(fields.model, route_model)
-    bounds = [bound for bound in (count(fields.max_completion_tokens), count(fields.max_tokens)) if bound is not None]
     return Ask(
         operation="chat",
         model=model,
         stream=fields.stream is True,
-        # Providers differ in which of the two they read: the larger one is the bound.
-        max_output=max(bounds) if bounds else None,
-        temperature=real(fields.temperature),
-        top_p=real(fields.top_p),
-        choices=count(fields.n),
-        asks_usage=options["include_usage"] is True if type(options) is dict and "include_usage" in options else None,
+        max_output=bound,
+        temperature=fields.temperature,
+        top_p=fields.top_p,
+        choices=fields.n,
+        asks_usage=None if options is None else _asks_usage(options),
         input_bytes=size,
-        unread=unread or overlong,
+        unread=unread,
     )
+
+
+def _asks_usage(options: object) -> bool | None:
+    return options["include_usage"] is True if type(options) is dict and "include_usage" in options else None
+
+
+def _ask_anyhow(fields: _Body[Any, Any, Any], unread: str | None, size: int, route_model: str | None) -> Ask:
+    """The same of fields that may be anything."""
+    model, overlong = model_asked(fields.model, route_model)
+    fields.max_tokens = count(fields.max_tokens)
+    fields.max_completion_tokens = count(fields.max_completion_tokens)
+    fields.temperature = real(fields.temperature)
+    fields.top_p = real(fields.top_p)
+    fields.n = count(fields.n)
+    return _ask(fields, model, unread or overlong, size)
+
+
+def _tidied(answer: _Answer[Any, Any, Any]) -> _Answer[str, str, int]:
+    """An answer of tolerantly decoded members, as the strict decoder would have it."""
+    answer.id = text(answer.id)
+    answer.model = text(answer.model)
+    answer.usage = tidied(answer.usage)
+    if answer.x_groq is not None:
+        answer.x_groq.usage = tidied(answer.x_groq.usage)
+    for choice in answer.choices or ():
+        choice.usage = tidied(choice.usage)
+        choice.index = choice.index if type(choice.index) is int else None
+        choice.finish_reason = text(choice.finish_reason, MAX_FINISH)
+    return answer
 
 
 class _ChatTally:
     """Adds up chunks, or one whole completion."""
 
-    __slots__ = ("_at_end", "_reported", "seen")
-
     wanted = frozenset({"id", "model", "usage", "choices", "error"})
     marks = frozenset({"usage", "choices"})
     finish_name: bytes | None = b"finish_reason"
 
+    _reported: UsageObject[int] | None = None
+    _at_end = False
+    """Usage was reported when the generation had ended."""
+
     def __init__(self) -> None:
         self.seen = Seen()
-        self._reported: UsageObject | None = None
-        self._at_end = False  # usage was reported when the generation had ended
 
     def event(self, name: bytes, data: bytes) -> None:
         try:
@@ -131,7 +169,7 @@ class _ChatTally:
                 self._at_end = self._reported is not None
                 return
             try:
-                answer = _answers.decode(data)
+                answer = _tidied(_answers.decode(data))
             except UNREADABLE:
                 self.seen.add_unread(data)
                 return
@@ -141,36 +179,43 @@ class _ChatTally:
         try:
             answer = _decode_answer(body)
         except msgspec.ValidationError:
-            answer = _answers.decode(body)
-        self._take(answer)
+            try:
+                answer = _tidied(_answers.strict(body))
+            except msgspec.ValidationError:
+                answer = _tidied(_answers.decode(body))
+        usage = answer.usage
+        # With both sides reported, and output, nothing is left to estimate.
+        self._take(answer, usage is None or not usage.completion_tokens or usage.prompt_tokens is None)
         self._at_end = True
 
     def reading(self, ask: Ask, *, complete: bool, note: str | None) -> Reading:
         seen = self.seen
         counted = take_apart(self._reported) if self._reported is not None else None
         if counted is not None and counted.whole and (self._at_end or complete):
+            usage = counted.usage
             # No output for what was generated: whatever the provider says, that was not for nothing.
-            if counted.usage.output_total or not seen.generated:
-                return seen.reading(counted.usage, counted.check, note)
+            if usage.output or usage.output_total or not seen.generated:
+                return seen.reading(usage, counted.check, note)
         return seen.estimate(ask, counted.usage if counted is not None else None, complete=complete, note=note)
 
-    def _take(self, answer: _Answer) -> None:
+    def _take(self, answer: _Answer[str, str, int], sizes: bool = True) -> None:
         seen = self.seen
         if seen.model is None:
-            seen.model = text(answer.model)
-            seen.response_id = text(answer.id)
+            seen.model = answer.model or None
+            seen.response_id = answer.id or None
         reported = answer.usage
         if answer.choices:
             seen.begun = True
             for choice in answer.choices:
-                message = choice.delta or choice.message
-                if message is not None:
-                    generated = _generated(message)
-                    if generated:
-                        seen.generated = True
-                        seen.size += generated
-                if choice.finish_reason is not None:
-                    seen.add_finish(choice.index, choice.finish_reason)
+                if sizes:
+                    message = choice.delta or choice.message
+                    if message is not None:
+                        generated = _generated(message)
+                        if generated:
+                            seen.generated = True
+                            seen.size += generated
+                if choice.finish_reason and len(seen.finishes) < MAX_FINISHES:
+                    seen.finishes[choice.index or 0] = choice.finish_reason
                 if choice.usage is not None:
                     reported = reported or choice.usage
         if answer.x_groq is not None:
@@ -215,16 +260,24 @@ def _generated(message: _Message) -> int:
 
 def read(body: bytes, route_model: str | None) -> Ask:
     """What a chat completion's request asks. `route_model`: the model its path names (Azure's deployment)."""
-    fields, unread = _bodies.read(body)
-    return _ask(fields, unread, len(body), route_model)
+    size = len(body)
+    if size <= SEARCH_BYTES:  # a larger one is not decoded twice
+        try:
+            fields = _decode_body(body)
+        except UNREADABLE:
+            pass
+        else:
+            model = fields.model
+            return _ask_anyhow(fields, None, size, route_model) if model is None else _ask(fields, model, None, size)
+    return _ask_anyhow(*_bodies.read(body), size, route_model)
 
 
 def read_slices(body: bytes, route_model: str | None) -> Generator[None, None, Ask]:
     """The same for a large body; yields between slices."""
     fields, unread = yield from _bodies.read_slices(body)
-    return _ask(fields, unread, len(body), route_model)
+    return _ask_anyhow(fields, unread, len(body), route_model)
 
 
 def meter(ask: Ask, content_type: str, status: int) -> Meter:
     """The meter for an answer."""
-    return meter_answer(ask, _ChatTally(), content_type, status, limit=DEFAULT_LIMIT)
+    return meter_answer(ask, _ChatTally, content_type, status, DEFAULT_LIMIT)

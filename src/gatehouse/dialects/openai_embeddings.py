@@ -13,7 +13,7 @@ import msgspec
 from gatehouse.dialects.answer import Seen, meter_answer
 from gatehouse.dialects.asking import BodyReader, model_asked
 from gatehouse.dialects.openai_chat import take_error
-from gatehouse.dialects.openai_tokens import UsageObject, take_apart
+from gatehouse.dialects.openai_tokens import UsageObject, take_apart, tidied
 from gatehouse.dialects.values import Loose, text
 from gatehouse.http.sse import DEFAULT_LIMIT
 from gatehouse.model.call import Ask
@@ -29,7 +29,7 @@ class _Answer(msgspec.Struct):
     id: Any = None
     model: Any = None
     object: Any = None
-    usage: UsageObject | None = None
+    usage: UsageObject[Any] | None = None
     error: Any = None
 
 
@@ -47,7 +47,7 @@ class _EmbeddingsTally:
 
     def __init__(self) -> None:
         self.seen = Seen()
-        self._reported: UsageObject | None = None
+        self._reported: UsageObject[int] | None = None
 
     def event(self, name: bytes, data: bytes) -> None:
         """No provider streams embeddings."""
@@ -60,7 +60,7 @@ class _EmbeddingsTally:
         seen = self.seen
         seen.model = text(answer.model)
         seen.response_id = text(answer.id)
-        self._reported = answer.usage
+        self._reported = tidied(answer.usage)
         if answer.error is not None:
             take_error(seen, answer.error)
         else:
@@ -93,4 +93,4 @@ def read_slices(body: bytes, route_model: str | None) -> Generator[None, None, A
 
 def meter(ask: Ask, content_type: str, status: int) -> Meter:
     """The meter for an answer."""
-    return meter_answer(ask, _EmbeddingsTally(), content_type, status, limit=DEFAULT_LIMIT)
+    return meter_answer(ask, _EmbeddingsTally, content_type, status, DEFAULT_LIMIT)

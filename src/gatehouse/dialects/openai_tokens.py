@@ -9,40 +9,45 @@ audio tokens. Relatives differ, and say so only by their totals:
   `cache_read_input_tokens`; some say `reasoning_tokens` at the top;
 - Moonshot's streams put usage into `choices[0].usage`, Groq's into `x_groq.usage` (see `openai_chat`).
 
+`take_apart` is for every answer's usage and expects clean counts; `tidied` makes them of anything.
+
 Sources: `openai.types.CompletionUsage`, genai-prices' extractors, xAI's "Consumption and rate limits".
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 from gatehouse.dialects.values import count
 from gatehouse.model.usage import Usage, UsageCheck
 
+N = TypeVar("N")
+"""A count: `values.Count` where it is decoded strictly, anything where not."""
 
-class Details(msgspec.Struct, gc=False):
+
+class Details(msgspec.Struct, Generic[N], gc=False):
     """`prompt_tokens_details` or `completion_tokens_details`."""
 
-    cached_tokens: Any = None
-    cache_write_tokens: Any = None
-    audio_tokens: Any = None
-    reasoning_tokens: Any = None
+    cached_tokens: N | None = None
+    cache_write_tokens: N | None = None
+    audio_tokens: N | None = None
+    reasoning_tokens: N | None = None
 
 
-class UsageObject(msgspec.Struct):
+class UsageObject(msgspec.Struct, Generic[N]):
     """A `usage` object."""
 
-    prompt_tokens: Any = None
-    completion_tokens: Any = None
-    total_tokens: Any = None
-    prompt_tokens_details: Details | None = None
-    completion_tokens_details: Details | None = None
-    cached_tokens: Any = None
-    prompt_cache_hit_tokens: Any = None
-    cache_read_input_tokens: Any = None
-    reasoning_tokens: Any = None
+    prompt_tokens: N | None = None
+    completion_tokens: N | None = None
+    total_tokens: N | None = None
+    prompt_tokens_details: Details[N] | None = None
+    completion_tokens_details: Details[N] | None = None
+    cached_tokens: N | None = None
+    prompt_cache_hit_tokens: N | None = None
+    cache_read_input_tokens: N | None = None
+    reasoning_tokens: N | None = None
 
 
 class Counted(msgspec.Struct, frozen=True, gc=False):
@@ -53,48 +58,88 @@ class Counted(msgspec.Struct, frozen=True, gc=False):
     whole: bool
 
 
-_NO_DETAILS: Final = Details()
+_NO_DETAILS: Final = Details[Any]()
 
 
-def take_apart(reported: UsageObject, *, generates: bool = True) -> Counted | None:
-    """Disjoint parts of one usage object; `None` if it reports nothing. `generates`: false for embeddings."""
-    prompt, completion, total = (
-        count(reported.prompt_tokens),
-        count(reported.completion_tokens),
-        count(reported.total_tokens),
-    )
-    if total is not None:
-        if prompt is None and (completion is not None or not generates):
-            prompt = max(0, total - (completion or 0))
-        if completion is None and prompt is not None:
-            completion = max(0, total - prompt)
-    if prompt is None and completion is None:
+def tidied(reported: UsageObject[Any] | None) -> UsageObject[int] | None:
+    """A usage object whose members may be anything, with clean counts."""
+    if reported is None:
         return None
-    whole = prompt is not None and (completion is not None or not generates)
-    prompt, completion = prompt or 0, completion or 0
     into = reported.prompt_tokens_details or _NO_DETAILS
     out = reported.completion_tokens_details or _NO_DETAILS
-    cached = _number(
+    cached = (
         into.cached_tokens
         or reported.prompt_cache_hit_tokens
         or reported.cached_tokens
         or reported.cache_read_input_tokens
     )
-    written = _number(into.cache_write_tokens)
-    if cached + written > prompt or (cached + written and total == prompt + completion + cached + written):
-        prompt += cached + written  # counted beside it
+    return UsageObject(
+        prompt_tokens=count(reported.prompt_tokens),
+        completion_tokens=count(reported.completion_tokens),
+        total_tokens=count(reported.total_tokens),
+        prompt_tokens_details=Details(
+            cached_tokens=count(cached),
+            cache_write_tokens=count(into.cache_write_tokens),
+            audio_tokens=count(into.audio_tokens),
+        ),
+        completion_tokens_details=Details(
+            audio_tokens=count(out.audio_tokens),
+            reasoning_tokens=count(out.reasoning_tokens or reported.reasoning_tokens),
+        ),
+    )
+
+
+def take_apart(reported: UsageObject[int], *, generates: bool = True) -> Counted | None:
+    """Disjoint parts of one usage object; `None` if it reports nothing. `generates`: false for embeddings."""
+    prompt, completion, total = reported.prompt_tokens, reported.completion_tokens, reported.total_tokens
+    whole = True
+    if prompt is None or completion is None:
+        if total is not None:
+            if prompt is None and (completion is not None or not generates):
+                prompt = max(0, total - (completion or 0))
+            if completion is None and prompt is not None:
+                completion = max(0, total - prompt)
+        if prompt is None and completion is None:
+            return None
+        whole = prompt is not None and (completion is not None or not generates)
+        prompt, completion = prompt or 0, completion or 0
+    into: Details[int] = reported.prompt_tokens_details or _NO_DETAILS
+    out: Details[int] = reported.completion_tokens_details or _NO_DETAILS
+    cached = (
+        into.cached_tokens
+        or reported.prompt_cache_hit_tokens
+        or reported.cached_tokens
+        or reported.cache_read_input_tokens
+        or 0
+    )
+    reasoning = out.reasoning_tokens or reported.reasoning_tokens or 0
+    if cached or reasoning or into.cache_write_tokens or into.audio_tokens or out.audio_tokens:
+        usage = _parts(reported, prompt, completion, cached, reasoning)
+        summed = usage.total
+    else:
+        usage = Usage(input=prompt, output=completion)
+        summed = prompt + completion
+    if total is None or not whole:
+        return Counted(usage, "unchecked", whole)
+    return Counted(usage, "ok" if total == summed else "mismatch", whole)
+
+
+def _parts(reported: UsageObject[int], prompt: int, completion: int, cached: int, reasoning: int) -> Usage:
+    """Both sides, less what their details count apart."""
+    total = reported.total_tokens
+    into: Details[int] = reported.prompt_tokens_details or _NO_DETAILS
+    out: Details[int] = reported.completion_tokens_details or _NO_DETAILS
+    written = into.cache_write_tokens or 0
+    apart = cached + written
+    if apart > prompt or (apart and total == prompt + completion + apart):
+        prompt += apart  # counted beside it
     # Audio may be among the cached; those are counted as cached.
-    audio_input = _number(into.audio_tokens)
-    if audio_input:
-        audio_input = min(prompt - cached - written, audio_input)
-    reasoning = _number(out.reasoning_tokens or reported.reasoning_tokens)
-    if reasoning and (reasoning > completion or total == prompt + completion + reasoning):
+    audio_input = min(prompt - apart, into.audio_tokens or 0)
+    if reasoning > completion or (reasoning and total == prompt + completion + reasoning):
         completion += reasoning  # counted beside it
-    audio_output = _number(out.audio_tokens)
-    if audio_output:
-        audio_output = min(completion - reasoning, audio_output)
-    usage = Usage(
-        input=prompt - cached - written - audio_input,
+    audio_output = min(completion - reasoning, out.audio_tokens or 0)
+    return Usage(
+        input=prompt - apart - audio_input,
         cache_read=cached,
         cache_write=written,
         output=completion - reasoning - audio_output,
@@ -102,10 +147,3 @@ def take_apart(reported: UsageObject, *, generates: bool = True) -> Counted | No
         audio_input=audio_input,
         audio_output=audio_output,
     )
-    if total is None or not whole:
-        return Counted(usage, "unchecked", whole)
-    return Counted(usage, "ok" if total == prompt + completion else "mismatch", whole)
-
-
-def _number(value: object) -> int:
-    return (count(value) or 0) if value else 0

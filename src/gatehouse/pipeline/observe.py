@@ -19,16 +19,15 @@ _LOG: Final = logging.getLogger(__name__)
 class Observer:
     """Feeds a meter with the decoded body."""
 
-    __slots__ = ("_decoder", "_meter", "_note")
+    first_token = False
+    """Generated content has come."""
+    _decoder: Decoder | None = None
+    _note: str | None = None
 
     def __init__(self, meter: Meter, content_encoding: str) -> None:
         self._meter = meter
-        self._decoder = Decoder(content_encoding) if content_encoding not in ("", "identity") else None
-        self._note: str | None = None
-
-    @property
-    def first_token(self) -> bool:
-        return self._meter.first_token
+        if content_encoding and content_encoding != "identity":
+            self._decoder = Decoder(content_encoding)
 
     @property
     def ended(self) -> bool:
@@ -38,22 +37,24 @@ class Observer:
     def feed(self, data: bytes) -> None:
         if self._note is not None:
             return
+        meter = self._meter
         try:
             if self._decoder is None:
-                self._meter.feed(data)
+                meter.feed(data)
             else:
                 for piece in self._decoder.feed(data):
-                    self._meter.feed(piece)
+                    meter.feed(piece)
         except Exception as error:  # noqa: BLE001 - habit 8: metering must not touch the stream
             self._fail(error)
+        self.first_token = meter.first_token
 
     def finish(self, *, complete: bool) -> Reading:
+        note = self._note or (self._decoder.unreadable if self._decoder is not None else None)
         try:
-            reading = self._meter.finish(complete=complete and self._note is None and not self._unreadable)
+            reading = self._meter.finish(complete=complete and note is None)
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
             return Reading(note=self._note)
-        note = self._note or (self._decoder.unreadable if self._decoder is not None else None)
         if note is not None:
             return Reading(
                 model=reading.model,
@@ -63,10 +64,6 @@ class Observer:
                 note=note,
             )
         return reading
-
-    @property
-    def _unreadable(self) -> bool:
-        return self._decoder is not None and self._decoder.unreadable is not None
 
     def _fail(self, error: Exception) -> None:
         self._note = f"metering failed: {type(error).__name__}"
