@@ -207,10 +207,13 @@ class Line:
         self.connection.sweep(self.server.now, self.server.limits)
         self.turns.settle()
 
-    @property
     def ended(self) -> bool:
         """Whether our side of the connection is over."""
         return self.transport.eof or self.transport.is_closing()
+
+    def reading(self) -> bool:
+        """Whether more is read from the client."""
+        return not self.transport.paused
 
     def answers(self) -> list[Answer]:
         return read_answers(bytes(self.transport.written), [exchange.head.method for exchange in self.app.served])

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import uvloop
@@ -24,12 +24,15 @@ class Served:
     server: Server
     app: App
     port: int
+    clients: list[Client] = field(default_factory=list)
 
     async def connect(self) -> Client:
         sock = socket.socket()
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
-        return Client(sock)
+        client = Client(sock)
+        self.clients.append(client)
+        return client
 
     async def ask(self, data: bytes) -> list[Answer]:
         """Send, read to the end of the connection, and say what was answered."""
@@ -94,9 +97,12 @@ async def serving(handler: Handler = echo, *, sweep: float = 0.01, **limits: Any
             server.sweep()
 
     sweeper = loop.create_task(sweeping())
+    served = Served(server, app, listener.sockets[0].getsockname()[1])
     try:
-        yield Served(server, app, listener.sockets[0].getsockname()[1])
+        yield served
     finally:
+        for client in served.clients:
+            client.close()
         sweeper.cancel()
         listener.close()
         for connection in tuple(server.connections):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatehouse import errors
@@ -143,6 +143,99 @@ def test_no_target_but_printable_ascii_without_fragment_and_backslash_passes(tar
         assert any(byte <= 0x20 or byte >= 0x7F or byte in b"#\\" for byte in target)
     else:
         assert f"{found.path}?{found.query}".rstrip("?") == "/" + target.decode("ascii").rstrip("?")
+
+
+# -- heads that repeat the one before on their connection
+
+AGAIN = [HOST, (b"Authorization", b"Bearer a"), (b"Content-Length", b"5"), (b"X", b"y")]
+
+
+def test_a_repeated_head_is_the_same_and_only_its_length_may_differ() -> None:
+    first = Head(b"POST", b"/v1/x?q", "1.1", list(AGAIN))
+    assert first.repeated(b"POST", b"/v1/x?q", "1.1", list(AGAIN)) is first
+    longer = [*AGAIN[:2], (b"Content-Length", b"12345 "), AGAIN[3]]
+    other = first.repeated(b"POST", b"/v1/x?q", "1.1", list(longer))
+    assert other is not None
+    assert (other.length, other.headers, other.fields, other.path) == (12345, longer, first.fields, "/v1/x")
+    assert other.kin is first.kin
+    assert first.length == 5
+    assert other.repeated(b"POST", b"/v1/x?q", "1.1", list(AGAIN)) is not None
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "version", "headers"),
+    [
+        (b"PUT", b"/v1/x?q", "1.1", AGAIN),
+        (b"POST", b"/v1/x?r", "1.1", AGAIN),
+        (b"POST", b"/v1/x?q", "1.0", AGAIN),
+        (b"POST", b"/v1/x?q", "1.1", [*AGAIN[:3], (b"X", b"z")]),
+        (b"POST", b"/v1/x?q", "1.1", [*AGAIN[:1], (b"Authorization", b"Bearer b"), *AGAIN[2:]]),
+        (b"POST", b"/v1/x?q", "1.1", [(b"Host", b"evil"), *AGAIN[1:]]),
+        (b"POST", b"/v1/x?q", "1.1", [*AGAIN[:2], (b"Content-Lengt", b"5"), AGAIN[3]]),
+        (b"POST", b"/v1/x?q", "1.1", [*AGAIN[:2], (b"Transfer-Encoding", b"chunked"), AGAIN[3]]),
+        (b"POST", b"/v1/x?q", "1.1", AGAIN[:3]),
+        (b"POST", b"/v1/x?q", "1.1", [*AGAIN, HOST]),
+        (b"POST", b"/v1/x?q", "1.1", [AGAIN[0], AGAIN[2], AGAIN[1], AGAIN[3]]),
+        (b"POST", b"/v1/x?q", "1.1", []),
+    ],
+)
+def test_any_other_difference_is_a_head_of_its_own(
+    method: bytes, target: bytes, version: str, headers: Headers
+) -> None:
+    first = Head(b"POST", b"/v1/x?q", "1.1", list(AGAIN))
+    before = list(headers)
+    assert first.repeated(method, target, version, headers) is None
+    assert headers == before, "left as it was"
+
+
+@pytest.mark.parametrize("value", [b"+5", b"", b"99999999999999999999", b"5,5"])
+def test_a_repeated_head_does_not_smuggle_a_length(value: bytes) -> None:
+    first = Head(b"POST", b"/v1/x?q", "1.1", list(AGAIN))
+    with pytest.raises(GatehouseError, match="Content-Length"):
+        first.repeated(b"POST", b"/v1/x?q", "1.1", [*AGAIN[:2], (b"Content-Length", value), AGAIN[3]])
+
+
+header_lists = st.lists(
+    st.tuples(
+        st.sampled_from([b"A", b"a", b"Content-Length", b"content-length", b"Transfer-Encoding", b"Host", b"Expect"]),
+        st.sampled_from([b"1", b"22", b"chunked", b"x", b"100-continue", b""]),
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(header_lists, header_lists)
+def test_a_repeated_head_says_what_a_fresh_one_would(first: Headers, second: Headers) -> None:
+    def made(headers: Headers) -> Head | str:
+        try:
+            return Head(b"POST", b"/", "1.1", [HOST, *headers])
+        except GatehouseError as error:
+            return error.detail
+
+    last = made(first)
+    if isinstance(last, str):
+        return
+    fresh = made(second)
+    try:
+        found = last.repeated(b"POST", b"/", "1.1", [HOST, *second])
+    except GatehouseError as error:
+        assert fresh == error.detail
+        return
+    if found is not None:
+        assert isinstance(fresh, Head)
+        for name in (
+            "method",
+            "minor",
+            "headers",
+            "fields",
+            "host",
+            "length",
+            "chunked",
+            "expects_continue",
+            "upgrade",
+        ):
+            assert getattr(found, name) == getattr(fresh, name), name
 
 
 # -- answers (HARD-PARTS 1.1)

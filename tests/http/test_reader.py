@@ -23,7 +23,7 @@ def refused(data: bytes, status: int = 400) -> str:
         line = Line().feed(*pieces)
         (answer,) = line.answers()
         assert (answer.status, answer.headers["connection"]) == (status, "close"), answer
-        assert line.ended
+        assert line.ended()
         assert not any(exchange.complete for exchange in line.app.served)
         told.append(answer.text)
         line.hang_up()
@@ -183,7 +183,7 @@ def test_I9_an_endless_header_costs_bounded_memory_and_time() -> None:
     tracemalloc.start()
     began = time.process_time()
     fed = 0
-    while not line.ended:
+    while not line.ended():
         line.feed(b"a" * 16)
         fed += 16
     spent = time.process_time() - began
@@ -208,7 +208,7 @@ def test_I9_endless_blank_lines_are_a_head_that_never_comes() -> None:
 def test_I9_endless_chunk_extensions_8_MB_are_refused(size: int) -> None:
     line = Line().feed(post(b"Transfer-Encoding: chunked", body=b"1;"))
     fed = 0
-    while not line.ended and fed < 8 << 20:
+    while not line.ended() and fed < 8 << 20:
         line.feed(b"a" * size)
         fed += size
     assert [answer.status for answer in line.answers()] == [413]
@@ -221,7 +221,7 @@ def test_I9_endless_trailers_are_refused_quickly(trailer: bytes) -> None:
     """T: httptools gathers one endless trailer in quadratic time."""
     line = Line().feed(post(b"Transfer-Encoding: chunked", body=b"1\r\na\r\n0\r\nY: "))
     fed = 0
-    while not line.ended and fed < 8 << 20:
+    while not line.ended() and fed < 8 << 20:
         line.feed(trailer)
         fed += len(trailer)
     assert line.answers()[0].status in (400, 413)
@@ -233,7 +233,7 @@ def test_I9_much_transfer_encoding_around_little_body_is_refused_beyond_twice_th
     line = Line(limited(100_000)).feed(post(b"Transfer-Encoding: chunked"))
     chunk = b"1;" + b"x" * 10_000 + b"\r\na\r\n"
     count = 0
-    while not line.ended and count < 1000:
+    while not line.ended() and count < 1000:
         line.feed(chunk)
         count += 1
     assert line.answers()[0].status == 413
@@ -259,7 +259,7 @@ def test_413_announced_and_unannounced(pieces: int) -> None:
         (answer,) = line.answers()
         assert (answer.status, answer.headers["connection"]) == (413, "close")
         assert "larger than 4999" in answer.text
-        assert line.ended
+        assert line.ended()
         line.hang_up()
         assert Line(limited(5000)).feed(data).answers()[0].status == 200
 
@@ -277,7 +277,7 @@ def test_1_3_sixteen_wait_behind_the_running_one_and_more_are_refused_after_thos
         answers = line.answers()
         assert [answer.text for answer in answers[:17]] == [f"GET /{i} 1.1 " for i in range(17)]
         assert [answer.status for answer in answers[17:]] == [503] * refusals
-        assert line.ended is bool(refusals)
+        assert line.ended() is bool(refusals)
         # Only the last answer announces the end: a client that stops reading there has missed nothing.
         assert ["connection" in answer.headers for answer in answers] == [False] * 17 + [True] * refusals
         line.hang_up()
@@ -291,7 +291,7 @@ def test_1_3_14000_requests_in_one_segment_of_256_KB() -> None:
     line = Line().feed(segment[:262_144])
     assert time.process_time() - began < 0.5
     assert [answer.status for answer in line.answers()] == [200] * 17 + [503]
-    assert line.ended
+    assert line.ended()
     line.hang_up()
 
 
@@ -309,7 +309,7 @@ def test_1_3_a_fault_in_the_body_of_a_waiting_request_is_answered_in_its_turn() 
     data = numbered(2) + post(b"Transfer-Encoding: chunked", body=b"1\r\na\r\nZ\r\n")
     line = Line().feed(data)
     assert [answer.status for answer in line.answers()] == [200, 200, 400]
-    assert line.ended
+    assert line.ended()
     line.hang_up()
 
 
@@ -331,9 +331,30 @@ def test_nothing_is_served_behind_connection_close() -> None:
         line = Line().feed(GET + last + GET)
         assert [answer.status for answer in line.answers()] == [200, 200]
         assert [answer.headers.get("connection") for answer in line.answers()] == [None, "close"]
-        assert line.ended
+        assert line.ended()
         assert len(line.app.served) == 2
         line.hang_up()
+
+
+def test_I9_only_a_small_head_is_kept_while_its_connection_is_idle() -> None:
+    for size, kept in ((100, True), (60_000, False)):
+        line = Line()
+        for _ in range(2):
+            line.feed(post(b"X: " + b"a" * size, first=b"GET /v1/x HTTP/1.1"))
+        assert len({exchange.head.kin for exchange in line.app.served}) == (1 if kept else 2)
+        line.hang_up()
+
+
+def test_heads_that_repeat_each_other_differ_in_what_differs() -> None:
+    def numbered_post(number: int, key: bytes) -> bytes:
+        body = b"b" * number
+        return post(b"Authorization: " + key, b"Content-Length: %d" % number, body=body)
+
+    requests = [(1, b"a"), (2, b"a"), (2, b"a"), (3, b"b"), (0, b"b"), (4, b"a")]
+    line = Line().feed(b"".join(numbered_post(*each) for each in requests))
+    assert [(e.head.length, e.head.fields[b"authorization"]) for e in line.app.served] == requests
+    assert [answer.text.count("b") for answer in line.answers()] == [1, 2, 2, 3, 0, 4]
+    line.hang_up()
 
 
 # -- HARD-PARTS 1.4: Upgrade
@@ -356,7 +377,8 @@ def test_1_4_h2c_is_an_ordinary_request_at_every_split(framing: str) -> None:
     texts = [answer.text for answer in whole.answers()]
     body = "" if "body" in framing else "hello"
     assert [text.split(" ", 3)[3] for text in texts] == [body, "next", body]
-    assert not whole.ended
+    assert {text.split(" ", 3)[1] for text in texts} == {"/v1/x"}
+    assert not whole.ended()
     whole.hang_up()
     for cut in range(1, len(data)):
         line = Line().feed(data[:cut], data[cut:])
@@ -393,7 +415,7 @@ def test_1_4_a_websocket_is_answered_426_and_closed(value: bytes) -> None:
         line = Line().feed(*pieces)
         assert [answer.status for answer in line.answers()] == [200, 426]
         assert line.app.rejected[0].kind.code == "UPGRADE_UNSUPPORTED"
-        assert line.ended
+        assert line.ended()
         line.hang_up()
 
 

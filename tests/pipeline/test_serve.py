@@ -411,10 +411,9 @@ def test_I9_a_slow_reader_slows_its_own_upstream(running: House, fake: Fake) -> 
     with running.connect() as client:
         client.sendall(raw_request(b"{}"))
         client.recv(1)
-        time.sleep(0.3)
+        running.until(lambda: any(call.connection and call.connection.held for call in running.pipeline.running))
         call = next(iter(running.pipeline.running))
         assert call.connection is not None and call.connection.received < 20_000_000
-        assert call.connection.held
         while client.recv(1_000_000):
             if running.journal.outcomes:
                 break

@@ -11,9 +11,7 @@ from gatehouse.config.settings import Settings
 from gatehouse.providers.entries import entries
 
 DOCS = Path(__file__).parents[2] / "docs" / "providers.md"
-_ROW = re.compile(
-    r"^\| `([a-z0-9-]+)` \| (\w+) \| (?:`([^`]+)`|inside the worker) \| (?:`([^`]+)`|–) \|(.*)\|$", re.M
-)
+_ROW = re.compile(r"^\| `([a-z0-9-]+)` \| (\w+) \| (?:`([^`]+)`|inside the worker) \| (?:`([^`]+)`|–) \|(.*)\|$", re.M)
 
 
 def test_every_provider_is_documented_as_it_is() -> None:

@@ -92,6 +92,7 @@ class ManagementProxy:
         try:
             await self._pass(passing)
         except GatehouseError as error:
+            error.__traceback__ = None  # it may outlive the request, and must not keep its frames
             if exchange.gone or exchange.started:
                 exchange.abort()
             elif path == "/health" and error.kind is errors.OVERLOADED:

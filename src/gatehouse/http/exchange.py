@@ -117,7 +117,7 @@ class Exchange:
         if (head.length is not None and head.length > limit) or self.received > limit:
             self.keep = False
             raise GatehouseError(errors.TOO_LARGE, f"request body is larger than {limit} bytes")
-        if head.expects_continue and not (self.complete or self.received or self.gone):
+        if head.expects_continue and not (self.complete or self.received or self.started or self.gone):
             self.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def take(self) -> list[bytes]:

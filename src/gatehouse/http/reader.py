@@ -26,6 +26,8 @@ from gatehouse.http.exchange import Exchange, Wire
 from gatehouse.http.message import Head, Headers
 
 _WIRE_SLACK: Final = 65_536
+_REMEMBERED: Final = 8192
+"""Bytes of a head that is kept while its connection is idle."""
 
 
 class Bounds(Protocol):
@@ -168,6 +170,7 @@ class RequestReader:
         self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: x\r\n%b\r\n" % framing)
         self._resuming = False
         self._begun = False
+        self._target = b""
         if not (head.length or head.chunked):
             incoming.complete = True
             self.incoming = None
@@ -176,8 +179,6 @@ class RequestReader:
 
     def on_message_begin(self) -> None:
         self._begun = True
-        self._target = b""
-        self._headers = []
 
     def on_url(self, url: bytes) -> None:
         self._target += url
@@ -204,6 +205,8 @@ class RequestReader:
         else:
             self._admit()
         self._unsure = False
+        self._target = b""
+        self._headers = []
 
     def _head_size(self) -> int:
         """The head as it would stand without superfluous whitespace, bytes."""
@@ -218,7 +221,8 @@ class RequestReader:
             last = self._last
             head = last.repeated(method, self._target, version, self._headers) if last is not None else None
             if head is None:
-                head = self._last = Head(method, self._target, version, self._headers)
+                head = Head(method, self._target, version, self._headers)
+                self._last = head if self._head_size() <= _REMEMBERED else None
             exchange.head = head
         except GatehouseError as error:
             self.refuse(error)

@@ -85,10 +85,11 @@ class Connector:
             raise ConnectError(f"cannot connect: {error.strerror or type(error).__name__}") from error
 
     async def _open_builtin(self, name: str, factory: Callable[[], ClientConnection]) -> ClientConnection:
+        serve = self._builtins[name]
         ours, theirs = socket.socketpair()
         for end in (ours, theirs):
             end.setblocking(False)
-        await self._loop.connect_accepted_socket(self._builtins[name], theirs)
+        await self._loop.connect_accepted_socket(serve, theirs)
         return (await self._loop.create_connection(factory, sock=ours))[1]
 
     async def _race(

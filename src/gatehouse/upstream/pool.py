@@ -177,10 +177,7 @@ class OriginPool:
 
 
 class Upstreams:
-    """The pools of a worker by origin and trust, made on first use.
-
-    Only a Unix socket's pool may be kept by its user; others are asked for anew by each call.
-    """
+    """The pools of a worker by origin and trust, made on first use. To be asked for anew by each call: see `sweep`."""
 
     def __init__(self, connector: Connector, limits: PoolLimits) -> None:
         self._connector = connector
@@ -197,10 +194,11 @@ class Upstreams:
         return pool
 
     def sweep(self, now: float) -> None:
+        """Move the clocks, close what is idle, and forget pools with nothing in them: callers may name many origins."""
         for key, pool in tuple(self._pools.items()):
             pool.sweep(now)
-            if not pool.size and not pool.waiting:
-                del self._pools[key]  # callers may name many Azure resources
+            if not (pool.size or pool.waiting):
+                del self._pools[key]
 
     def close(self) -> None:
         for pool in self._pools.values():
