@@ -25,6 +25,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench import machine
 from bench.processes import LOAD_CORE, WORK_CORE, BenchError, cpu_seconds, pin, rss, running, start, until
 from bench.report import table
 from gatehouse.config import settings
@@ -56,9 +57,10 @@ class Writer:
         self._writer.open()
         print(self._writer.lane, flush=True)
         started = time.monotonic()
-        due, swept = 0.0, started
+        due, last, swept = 0.0, started, started
         while (now := time.monotonic()) < started + seconds:
-            due = min(due + self._rate * _TICK, self._rate)
+            due = min(due + self._rate * (now - last), self._rate)
+            last = now
             while due >= 1:
                 due -= 1
                 self._decide(now)
@@ -264,8 +266,10 @@ def main() -> int:
     if options.write is not None:
         asyncio.run(_write(options.write, options.rate, options.seconds, options.open))
         return 0
+    others = machine.busy()
     with tempfile.TemporaryDirectory(prefix="gatehouse-bench-") as directory:
         rows = measure(DataDir(Path(directory)), options.rate, options.seconds, options.open)
+    rows.append(("others on this machine, before and after", f"{others:.0%}, {machine.busy():.0%}"))
     print(table((f"collector, {options.rate:,.0f} calls/s for {options.seconds:g} s", ""), rows))
     return 0
 

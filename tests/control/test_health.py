@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from gatehouse.collector.state import CollectorState, StoppedLane
-from gatehouse.control.health import Health, LaneHealth, assess
+from gatehouse.control.health import Health, LaneHealth, assess, told_by_worker
 from tests.control.serving import JOURNAL, api, well
 from tests.store.samples import START
 
@@ -58,6 +58,14 @@ def test_a_little_lag_is_no_problem_but_shown() -> None:
     health = _assess(oldest=START - 2 * SECOND, lines_behind=77)
     assert health.status == "healthy"
     assert (health.collector.lag_seconds, health.collector.lines_behind) == (2.0, 77)
+
+
+def test_a_worker_knows_of_its_own_journal_first() -> None:
+    """I7: a full disk refuses calls before control, which writes little, finds no room."""
+    told = told_by_worker(well(), "full the disk that holds the journal is full")
+    assert (told.status, told.services["journal"]) == ("unhealthy", "full")
+    assert told.problems == ["a worker's journal is full: the disk that holds the journal is full"]
+    assert told_by_worker(told, "full as control says, too").problems == told.problems
 
 
 def test_warnings_leave_it_healthy() -> None:

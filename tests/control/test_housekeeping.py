@@ -9,7 +9,9 @@ import msgspec
 import pytest
 
 from gatehouse.config import settings
-from gatehouse.control.housekeeping import Housekeeping
+from gatehouse.control.housekeeping import RETAIN_SECONDS, Housekeeping
+from gatehouse.journal.files import directory_bytes
+from gatehouse.journal.retention import COMPRESS_PER_RUN
 from tests.collector.lanes_on_disk import Worker, calls, collect, collecting, held
 
 SMALL = msgspec.structs.replace(settings.Journal(), segment_bytes=20_000)
@@ -39,7 +41,7 @@ def test_collected_segments_are_compressed_and_still_make_the_same_store(tmp_pat
             while await collector.step():
                 pass
             await keeping.retain()
-            assert len(_compressed(journal)) == 4
+            assert len(_compressed(journal)) == COMPRESS_PER_RUN
             worker.call(calls(1, seed=9)[0])
             worker.writer.flush()
             while await collector.step():
@@ -90,6 +92,31 @@ def test_deleting_needs_a_tombstone_and_collected_segments_only(
 
     asyncio.run(run())
     assert "segments of the journal deleted" in caplog.text
+
+
+def test_room_is_made_as_soon_as_the_limit_is_near(tmp_path: Path) -> None:
+    """HARD-PARTS 3.4: `drop_oldest_collected` refuses only where nothing is collected, not until the next round."""
+
+    async def run() -> None:
+        journal = tmp_path / "journal"
+        worker = await _rotated(journal)
+        control = Worker(journal, role="control")
+        options = msgspec.structs.replace(settings.Journal(), max_bytes=60_000)
+        async with collecting(tmp_path) as collector:
+            while await collector.step():
+                pass
+            keeping = Housekeeping(journal, control.writer, options, lambda: collector.collected)
+            regular = [asyncio.create_task(each) for each in (keeping.sweep(), keeping.retain_regularly())]
+            async with asyncio.timeout(RETAIN_SECONDS / 2):
+                while directory_bytes(journal) > options.max_bytes:  # noqa: ASYNC110 - what the tasks do to files
+                    await asyncio.sleep(0.05)
+            for task in regular:
+                task.cancel()
+            await asyncio.gather(*regular, return_exceptions=True)
+        worker.writer.close()
+        control.writer.close()
+
+    asyncio.run(run())
 
 
 def test_dead_lanes_are_closed_and_broken_ones_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -14,11 +14,12 @@ import json
 import random
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tests.fakes import Fake
+from tests.crash.kinds import Kind
+from tests.crash.upstream import SIZE
 
 PATIENCE = 60.0
 """Seconds for one call. Nothing a load asks for takes a second by itself."""
@@ -26,44 +27,11 @@ PATIENCE = 60.0
 End = Literal["unanswered", "partial", "whole", "left"]
 
 
-@dataclass(frozen=True)
-class Kind:
-    """One way to call, and how often (`weight`) it is chosen."""
-
-    name: str
-    weight: float
-    stream: bool = False
-    fake: str = ""
-    """How the upstream goes wrong: the fake's own header."""
-    leaves: Literal["", "at once", "midway"] = ""
-    """The client goes: when its request is sent, or with the first bytes of the answer."""
-    padding: int = 16
-    """Bytes of prompt."""
-    path: str = "/openai/v1/chat/completions"
-
-
-PLAIN = Kind("plain", 50)
-STREAM = Kind("stream", 20, stream=True)
-SLOW = Kind("slow", 10, stream=True, fake="slow=0.02")
-LARGE = Kind("large", 3, padding=300_000)
-FAULTS = (
-    Kind("fault: 500", 2, fake="error=500"),
-    Kind("fault: cut stream", 1, stream=True, fake="cut=900"),
-    Kind("fault: reset answer", 1, fake="cut=100, reset"),
-    Kind("fault: no answer", 1, fake="close"),
-)
-LEAVERS = (
-    Kind("leaves at once", 10, fake="silent", leaves="at once"),
-    Kind("leaves midway", 10, stream=True, fake="slow=0.1", leaves="midway"),
-)
-REFUSED = Kind("refused", 1, path="/openai/../v1/chat/completions")
-
-
 @dataclass(slots=True)
 class Sent:
     """One call as its client saw it."""
 
-    kind: str
+    kind: Kind
     id: str
     sha256: str
     """Of the request's body."""
@@ -74,14 +42,15 @@ class Sent:
 
 
 class Load:
-    """`clients` clients calling by turns of `kinds` from `start` to `finish`; `kinds` may be replaced meanwhile."""
+    """`clients` clients calling by turns of `kinds`, from `start`, or the beginning of the block, to `finish`."""
 
     def __init__(self, port: int, kinds: Sequence[Kind], clients: int, seed: int) -> None:
-        self.kinds = kinds
         self.sent: list[Sent] = []
         """Calls whose request was written, in that order."""
         self.whole = 0
         """Calls answered to the end."""
+        self.begun = 0
+        """Answers that began."""
         self.unreached = 0
         """Connections that could not be made."""
         self.stuck: list[Sent] = []
@@ -90,6 +59,7 @@ class Load:
         self.failure: BaseException | None = None
         self._name = secrets.token_hex(6)
         self._port = port
+        self._kinds = kinds
         self._clients = clients
         self._random = random.Random(seed)
         self._stopping = False
@@ -100,9 +70,13 @@ class Load:
         self._thread.start()
         return self
 
+    def stop(self) -> None:
+        """Begin no further call."""
+        self._stopping = True
+
     def finish(self, seconds: float = PATIENCE + 10.0) -> None:
         """Begin no further call, and wait for those under way."""
-        self._stopping = True
+        self.stop()
         self._thread.join(seconds)
         assert not self._thread.is_alive(), f"the clients did not end within {seconds} s"
         if self.failure is not None:
@@ -113,7 +87,7 @@ class Load:
         return self.start()
 
     def __exit__(self, *exc: object) -> None:
-        self._stopping = True
+        self.stop()
         self._thread.join(PATIENCE + 10.0)
 
     def _run(self) -> None:
@@ -145,19 +119,19 @@ class Load:
 
     async def _call(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One call; true if the connection may carry another."""
-        [kind] = self._random.choices(self.kinds, [kind.weight for kind in self.kinds])
-        sent, request = self._request(kind)
+        [kind] = self._random.choices(self._kinds, [kind.weight for kind in self._kinds])
+        sent, head, body = self._request(kind)
         self.sent.append(sent)
         self.running += 1
         try:
             async with asyncio.timeout(PATIENCE):
-                writer.write(request)
+                writer.write(head + (body[: len(body) // 2] if kind.leaves == "in the body" else body))
                 await writer.drain()
-                if kind.leaves == "at once":
+                if kind.leaves in ("in the body", "at once"):
                     await asyncio.sleep(self._random.uniform(0.0, 0.05))
                     sent.end = "left"
                     return False
-                return await self._answer(reader, sent, leaves=bool(kind.leaves))
+                return await self._answer(reader, sent)
         except TimeoutError:
             self.stuck.append(sent)
         except (OSError, asyncio.IncompleteReadError):
@@ -166,7 +140,7 @@ class Load:
             self.running -= 1
         return False
 
-    def _request(self, kind: Kind) -> tuple[Sent, bytes]:
+    def _request(self, kind: Kind) -> tuple[Sent, bytes, bytes]:
         self._next += 1
         name = f"{self._name}-{self._next}"
         asked: dict[str, object] = {"model": "gpt-4o", "user": name}
@@ -174,21 +148,32 @@ class Load:
             asked["stream"] = True
         asked["messages"] = [{"role": "user", "content": "x" * kind.padding}]
         body = json.dumps(asked).encode()
-        head = f"POST {kind.path} HTTP/1.1\r\nhost: 127.0.0.1:{self._port}\r\nauthorization: Bearer sk-load\r\n"
-        head += f"content-type: application/json\r\nx-test-id: {name}\r\ncontent-length: {len(body)}\r\n"
-        if kind.fake:
-            head += f"x-fake: {kind.fake}\r\n"
-        return Sent(kind.name, name, hashlib.sha256(body).hexdigest()), head.encode() + b"\r\n" + body
+        lines = [
+            f"POST {kind.path} HTTP/1.1",
+            f"host: 127.0.0.1:{self._port}",
+            "authorization: Bearer sk-load",
+            f"content-type: {kind.content_type}",
+            f"content-length: {len(body)}",
+            f"x-test-id: {name}",
+            *([f"x-fake: {kind.fake}"] if kind.fake else []),
+            *([f"{SIZE}: {kind.answer}"] if kind.answer else []),
+        ]
+        head = "\r\n".join([*lines, "", ""]).encode()
+        return Sent(kind, name, hashlib.sha256(body).hexdigest()), head, body
 
-    async def _answer(self, reader: asyncio.StreamReader, sent: Sent, *, leaves: bool) -> bool:
+    async def _answer(self, reader: asyncio.StreamReader, sent: Sent) -> bool:
         lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
         sent.end, sent.status = "partial", int(lines[0].split(" ")[1])
+        self.begun += 1
         fields = dict(line.split(": ", 1) for line in lines[1:] if line)
         sent.call = fields.get("x-gatehouse-id", "")
         if fields.get("transfer-encoding") == "chunked":
             while size := int(await reader.readuntil(b"\r\n"), 16):
                 await reader.readexactly(size + 2)
-                if leaves:
+                if sent.kind.stops_reading:
+                    while not self._stopping:  # noqa: ASYNC110 - set by another thread
+                        await asyncio.sleep(0.05)
+                if sent.kind.leaves or sent.kind.stops_reading:
                     sent.end = "left"
                     return False
             await reader.readexactly(2)
@@ -199,28 +184,4 @@ class Load:
         return fields.get("connection") != "close"
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """One request as the upstream saw it."""
-
-    id: str
-    sha256: str
-    """Of the body as it arrived."""
-
-
-class Upstream:
-    """What a fake provider saw, each request kept as its digest only: a long load would not fit otherwise."""
-
-    def __init__(self, fake: Fake) -> None:
-        self._fake = fake
-        self.arrived: list[Arrived] = []
-
-    def collect(self) -> list[Arrived]:
-        """Everything seen so far."""
-        requests = self._fake.requests
-        count = len(requests)
-        for seen in requests[:count]:
-            self.arrived.append(Arrived(seen.header("x-test-id") or "", hashlib.sha256(seen.body).hexdigest()))
-        del requests[:count]
-        assert self._fake.faults == [], self._fake.faults
-        return self.arrived
+Condition = Callable[[Load], object]

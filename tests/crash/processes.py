@@ -11,18 +11,23 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from tests.running import Gateway
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
-    """Look until it is so; a failed assertion after `seconds`."""
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], seconds: float, what: str) -> T:
+    """Look until it is so, and return what was found; a failed assertion after `seconds`."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
         time.sleep(0.02)
+    return found
 
 
 def of(data: Path) -> dict[int, str]:
@@ -42,8 +47,11 @@ def control_pid(house: Gateway) -> int | None:
     return next((pid for pid, command in house.children().items() if "gatehouse.control" in command), None)
 
 
-def kill(pid: int) -> None:
+def kill(pid: int | None) -> None:
     """`kill -9`; whoever is gone already does not matter."""
+    if pid is None:
+        return
+    assert pid > 1
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 
@@ -51,6 +59,12 @@ def kill(pid: int) -> None:
 def resident(pid: int) -> int:
     """Bytes of memory a process holds."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+
+
+def peak(pid: int) -> int:
+    """The most bytes of memory a process has held since it started."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1]) * 1024
 
 
 def descriptors(pid: int) -> int:
@@ -75,6 +89,15 @@ def can_listen(port: int) -> bool:
             return False
         probe.listen()
         return True
+
+
+def can_connect(port: int) -> bool:
+    """Whether a connection is taken there, by the kernel at least."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+    except OSError:
+        return False
+    return True
 
 
 def held(locks: Iterable[Path]) -> list[Path]:

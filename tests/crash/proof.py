@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.crash.load import Arrived, Sent
+from tests.crash.load import Sent
+from tests.crash.upstream import Arrived
 from tests.running import Gateway, Journal, Line
 
 _SHOWN = 5
@@ -44,8 +45,11 @@ class Calls:
     """Refusals the flood rule counted instead."""
 
     def by_request(self) -> dict[str, str]:
-        """Decided calls by the SHA-256 of the body as their client sent it."""
-        found = {line.body["request_sha256"]: call for call, line in self.decisions.items()}
+        """Decided calls by the SHA-256 of the body as their client sent it. A streamed one's stands in its outcome."""
+        found = {
+            line.body.get("request_sha256") or self.outcomes[call].body["request_sha256"]: call
+            for call, line in self.decisions.items()
+        }
         assert len(found) == len(self.decisions), "two decisions for one request"
         return found
 
@@ -56,10 +60,10 @@ class Calls:
         return Counter(map(self.outcome, [*self.outcomes, *self.refused]))
 
 
-def read(data: Path) -> Calls:
+def read(journal: Path) -> Calls:
     """The journal of a gateway that has ended. I2: each decision has one outcome; `interrupted` is all that another
     process may say of a call, and only control says it."""
-    lines = Journal(data / "journal").poll()
+    lines = Journal(journal).poll()
     found: dict[str, dict[str, Line]] = {"decision": {}, "outcome": {}, "call": {}}
     roles: dict[str, str] = {}
     counted = 0
@@ -88,7 +92,27 @@ def assert_decided_first(calls: Calls, arrived: Iterable[Arrived], sent: Iterabl
         call = by_request.get(bodies[each.id])
         assert call is not None, f"the upstream saw {each.id}, and no decision is on record"
         decision = calls.decisions[call].body
-        assert each.sha256 == decision.get("forwarded_sha256", decision["request_sha256"]), decision
+        assert each.sha256 == decision.get("forwarded_sha256", bodies[each.id]), decision
+
+
+def assert_ended_as_meant(calls: Calls, sent: Iterable[Sent]) -> None:
+    """Nothing else went wrong: every call that was sent is on record, ended as its kind does."""
+    by_request = calls.by_request()
+    undecided = half_sent = 0
+    for each in sent:
+        if each.kind.leaves == "in the body" and each.kind.streams_up:
+            half_sent += 1
+        elif each.kind.leaves == "in the body" or each.kind.outcome == "refused":
+            undecided += 1
+        else:
+            call = by_request.pop(each.sha256, None)
+            assert call is not None, f"no record of {each}"
+            line = calls.outcomes[call]
+            assert line.body["outcome"] == each.kind.outcome, (each, line.body)
+            assert each.call in ("", call)
+    # Nobody knows the hash of half a body.
+    assert [calls.outcome(call) for call in by_request.values()] == ["client_gone"] * half_sent
+    assert len(calls.refused) + calls.counted == undecided
 
 
 def assert_stored(data: Path, calls: Calls) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import errno
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import threading
@@ -305,6 +306,39 @@ def test_a_file_size_limit_starts_new_segments(tmp_path: Path) -> None:
     assert (report.first_bad, report.open_calls) == (None, 0)
     assert report.segments > 4
     assert max(path.stat().st_size for path in tmp_path.glob("*/*.jsonl")) <= limit
+
+
+@pytest.mark.parametrize("durability", ["process", "disk"])
+def test_a_segment_that_is_taken_away_is_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, durability: str
+) -> None:
+    """I7: a cleaner that deletes files must not make the record vanish while calls go on."""
+
+    async def run() -> None:
+        told = Told()
+        async with journal(tmp_path, durability=durability) as writer:
+            writer.decide("default", decision("early"), told("early"))
+            await until(lambda: "early" in told.stood)
+            (tmp_path / writer.lane / "000001.jsonl").unlink()
+            writer.sweep()
+            await until(lambda: state(writer) == "ok")
+            writer.conclude("default", outcome("early"))
+            writer.decide("default", decision("later"), told("later"))
+            await until(lambda: "later" in told.stood)
+            writer.conclude("default", outcome("later"))
+            shutil.rmtree(tmp_path / writer.lane)
+            writer.sweep()
+            assert state(writer) == "failing"
+            writer.decide("default", decision("never"), told("never"))
+            assert "never" in told.failed
+            (tmp_path / writer.lane).mkdir()
+            writer.sweep()
+            await until(lambda: state(writer) == "ok")
+        assert [path.name for path in (tmp_path / writer.lane).glob("*.jsonl")] == ["000003.jsonl"]
+        assert "no tombstone covers" in str(verify(tmp_path).first_bad)
+
+    asyncio.run(run())
+    assert "000001.jsonl was taken away" in caplog.text
 
 
 def test_a_failed_sync_abandons_the_segment(tmp_path: Path) -> None:

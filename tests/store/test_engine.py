@@ -97,6 +97,21 @@ def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_what_a_removed_store_left_behind_is_not_taken_for_the_new_ones(tmp_path: Path) -> None:
+    """Whoever removes `store.db` alone leaves its log: SQLite would replay it into the next store."""
+
+    async def run() -> None:
+        async with opened(tmp_path) as (_, writing):
+            async with engine.transaction(writing) as connection:
+                await connection.exec_driver_sql("INSERT INTO lanes VALUES ('x', 1, 'h', 1)")
+            assert (tmp_path / "store.db-wal").stat().st_size
+            (tmp_path / "store.db").unlink()
+            async with opened(tmp_path) as (writer, _):
+                assert await writer.marks() == {}
+
+    asyncio.run(run())
+
+
 def test_what_is_no_database_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "store.db").write_bytes(b"not a database, " * 1000)
 

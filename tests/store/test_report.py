@@ -91,7 +91,7 @@ def test_a_report_is_of_its_time(tmp_path: Path) -> None:
     assert (report.since, report.until) == (BEGIN + timedelta(seconds=2), BEGIN + timedelta(seconds=5))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(durations=st.lists(st.integers(0, 10**13), min_size=1, max_size=40))
 def test_percentiles_are_right_to_three_digits(durations: list[int]) -> None:
     with tempfile.TemporaryDirectory() as directory:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
+import threading
 
 import pytest
 
 from gatehouse.supervisor.failure import StartError
-from gatehouse.supervisor.listener import listen
+from gatehouse.supervisor.listener import listen, refuse
 from gatehouse.supervisor.serving import local_url
 
 
@@ -50,6 +52,35 @@ def test_a_taken_port_is_never_shared(first: str, second: str) -> None:
         port = listener.getsockname()[1]
         with pytest.raises(StartError, match=f"port {port} on {re.escape(second)} is taken.*--port"):
             listen(second, port)
+
+
+def test_a_port_just_left_is_waited_for() -> None:
+    """A worker whose supervisor was killed holds it for a moment longer."""
+    first = listen("127.0.0.1", 0)
+    port = first.getsockname()[1]
+    leaving = threading.Timer(0.1, first.close)
+    leaving.start()
+    with listen("127.0.0.1", port) as second:
+        assert second.getsockname()[1] == port
+    leaving.join()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels go on queueing")
+def test_a_listener_that_refuses_does_so_in_every_process() -> None:
+    """Stopping: whoever connects learns at once that nobody will answer; what was accepted goes on."""
+    with listen("127.0.0.1", 0) as listener:
+        address = listener.getsockname()
+        inherited = listener.dup()
+        with socket.create_connection(address) as client, listener.accept()[0] as accepted:
+            refuse(listener)
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(address).close()
+            with pytest.raises(OSError, match="Invalid argument"):
+                inherited.accept()
+            client.sendall(b"x")
+            accepted.settimeout(5)
+            assert accepted.recv(1) == b"x"
+        inherited.close()
 
 
 @pytest.mark.parametrize(

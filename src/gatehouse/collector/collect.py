@@ -39,7 +39,7 @@ LAST_RETRY: Final = 5.0
 _RETIRE_SECONDS: Final = 5.0
 _COUNT_SECONDS: Final = 1.0
 _FORGET_SECONDS: Final = 60.0
-_FORGET_CALLS: Final = 1_000
+_FORGET_CALLS: Final = 2_000
 _DAY: Final = 86_400 * 1_000_000
 _log = logging.getLogger(__name__)
 
@@ -68,25 +68,27 @@ class Collector:
         return {lane: mark.seq for lane, mark in self._marks.items()}
 
     async def run(self, stopping: asyncio.Event, drain_seconds: float) -> None:
-        """Collect until `stopping`, then up to the end of the lanes, for at most `drain_seconds`."""
+        """Collect until `stopping`, then up to the end of the lanes: for at most `drain_seconds`, and only while the
+        store takes it. What is left is collected after the next start."""
         retry = FIRST_RETRY
         deadline: float | None = None
         while deadline is None or time.monotonic() < deadline:
-            if stopping.is_set() and deadline is None:
+            if deadline is None and stopping.is_set():
                 deadline = time.monotonic() + drain_seconds
             try:
                 more = await self.step()
-                retry = FIRST_RETRY
-                pause = 0.0 if more else PAUSE
-                if deadline is not None and not more:
-                    return
             except (StoreError, OSError) as error:
                 await self._lost(error)
-                pause, retry = retry, min(2 * retry, LAST_RETRY)
-            if pause:
-                await _sleep(pause, stopping, deadline)
-            else:
-                await asyncio.sleep(0)
+                if deadline is not None:
+                    return
+                await _pause(retry, stopping)
+                retry = min(2 * retry, LAST_RETRY)
+                continue
+            retry = FIRST_RETRY
+            if not more:
+                if deadline is not None:
+                    return
+                await _pause(PAUSE, stopping)
 
     async def step(self) -> bool:
         """Collect what is there, up to one transaction; true if there may be more at once.
@@ -103,15 +105,17 @@ class Collector:
             self._pending, more = self._lanes.read(self._lines)
         if self._pending:
             self._say(oldest=min(map(_time, self._first_lines())))
-            if more and now >= self._count_at:
-                self._count_at = now + _COUNT_SECONDS
-                self._say(lines_behind=self._lanes.behind(self._marks))
             await self._store(writer, self._pending)
             self._pending = []
-        failing = self._lanes.failing
-        self._say(error=failing and f"the journal cannot be read: {failing}", stopped=self._lanes.stopped)
+        failing, stopped = self._lanes.failing, self._lanes.stopped
+        self._say(error=failing and f"the journal cannot be read: {failing}", stopped=stopped)
+        if not (more or stopped):
+            self._say(lines_behind=0)
+        elif now >= self._count_at:
+            self._count_at = now + _COUNT_SECONDS
+            self._say(lines_behind=self._lanes.behind(self._marks))
         if not more:
-            self._say(oldest=None, lines_behind=0, looked=times.now())
+            self._say(oldest=None, looked=times.now())
             await self._forget(writer, now)
         return more
 
@@ -162,8 +166,6 @@ class Collector:
     async def _store(self, writer: StoreWriter, lines: list[Line]) -> None:
         """Write lines; where a row is bad, all the others."""
         folded = fold(lines)
-        for place in folded.unreadable:
-            self._leave_out(place)
         try:
             await writer.apply(folded.batch)
         except StoreRowError as error:
@@ -174,6 +176,8 @@ class Collector:
                 return
             self._leave_out(f"{lines[0].file}:{lines[0].line_no}: {error}")
             await writer.apply(Batch(marks=folded.batch.marks))
+        for place in folded.unreadable:
+            self._leave_out(place)
         # A new dict each time: others read it from their threads.
         self._marks = {**self._marks, **{mark.lane: mark for mark in folded.batch.marks}}
         self._say(collected=self.state.collected + len(lines))
@@ -199,12 +203,7 @@ def _time(line: Line) -> int:
     return times.parse(line.time)
 
 
-async def _sleep(seconds: float, stopping: asyncio.Event, deadline: float | None) -> None:
+async def _pause(seconds: float, stopping: asyncio.Event) -> None:
     """Until the time is over, or `stopping` is set meanwhile."""
-    if deadline is not None:
-        await asyncio.sleep(min(seconds, max(0.0, deadline - time.monotonic())))
-        return
-    try:
+    with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stopping.wait(), seconds)
-    except TimeoutError:
-        return

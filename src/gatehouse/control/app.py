@@ -13,8 +13,8 @@ from starlette.responses import Response
 from gatehouse import __version__
 from gatehouse.control import answers, traces
 from gatehouse.control.answers import ErrorBody, answer
-from gatehouse.control.health import Health
-from gatehouse.control.peer import LOCAL, PeerGate
+from gatehouse.control.health import Health, told_by_worker
+from gatehouse.control.peer import JOURNAL_HEADER, LOCAL, PeerGate
 from gatehouse.store.reading import Readers
 from gatehouse.store.views import Trace, TracePage
 
@@ -75,6 +75,9 @@ def _health(health: Callable[[], Health]) -> APIRouter:
     async def show_health(request: Request) -> Response:
         """200 if `healthy`, else 503. Callers elsewhere than on this machine get the first three fields."""
         now = health()
+        trouble = request.headers.get(JOURNAL_HEADER)
+        if trouble is not None:
+            now = told_by_worker(now, trouble)
         status = 200 if now.status == "healthy" else 503
         return answer(now if request.scope[LOCAL] else now.public(), status)
 

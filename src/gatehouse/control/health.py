@@ -77,6 +77,20 @@ class Health(PublicHealth, frozen=True, kw_only=True):
         return PublicHealth(status=self.status, version=self.version, services=self.services)
 
 
+def told_by_worker(health: Health, trouble: str) -> Health:
+    """With what the worker that passed the question on says of its own journal (`full no room`): it is the worker's
+    lane that new calls need, and control's may have room where that has none."""
+    state, _, reason = trouble.partition(" ")
+    if health.services["journal"] == state:
+        return health
+    return msgspec.structs.replace(
+        health,
+        status="unhealthy",
+        services={**health.services, "journal": state},
+        problems=[f"a worker's journal is {state}: {reason or 'no reason given'}", *health.problems],
+    )
+
+
 def assess(
     version: str, collecting: CollectorState, now: int, journal: JournalHealth, lanes: list[LaneHealth], *, warn: bool
 ) -> Health:

@@ -7,7 +7,9 @@ Rules: reading and compressing happen in threads, appending on the loop. What go
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
@@ -17,12 +19,14 @@ from gatehouse.control.health import LaneHealth
 from gatehouse.journal.lines import JournalError
 from gatehouse.journal.reader import lanes, role_of
 from gatehouse.journal.recovery import Recovery
-from gatehouse.journal.retention import Retention
+from gatehouse.journal.retention import DELETE_FROM, Retention
 from gatehouse.journal.writer import JournalWriter
 
 SWEEP_SECONDS: Final = 0.5
 RECOVER_SECONDS: Final = 2.0
-RETAIN_SECONDS: Final = 60.0
+RETAIN_SECONDS: Final = 30.0
+PRESSED_SECONDS: Final = 1.0
+"""The same while `journal.max_bytes` is near: workers must not come to refuse calls while segments could be deleted."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,12 +45,15 @@ class Housekeeping:
         self._directory = directory
         self._writer = writer
         self._recovery = Recovery(directory, writer)
+        self._options = options
         self._retention = Retention(directory, writer, options)
         self._collected = collected
         self._roles: dict[str, str | None] = {}
         self._live: list[str] = []
         self.broken: tuple[str, ...] = ()
         """Why lanes of dead processes could not be closed."""
+        self.retaining = False
+        """A thread compresses or deletes; true for ever once that was cancelled."""
         self.warn = False
         """The journal nears `journal.max_bytes`."""
 
@@ -56,11 +63,13 @@ class Housekeeping:
             await asyncio.sleep(SWEEP_SECONDS)
             self._writer.sweep()
 
-    async def recover_regularly(self) -> NoReturn:
-        """Close the lanes of processes that died, at once and then again and again."""
-        while True:
+    async def recover_regularly(self, stopping: asyncio.Event) -> None:
+        """Close the lanes of processes that died, at once and then again and again. Not to be cancelled: a look goes on
+        in its thread."""
+        while not stopping.is_set():
             await self.recover()
-            await asyncio.sleep(RECOVER_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), RECOVER_SECONDS)
 
     async def recover(self) -> None:
         """Close the lanes of processes that are dead now."""
@@ -77,17 +86,27 @@ class Housekeeping:
 
     async def retain_regularly(self) -> NoReturn:
         """Keep the journal small, again and again."""
+        last = time.monotonic()
         while True:
-            await asyncio.sleep(RETAIN_SECONDS)
-            await self.retain()
+            await asyncio.sleep(PRESSED_SECONDS)
+            if self._pressed() or time.monotonic() - last >= RETAIN_SECONDS:
+                await self.retain()
+                last = time.monotonic()
+
+    def _pressed(self) -> bool:
+        options = self._options
+        return options.when_full != "refuse" and self._writer.total_bytes > DELETE_FROM * options.max_bytes
 
     async def retain(self) -> None:
         """Compress what is collected, and delete what is too old or too much."""
+        self.retaining = True
         try:
             report = await self._retention.run(self._collected())
         except (JournalError, OSError) as error:
             _log.error("the journal cannot be compressed or cut: %s", error)
+            self.retaining = False
             return
+        self.retaining = False
         if report.deleted:
             _log.warning("%d segments of the journal deleted, from %s on", len(report.deleted), report.deleted[0])
         if report.warn and not self.warn:

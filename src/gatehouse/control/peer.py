@@ -15,6 +15,8 @@ from gatehouse import errors
 from gatehouse.control.answers import refuse
 
 HEADER: Final = b"x-gatehouse-peer"
+JOURNAL_HEADER: Final = "x-gatehouse-journal"
+"""Also the worker's own: what is wrong with its journal, if anything is."""
 LOCAL: Final = "gatehouse.local"
 """Key in the scope: whether the caller is on this machine."""
 PUBLIC: Final = frozenset({"/health"})

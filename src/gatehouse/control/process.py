@@ -44,8 +44,8 @@ DRAIN_SECONDS: Final = 5.0
 TENANT: Final = "default"
 """Until there are accounts."""
 
-_OPEN_SECONDS: Final = 0.5
-"""How long readiness waits for the store, so that the first `/health` is not about a start."""
+_OPEN_SECONDS: Final = 3.0
+"""How long readiness waits for the store at most, so that the first `/health` is not about a start."""
 _WATCH_SECONDS: Final = 0.5
 _KEEP_ALIVE_SECONDS: Final = 75
 _BACKLOG: Final = 512
@@ -64,8 +64,8 @@ def main(process: leash.ControlProcess) -> int:
     return 0
 
 
-class CollectorEndedError(Exception):
-    """The collector's thread is gone although nobody stopped it: its own traceback stands before this one."""
+class PartEndedError(Exception):
+    """A part of the process is gone although nobody stopped it. A thread's own traceback stands before this one."""
 
 
 class Control:
@@ -99,23 +99,31 @@ class Control:
         server = Server(server_config(app.create(self._readers, self._health, tenant=TENANT)))
         self._collector.start()
         async with asyncio.TaskGroup() as group:
-            serving = group.create_task(server.serve(sockets=[listener]))
-            regular = [
-                group.create_task(self._keeping.sweep()),
-                group.create_task(self._keeping.recover_regularly()),
-                group.create_task(self._keeping.retain_regularly()),
-                group.create_task(self._watch()),
-            ]
+            serving = group.create_task(self._serve(server, listener, stop))
+            recovering = group.create_task(self._keeping.recover_regularly(stop))
+            sweeping = group.create_task(self._keeping.sweep())
+            retaining = group.create_task(self._keeping.retain_regularly())
+            watching = group.create_task(self._watch())
             await self._opened()
             leash.say_ready(self._process)
             await stop.wait()
-            for task in regular:
-                task.cancel()
+            watching.cancel()
+            retaining.cancel()
+            await recovering
             await self._finish()
+            sweeping.cancel()
             server.should_exit = True
             await serving
         await self._readers.aclose()
         self._data.control_socket.unlink(missing_ok=True)
+        if self._keeping.retaining:
+            # A segment is being compressed in a thread, which would hold the end up for seconds. Its draft is redone.
+            os._exit(0)
+
+    async def _serve(self, server: Server, listener: socket.socket, stop: asyncio.Event) -> None:
+        await server.serve(sockets=[listener])
+        if not stop.is_set():
+            raise PartEndedError("the API's server ended")
 
     def _health(self) -> health.Health:
         writer = self._writer
@@ -144,7 +152,7 @@ class Control:
     async def _watch(self) -> None:
         while self._collector.alive:  # noqa: ASYNC110 - a thread's life
             await asyncio.sleep(_WATCH_SECONDS)
-        raise CollectorEndedError
+        raise PartEndedError("the collector ended")
 
     async def _finish(self) -> None:
         """Put on record what workers left open, collect to the end, close the own lane."""

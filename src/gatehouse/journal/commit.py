@@ -148,6 +148,10 @@ class GroupCommit:
         """Retries, rotation by age, the journal's size. `now` is monotonic."""
         self._reserve = max(RESERVE, open_calls * OUTCOME_BYTES)
         self._clear = 0
+        if self._lane.segment.usable and self._lane.segment.removed():
+            _log.error("journal %s was taken away; the lines in it are lost", self._lane.segment.path)
+            self._lane.segment.usable = False
+            self._fail(OSError(errno.ENOENT, "its file was taken away"))
         if (self.state != "ok" or self._stalled) and now >= self._retry_at:
             self._try_again(now)
         if self.state == "ok" and self._lane.due(now):

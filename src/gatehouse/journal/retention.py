@@ -38,8 +38,8 @@ from gatehouse.journal.source import open_segment
 from gatehouse.journal.writer import JournalWriter
 from gatehouse.ports import Written
 
-COMPRESS_PER_RUN: Final = 4
-"""Segments compressed in one run: it shall not take long."""
+COMPRESS_PER_RUN: Final = 2
+"""Segments compressed in one run: a second or two of work, while the collector shares the core."""
 
 DELETE_PER_RUN: Final = 1000
 """Segments deleted in one run: each needs a line that waits for the disk."""

@@ -68,6 +68,13 @@ class Segment:
         self.allocated = target
         return None
 
+    def removed(self) -> bool:
+        """Whether somebody has taken the file away: what is written to it is lost with this process."""
+        try:
+            return not os.path.samestat(os.stat(self.path), os.fstat(self.fd))
+        except OSError:
+            return True
+
     def append(self, data: bytes) -> tuple[int, OSError | None]:
         """Write whole lines: how many bytes of them now stand, and why not all if so."""
         taken, error = 0, None

@@ -7,10 +7,10 @@ deferred transactions and cannot write. Errors of drivers are translated to `Sto
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,7 +77,7 @@ def writer(url: URL) -> AsyncEngine:
     """An engine with the one writing connection. Creates the file, readable by its owner only. Raises `StoreError`."""
     path = _path(url)
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _make(path)
     except OSError as error:
         raise StoreError(f"cannot open the store {path}: {error.strerror}") from error
     engine = _engine(path, pool_size=1)
@@ -121,14 +121,14 @@ def insert_or_update(table: Table, key: tuple[str, ...]) -> sqlite.Insert:
     return statement.on_conflict_do_update(index_elements=list(key), set_=changed)
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """One transaction: committed at the end, rolled back on any error. Raises `StoreError` for what a driver raises,
     `StoreRowError` where trying again would not help."""
     try:
         async with engine.begin() as connection:
             yield connection
-    except (IntegrityError, DataError, OverflowError) as error:
+    except (IntegrityError, DataError, OverflowError, UnicodeEncodeError) as error:
         raise StoreRowError(_explain(error, engine.url)) from error
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise StoreError(_explain(error, engine.url)) from error
@@ -142,6 +142,19 @@ def _explain(error: Exception, url: URL) -> str:
 
 def _shown(url: URL) -> str:
     return str(url.database).removeprefix("file:")
+
+
+def _make(path: str) -> None:
+    """Have the file there, and be able to write it. Raises `OSError`."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        return
+    for suffix in ("-wal", "-shm"):
+        # Left by a store that was removed without them: SQLite would take them for the new one's.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path + suffix)
 
 
 def _path(url: URL) -> str:

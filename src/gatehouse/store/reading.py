@@ -49,10 +49,14 @@ class Readers:
         """A tenant's queries on the store as it is now. Raises `StoreMissingError`."""
         engine.check_present(self._url)
         identity = engine.identity(self._url)
-        if self._engine is None or identity != self._identity:
-            await self.aclose()
-            self._engine, self._identity = engine.reader(self._url), identity
-        return Queries(self._engine, tenant)
+        reading, outdated = self._engine, None
+        if reading is None or identity != self._identity:
+            # No await in between: of two callers at once, the second finds the first one's.
+            outdated, reading = reading, engine.reader(self._url)
+            self._engine, self._identity = reading, identity
+        if outdated is not None:
+            await outdated.dispose()
+        return Queries(reading, tenant)
 
     async def aclose(self) -> None:
         """Give the connections back."""

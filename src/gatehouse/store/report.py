@@ -23,7 +23,7 @@ Key = tuple[str | None, str | None]
 
 
 def groups() -> Select[Any]:
-    """Counts and sums by everything a report tells apart. The caller adds the scope."""
+    """Counts and sums by everything a report tells apart, durations to three digits. The caller adds the scope."""
     by = (
         traces.c.provider,
         traces.c.model,
@@ -31,39 +31,32 @@ def groups() -> Select[Any]:
         case((traces.c.status >= 400, 1), else_=0).label("failed"),
         traces.c.price,
         traces.c.usage_source,
+        _rounded(traces.c.duration_us).label("duration"),
     )
     parts = [func.coalesce(func.sum(traces.c[f"tokens_{name}"]), 0).label(f"t_{name}") for name in TOKEN_PARTS]
     return select(
         *by,
         func.count().label("calls"),
         func.coalesce(func.sum(traces.c.cost), 0).label("cost"),
-        func.count(traces.c.duration_us).label("timed"),
         func.coalesce(func.sum(traces.c.duration_us), 0).label("waited"),
         *parts,
     ).group_by(*by)
 
 
-def latencies() -> Select[Any]:
-    """Calls by provider, model and duration to three significant digits. The caller adds the scope."""
-    duration = _rounded(traces.c.duration_us).label("duration")
-    by = (traces.c.provider, traces.c.model, duration)
-    return select(*by, func.count().label("calls")).where(traces.c.duration_us.is_not(None)).group_by(*by)
-
-
 class _Row:
     def __init__(self) -> None:
-        self.calls = self.errors = self.cost = self.unknown_price = self.timed = self.waited = 0
+        self.calls = self.errors = self.cost = self.unknown_price = self.waited = 0
         self.tokens: Counter[str] = Counter(dict.fromkeys(TOKEN_PARTS, 0))
+        self.durations: Counter[int] = Counter()
 
 
 class Sums:
-    """Adds up what `groups` and `latencies` answered, in any number of pieces."""
+    """Adds up what `groups` answered, in any number of pieces."""
 
     def __init__(self) -> None:
         self._rows: defaultdict[Key, _Row] = defaultdict(_Row)
         self._outcomes: Counter[str] = Counter()
         self._estimated = 0
-        self._latencies: defaultdict[Key, Counter[int]] = defaultdict(Counter)
 
     def add(self, found: Iterable[Any]) -> None:
         """Rows of `groups`."""
@@ -71,8 +64,9 @@ class Sums:
             row = self._rows[each.provider, each.model]
             row.calls += each.calls
             row.cost += each.cost
-            row.timed += each.timed
             row.waited += each.waited
+            if each.duration is not None:
+                row.durations[each.duration] += each.calls
             if each.failed or each.outcome in FAILED:
                 row.errors += each.calls
             if each.price == "unknown":
@@ -83,19 +77,13 @@ class Sums:
             if each.usage_source == "estimated":
                 self._estimated += each.calls
 
-    def add_latencies(self, found: Iterable[Any]) -> None:
-        """Rows of `latencies`."""
-        for each in found:
-            self._latencies[each.provider, each.model][each.duration] += each.calls
-
     def report(self, since: datetime | None, until: datetime | None, refused: int) -> Report:
         """The whole. `refused`: refusals that were counted instead of listed."""
         all_rows = self._rows.values()
-        everything: Counter[int] = Counter()
-        for each in self._latencies.values():
-            everything.update(each)
+        durations: Counter[int] = Counter()
+        for row in all_rows:
+            durations.update(row.durations)
         parts = {name: sum(row.tokens[name] for row in all_rows) for name in TOKEN_PARTS}
-        timed = sum(row.timed for row in all_rows)
         rows = sorted(self._rows, key=lambda key: (-self._rows[key].calls, key[0] or "", key[1] or ""))
         return Report(
             since=since,
@@ -108,9 +96,9 @@ class Sums:
             unknown_price=sum(row.unknown_price for row in all_rows),
             estimated=self._estimated,
             refused_uncounted=refused,
-            avg_us=sum(row.waited for row in all_rows) // timed if timed else None,
-            p50_us=_percentile(everything, 50),
-            p95_us=_percentile(everything, 95),
+            avg_us=_average(sum(row.waited for row in all_rows), durations),
+            p50_us=_percentile(durations, 50),
+            p95_us=_percentile(durations, 95),
             rows=[self._row(key) for key in rows],
         )
 
@@ -126,8 +114,8 @@ class Sums:
             output_tokens=counted.output_total,
             cost_nano_usd=row.cost,
             unknown_price=row.unknown_price,
-            avg_us=row.waited // row.timed if row.timed else None,
-            p95_us=_percentile(self._latencies[key], 95),
+            avg_us=_average(row.waited, row.durations),
+            p95_us=_percentile(row.durations, 95),
         )
 
 
@@ -135,6 +123,10 @@ def _rounded(value: ColumnElement[int]) -> ColumnElement[int]:
     """Down to three significant digits: keeps the number of groups small, however many calls there are."""
     steps = [(value < limit, value - value % (limit // 1000)) for limit in _DECADES]
     return case(*steps, else_=value - value % (_DECADES[-1] // 100))
+
+
+def _average(waited: int, counts: Counter[int]) -> int | None:
+    return waited // counts.total() if counts else None
 
 
 def _percentile(counts: Counter[int], percent: int) -> int | None:

@@ -74,6 +74,7 @@ traces: Final = Table(
 )
 """One row per call."""
 
+# What is partial on PostgreSQL stands in the migration: naming that dialect here would load it at every start (30 ms).
 # Only calls whose caller sent a W3C trace id: the others' trace id is their call id.
 Index(
     "traces_sent",
@@ -81,7 +82,6 @@ Index(
     traces.c.trace_id,
     traces.c.call,
     sqlite_where=traces.c.trace_sent == true(),
-    postgresql_where=traces.c.trace_sent == true(),
 )
 # Outcomes that were collected before their decision: nearly always empty.
 Index(
@@ -89,7 +89,6 @@ Index(
     traces.c.tenant,
     traces.c.call,
     sqlite_where=traces.c.decision_lane.is_(None),
-    postgresql_where=traces.c.decision_lane.is_(None),
 )
 
 spans: Final = Table(

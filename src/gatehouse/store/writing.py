@@ -7,15 +7,15 @@ and given tuples: this is the throughput of the whole record. Rows carry their t
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any, Final, TypeVar
 
 import msgspec
-from sqlalchemy import Delete, Table, bindparam, func, literal_column, select, update
+from sqlalchemy import Delete, Insert, Update, bindparam, func, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.sql.expression import ClauseElement
 
 from gatehouse.store import ids, spans
 from gatehouse.store.engine import insert_new, insert_or_update, transaction
@@ -37,6 +37,8 @@ from gatehouse.store.schema import spans as span_table
 _OPEN: Final = "open"
 _STILL_OPEN: Final = traces.c.outcome == literal_column(f"'{_OPEN}'")
 _UNDECIDED: Final = traces.c.decision_lane.is_(None)
+_RECENT: Final = 20_000
+"""Open calls whose decision is kept in memory: about 1 KB each."""
 _AT_ONCE: Final = 500
 """Calls named in one SELECT."""
 _PREFIX: Final = "v_"
@@ -49,9 +51,11 @@ Key = tuple[str, str]
 class _Prepared:
     """A statement in the driver's own words, and the order in which it takes the fields of a row."""
 
-    def __init__(self, engine: AsyncEngine, statement: ClauseElement, fields: Sequence[str]) -> None:
-        compiled = statement.compile(dialect=engine.dialect, column_keys=list(fields))
-        names = [name.removeprefix(_PREFIX) for name in compiled.positiontup or ()]  # type: ignore[attr-defined]
+    def __init__(self, engine: AsyncEngine, statement: Insert | Update, fields: Sequence[str]) -> None:
+        # An UPDATE names its columns itself; told of keys it would set those too, and touch the index.
+        keys = list(fields) if isinstance(statement, Insert) else None
+        compiled = statement.compile(dialect=engine.dialect, column_keys=keys)
+        names = [name.removeprefix(_PREFIX) for name in compiled.positiontup or ()]
         self._sql = str(compiled)
         self._pick = None if names == list(fields) else itemgetter(*(fields.index(name) for name in names))
 
@@ -66,6 +70,8 @@ class StoreWriter:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._recent: dict[Key, Decided] = {}
+        """Decisions of calls that are open in the store: spares looking them up there when they end."""
         decided, concluded = Decided.__struct_fields__, Concluded.__struct_fields__
         self._open = _Prepared(engine, insert_new(traces), (*decided, "outcome"))
         self._whole = _Prepared(engine, insert_new(traces), TRACE_COLUMNS)
@@ -87,29 +93,47 @@ class StoreWriter:
         """Write a batch and its marks. Raises `StoreError`, having written nothing; `StoreRowError` if a row is bad."""
         decided = {(row.tenant, row.call): row for row in batch.decided}
         concluded = {(row.tenant, row.call): row for row in batch.concluded}
+        recent, self._recent = self._recent, {}
         async with transaction(self._engine) as connection:
-            pairs = await self._calls(connection, decided, concluded)
+            pairs = await self._calls(connection, decided, concluded, recent)
             await self._spans.run(
                 connection, (msgspec.structs.astuple(span) for pair in pairs for span in spans.build(*pair))
             )
             await self._bodies.run(connection, map(msgspec.structs.astuple, batch.bodies))
             await self._refusals.run(connection, map(msgspec.structs.astuple, batch.refused))
             await self._marks.run(connection, map(msgspec.structs.astuple, batch.marks))
+        # Only now: what was not committed is not in the store, and what is not known to be is looked up.
+        for key in concluded:
+            recent.pop(key, None)
+        recent |= {key: row for key, row in decided.items() if key not in concluded}
+        for key in list(itertools.islice(recent, max(0, len(recent) - _RECENT))):
+            del recent[key]
+        self._recent = recent
 
     async def forget(self, before: int, limit: int) -> int:
         """Delete up to `limit` of the oldest calls, with spans and bodies, where they began before `before`
         (microseconds since the epoch). Returns how many; 0 when none is left. Raises `StoreError`."""
+        deleted = 0
         async with transaction(self._engine) as connection:
-            # Rows stand in the order they were collected, near enough that of time: no index is needed to find the old.
-            oldest = select(traces.c.id, traces.c.tenant, traces.c.call, traces.c.started).order_by(traces.c.id)
-            found = [row for row in await connection.execute(oldest.limit(limit)) if row.started < before]
-            if found:
-                await self._delete(connection, [row.id for row in found], _by_tenant((r.tenant, r.call) for r in found))
+            tenant = await self._tenant_after(connection, "")
+            while tenant is not None and deleted < limit:
+                old = select(traces.c.id, traces.c.call).where(
+                    traces.c.tenant == tenant, traces.c.call < ids.first_call(before)
+                )
+                found = (await connection.execute(old.order_by(traces.c.call).limit(limit - deleted))).all()
+                if found:
+                    await self._delete(connection, tenant, [row.call for row in found], [row.id for row in found])
+                deleted += len(found)
+                tenant = await self._tenant_after(connection, tenant)
             await connection.execute(Delete(refusals).where(refusals.c.until < before))
-            return len(found)
+        return deleted
 
     async def _calls(
-        self, connection: AsyncConnection, decided: dict[Key, Decided], concluded: dict[Key, Concluded]
+        self,
+        connection: AsyncConnection,
+        decided: dict[Key, Decided],
+        concluded: dict[Key, Concluded],
+        recent: dict[Key, Decided],
     ) -> list[tuple[Decided, Concluded]]:
         """Write both halves of calls; returns those that became whole."""
         early = await self._undecided(connection, decided)
@@ -123,7 +147,8 @@ class StoreWriter:
         await self._open.run(connection, ((*msgspec.structs.astuple(row), _OPEN) for row in opened))
 
         ended = {key: row for key, row in concluded.items() if key not in decided}
-        known = await self._halves(connection, Decided, ended, _STILL_OPEN)
+        known = {key: recent[key] for key in ended if key in recent}
+        known |= await self._halves(connection, Decided, ended.keys() - known.keys(), _STILL_OPEN)
         await self._conclude.run(connection, (msgspec.structs.astuple(ended[key]) for key in known))
         await self._early.run(connection, (_early(row) for key, row in ended.items() if key not in known))
         return [*pairs, *whole, *((row, ended[key]) for key, row in known.items())]
@@ -150,15 +175,16 @@ class StoreWriter:
                 found |= {(row.tenant, row.call): row for row in (half(*values) for values in rows)}
         return found
 
-    async def _delete(self, connection: AsyncConnection, rows: list[int], calls: dict[str, list[str]]) -> None:
+    async def _tenant_after(self, connection: AsyncConnection, tenant: str) -> str | None:
+        """The next tenant that has calls: a step along the index, where DISTINCT would read all of it."""
+        following = select(func.min(traces.c.tenant)).where(traces.c.tenant > tenant)
+        found: str | None = (await connection.execute(following)).scalar_one()
+        return found
+
+    async def _delete(self, connection: AsyncConnection, tenant: str, calls: list[str], rows: list[int]) -> None:
         for table in (span_table, bodies):
-            for tenant, names in calls.items():
-                await connection.execute(_of(table, tenant, names))
+            await connection.execute(Delete(table).where(table.c.tenant == tenant, table.c.call.in_(calls)))
         await connection.execute(Delete(traces).where(traces.c.id.in_(rows)))
-
-
-def _of(table: Table, tenant: str, calls: list[str]) -> Delete:
-    return Delete(table).where(table.c.tenant == tenant, table.c.call.in_(calls))
 
 
 def _by_tenant(keys: Iterable[Key]) -> dict[str, list[str]]:
@@ -168,7 +194,7 @@ def _by_tenant(keys: Iterable[Key]) -> dict[str, list[str]]:
     return calls
 
 
-def _fill(names: Sequence[str], *, keep_old: bool) -> Any:
+def _fill(names: Sequence[str], *, keep_old: bool) -> Update:
     """An UPDATE of one half of a call that is there. Of shared columns the conclusion's value stays, if it has one."""
     values: dict[str, Any] = {}
     for name in names:

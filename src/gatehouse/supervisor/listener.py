@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
+from contextlib import suppress
 from typing import Final
 
 from gatehouse.supervisor.failure import StartError
 
 BACKLOG: Final = 4096
 """Connections the kernel queues; it may cut this down (net.core.somaxconn)."""
+
+_PATIENCE: Final = 0.5
+"""Seconds. A worker whose supervisor was just killed takes a moment to be gone, and holds the port until then."""
 
 _NOT_THIS_ADDRESS: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
@@ -27,7 +32,7 @@ def listen(host: str, port: int) -> socket.socket:
     failure: OSError | None = None
     for family, address in _resolve(host, port):
         try:
-            return _bind(family, address)
+            return _bind_soon(family, address)
         except OSError as error:
             if error.errno not in _NOT_THIS_ADDRESS:
                 raise _explain(error, host, port) from error
@@ -35,6 +40,16 @@ def listen(host: str, port: int) -> socket.socket:
     raise StartError(
         f"cannot listen on {host}: not an address of this machine; choose another with --host"
     ) from failure
+
+
+def refuse(listener: socket.socket) -> None:
+    """Let the kernel refuse connections from now on, in whichever process the listener is open.
+
+    Nobody will accept them any more: without this they would be queued, and cut when the last process ends. Only Linux
+    does it; elsewhere they are queued.
+    """
+    with suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def _resolve(host: str, port: int) -> list[tuple[int, tuple[object, ...]]]:
@@ -49,6 +64,18 @@ def _resolve(host: str, port: int) -> list[tuple[int, tuple[object, ...]]]:
     # A name gets one socket, so one family: clients that try ::1 first fall back to 127.0.0.1, few the other way round.
     found.sort(key=lambda info: info[0] != socket.AF_INET)
     return [(info[0], info[4]) for info in found]
+
+
+def _bind_soon(family: int, address: tuple[object, ...]) -> socket.socket:
+    """Try for a moment where the port is taken. Raises `OSError`."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return _bind(family, address)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
+                raise
+        time.sleep(0.02)
 
 
 def _bind(family: int, address: tuple[object, ...]) -> socket.socket:

@@ -21,7 +21,7 @@ from gatehouse.config.paths import DataDir, create_or_read_secret, write_private
 from gatehouse.errors import ConfigError
 from gatehouse.supervisor.child import Child
 from gatehouse.supervisor.failure import StartError
-from gatehouse.supervisor.listener import listen
+from gatehouse.supervisor.listener import listen, refuse
 from gatehouse.supervisor.lock import lock
 from gatehouse.supervisor.serving import Serving, local_url, publish
 from gatehouse.supervisor.tree import Patience, Tree
@@ -134,6 +134,7 @@ def _tree(options: Options, listener: socket.socket, loads: Loads, alive_fd: int
         ],
         Patience(ready=options.ready_seconds, grace=options.grace_seconds, collect=options.collect_seconds),
         all_ready=announce,
+        ending=lambda: refuse(listener),
         ended=lambda index: loads.set(index, ABSENT),
         log=_log,
     )

@@ -53,7 +53,8 @@ class Phase(enum.Enum):
 
 class Tree:
     """`control` and `workers`, not started yet. `all_ready` is called once, when all are ready for the first time;
-    `ended` with the index of a worker that has just ended; `log` with one line at a time."""
+    `ending` once, before the workers are told to end; `ended` with the index of a worker that has just ended; `log`
+    with one line at a time."""
 
     def __init__(
         self,
@@ -62,6 +63,7 @@ class Tree:
         patience: Patience,
         *,
         all_ready: Callable[[], None],
+        ending: Callable[[], None],
         ended: Callable[[int], None],
         log: Callable[[str], None],
     ) -> None:
@@ -70,6 +72,7 @@ class Tree:
         self._children = [control, *workers]
         self._patience = patience
         self._all_ready = all_ready
+        self._ending = ending
         self._ended = ended
         self._log = log
         self._phase = Phase.SERVING
@@ -190,6 +193,7 @@ class Tree:
     def _stop_workers(self) -> None:
         self._phase = Phase.WORKERS
         self._deadline = time.monotonic() + self._patience.grace + KILL_MARGIN
+        self._ending()
         for child in self._workers:
             child.terminate()
 
