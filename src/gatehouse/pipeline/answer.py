@@ -26,6 +26,10 @@ from gatehouse.ports import Filter
 
 _LONGEST_RETRY_HEADER: Final = 60
 _NEVER_RETRY: Final = frozenset((400, 401, 403, 413))
+_ERROR_LINES: Final = (
+    b"content-type: application/json\r\nx-content-type-options: nosniff\r\n"
+    b"x-gatehouse-error: gateway\r\nx-gatehouse-id: %b\r\n"
+)
 _EVENT_ENDS: Final = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 RewriteAddress = Callable[[bytes, Route, bytes], bytes | None]
@@ -145,7 +149,7 @@ def tell(call: Call, endpoint: Endpoint, ended: Ended) -> None:
 def say(error: GatehouseError, endpoint: Endpoint, call_id: str) -> tuple[int, bytes, bytes]:
     """An error in the caller's dialect: (status, header lines, body)."""
     status = error.kind.status
-    head = b"content-type: application/json\r\nx-gatehouse-error: gateway\r\nx-gatehouse-id: %b\r\n" % call_id.encode()
+    head = _ERROR_LINES % call_id.encode()
     retry_after = error.retry_after
     if retry_after is not None and retry_after <= _LONGEST_RETRY_HEADER:
         head += b"retry-after: %d\r\n" % retry_after
