@@ -14,7 +14,7 @@ import json
 import random
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -182,6 +182,3 @@ class Load:
         sent.end = "whole"
         self.whole += 1
         return fields.get("connection") != "close"
-
-
-Condition = Callable[[Load], object]

@@ -45,9 +45,12 @@ class Calls:
     """Refusals the flood rule counted instead."""
 
     def by_request(self) -> dict[str, str]:
-        """Decided calls by the SHA-256 of the body as their client sent it. A streamed one's stands in its outcome."""
+        """Decided calls by the SHA-256 of the body as their client sent it.
+
+        A streamed one's stands in its outcome; if nothing of it was passed on, nowhere: then by its own id.
+        """
         found = {
-            line.body.get("request_sha256") or self.outcomes[call].body["request_sha256"]: call
+            line.body.get("request_sha256") or self.outcomes[call].body.get("request_sha256", call): call
             for call, line in self.decisions.items()
         }
         assert len(found) == len(self.decisions), "two decisions for one request"

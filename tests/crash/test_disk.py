@@ -6,11 +6,13 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import running
 from tests.crash import kinds, proof, small_disk
 from tests.crash.load import Load
 from tests.crash.processes import peak, wait_until
@@ -70,6 +72,27 @@ def test_a_full_disk_refuses_and_recovers(tmp_path: Path) -> None:
             checked = house.run("verify", str(journal))
             assert checked.returncode == 0, checked.stdout
             proof.assert_stored(tmp_path / "data", calls)
+
+
+@pytest.mark.timeout(120)
+def test_a_journal_that_is_taken_away_stops_calls(tmp_path: Path) -> None:
+    """I2, I7: a cleaner that deletes the lanes must not make the record vanish while calls go on."""
+    journal = tmp_path / "data" / "journal"
+    with upstream() as provider:
+        config = {"providers": {"openai": {"base_url": provider.url}}}
+        with running.gateway(config, data=tmp_path / "data") as house:
+            assert _call(house)[0] == 200
+            for lane in journal.iterdir():
+                shutil.rmtree(lane)
+            wait_until(lambda: _call(house)[0] == 503, 20.0, "calls are refused")
+            before = len(provider.collect())
+            status, _, body = _call(house)
+            assert (status, json.loads(body)["code"]) == (503, "OVERLOADED")
+            status, body = house.get("/health")
+            assert (status, json.loads(body)["services"]["journal"]) == (503, "failing")
+            assert len(provider.collect()) == before
+            assert house.stop() == 0
+            assert "was taken away" in house.said()
 
 
 def _until_full(house: Gateway) -> None:

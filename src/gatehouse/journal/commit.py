@@ -151,7 +151,9 @@ class GroupCommit:
         if self._lane.segment.usable and self._lane.segment.removed():
             _log.error("journal %s was taken away; the lines in it are lost", self._lane.segment.path)
             self._lane.segment.usable = False
-            self._fail(OSError(errno.ENOENT, "its file was taken away"))
+            if (error := self._rotate(now)) is not None:
+                self._fail(error)
+                self._stalled = True
         if (self.state != "ok" or self._stalled) and now >= self._retry_at:
             self._try_again(now)
         if self.state == "ok" and self._lane.due(now):
