@@ -43,7 +43,7 @@ class Seen:
     begun = False
     """An answer, not an error or something else, was recognised."""
     ended = False
-    """The dialect's own last word has come (`[DONE]`, `message_stop`)."""
+    """The dialect's own last word has come (`[DONE]`, `message_stop`, an error)."""
     generated = False
     """Content has come."""
     size = 0
@@ -71,6 +71,7 @@ class Seen:
 
     def add_error(self, *words: object) -> None:
         """The provider's error, by the first of its words that is an identifier (messages may quote the prompt)."""
+        self.ended = True
         for word in words:
             word = str(word) if type(word) is int else word
             if type(word) is str and _IDENTIFIER.fullmatch(word):
