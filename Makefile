@@ -1,20 +1,22 @@
 # Two commands do everything: `make serve` and `make test`. Both install what they need, pinned by hash, into .venv.
+# `make serve` runs the sources as a wheel has them: the hot path compiled, where there is a C compiler.
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-CHECKED := src tests bench
+CHECKED := src tests bench hatch_build.py
+COMPILED := $(CURDIR)/build/compiled
 
 .DELETE_ON_ERROR:
-.PHONY: help serve test lint types layers unit soak bench prices docs pins clean
+.PHONY: help serve test lint types layers unit compiled soak bench prices docs pins clean
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-serve: .venv/runtime ## Run the gateway on http://127.0.0.1:8080 (ARGS="--port 9000" to change that).
-	@exec $(BIN)/gatehouse serve $(ARGS)
+serve: build/compiled/done ## Run the gateway on http://127.0.0.1:8080 (ARGS="--port 9000" to change that).
+	@PYTHONPATH=$(COMPILED) exec $(BIN)/gatehouse serve $(ARGS)
 
-test: .venv/dev lint types layers unit ## Everything CI runs.
+test: .venv/dev lint types layers unit compiled ## Everything CI runs.
 
 lint: .venv/dev
 	$(BIN)/ruff check $(CHECKED)
@@ -29,11 +31,15 @@ layers: .venv/dev
 unit: .venv/dev ## The test suite alone (ARGS="-k name" to choose).
 	$(BIN)/python -m pytest $(ARGS)
 
+compiled: .venv/dev build/compiled/done ## What is compiled, tested again as it is served.
+	PYTHONPATH=$(COMPILED) $(BIN)/python -m pytest tests/dialects tests/gateway tests/http tests/journal tests/pipeline \
+	  tests/pricing tests/routing tests/upstream tests/worker $(ARGS)
+
 soak: .venv/dev ## The long runs that the suite has a short version of.
 	$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
 
-bench: .venv/dev ## Measure; needs nginx and wrk from the system (ARGS="--quick" for a minute).
-	$(BIN)/python -m bench $(ARGS)
+bench: .venv/dev build/compiled/done ## Measure; needs nginx and wrk from the system (ARGS="--quick" for a minute).
+	PYTHONPATH=$(COMPILED) $(BIN)/python -m bench $(ARGS)
 
 prices: .venv/dev ## Compile the packaged price list anew.
 	$(BIN)/python -m gatehouse.pricing.compile
@@ -62,4 +68,12 @@ clean: ## Remove everything that was installed or built.
 
 .venv/dev: requirements/dev.txt .venv/runtime
 	$(PIP) install --quiet --require-hashes --requirement requirements/dev.txt
+	@touch $@
+
+build/compiled/done: .venv/runtime hatch_build.py pyproject.toml $(shell find src -name '*.py' -o -name '*.json' -o -name '*.yaml')
+	@echo "compiling the hot path: a minute, once"
+	@rm -rf build/compiled build/wheel
+	@mkdir -p build
+	@$(BIN)/python -m hatchling build -t wheel -d build/wheel > build/wheel.log || { cat build/wheel.log; exit 1; }
+	@$(PIP) install --quiet --no-deps --target build/compiled build/wheel/*.whl
 	@touch $@

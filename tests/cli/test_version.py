@@ -15,4 +15,4 @@ def test_text(cli: Cli) -> None:
 def test_json(cli: Cli) -> None:
     said = json.loads(cli("version", "--format", "json").out)
     assert said["gatehouse"] == __version__
-    assert set(said) == {"gatehouse", "python", "implementation", "platform", "machine"}
+    assert set(said) == {"gatehouse", "python", "implementation", "compiled", "platform", "machine"}

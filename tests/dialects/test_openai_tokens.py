@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.dialects.openai_tokens import UsageObject, take_apart
+from gatehouse.dialects.openai_shapes import UsageObject
+from gatehouse.dialects.openai_tokens import take_apart
 from gatehouse.model.call import Dialect
 from gatehouse.model.usage import Usage
 from tests.dialects.metering import metered, provider

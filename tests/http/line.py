@@ -190,7 +190,7 @@ class Line:
         self.turns = Turns()
         self.server = Server(self.app, replace(LIMITS, **limits), cast(asyncio.AbstractEventLoop, self.turns))
         self.transport = FakeTransport()
-        self.connection: ServerConnection = self.server.protocol()
+        self.connection: ServerConnection = self.server.connection()
         self.connection.connection_made(self.transport)
 
     def feed(self, *pieces: bytes) -> Line:

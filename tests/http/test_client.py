@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gatehouse.http.client import HEAD_LIMIT, ClientConnection
-from gatehouse.http.fiber import Fiber
+from tests.fakes.fibers import telling
 from tests.http.line import FakeTransport
 
 REQUEST = b"POST / HTTP/1.1\r\nhost: up\r\ncontent-length: 0\r\n\r\n"
@@ -22,17 +22,6 @@ class Owner:
         self.gone.append(connection)
 
 
-class Wakes(Fiber):
-    """Counts its wake-ups."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def wake(self) -> None:
-        self.count += 1
-
-
 class Upstream:
     """One connection on a fake transport, with a request sent on it."""
 
@@ -41,9 +30,13 @@ class Upstream:
         self.transport = FakeTransport()
         self.connection = ClientConnection(self.owner)
         self.connection.connection_made(self.transport)
-        self.fiber = Wakes()
+        self.wakes = 0
+        self.fiber = telling(self._count)
         self.connection.request(self.fiber, method, REQUEST, body)
         self.body = b""
+
+    def _count(self) -> None:
+        self.wakes += 1
 
     def feed(self, *pieces: bytes) -> ClientConnection:
         for piece in pieces:
@@ -81,7 +74,7 @@ def test_a_whole_answer_leaves_the_connection_reusable_however_it_is_cut(data: b
         connection = upstream.feed(*filter(None, (data[:cut], data[cut:])))
         assert (connection.status, upstream.body, connection.complete) == (200, b"hello", True)
         assert connection.reusable
-        assert upstream.fiber.count >= 1
+        assert upstream.wakes >= 1
 
 
 def test_the_same_connection_serves_one_request_after_the_other_and_nothing_is_left_over() -> None:
@@ -283,12 +276,12 @@ def test_1_1_a_cut_answer_is_lost_and_not_complete(data: bytes, error: Exception
     upstream = Upstream()
     if data:
         upstream.feed(data)
-    before = upstream.fiber.count
+    before = upstream.wakes
     connection = upstream.end(error)
     assert (connection.lost, connection.complete, connection.reusable) == (True, False, False)
     assert connection.failure == ("connection closed" if error is None else "connection reset")
     assert connection.heard is bool(data)
-    assert upstream.fiber.count > before
+    assert upstream.wakes > before
     assert upstream.owner.gone == [connection]
 
 
@@ -349,7 +342,7 @@ def test_a_malformed_head_gives_no_answer_at_all(name: str) -> None:
         assert (connection.status, connection.complete, connection.lost, upstream.body) == (0, False, True, b"")
         assert connection.failure
         assert upstream.transport.aborted
-        assert upstream.fiber.count >= 1
+        assert upstream.wakes >= 1
 
 
 @pytest.mark.parametrize("body", [b"X\r\n", b"5\r\nhelloX", b"5\nhello", b"-1\r\n"])
@@ -418,9 +411,9 @@ def test_an_upstream_that_takes_no_bytes_is_seen_and_its_return_wakes() -> None:
     upstream = Upstream(body=None)
     upstream.connection.pause_writing()
     states = [upstream.connection.paused]
-    before = upstream.fiber.count
+    before = upstream.wakes
     upstream.connection.resume_writing()
-    assert [*states, upstream.connection.paused, upstream.fiber.count - before] == [True, False, 1]
+    assert [*states, upstream.connection.paused, upstream.wakes - before] == [True, False, 1]
 
 
 def test_I10_abort_ends_the_connection_at_once_and_wakes_nobody() -> None:
@@ -428,6 +421,6 @@ def test_I10_abort_ends_the_connection_at_once_and_wakes_nobody() -> None:
     upstream.connection.abort()
     assert upstream.transport.aborted
     upstream.connection.connection_lost(None)
-    assert upstream.fiber.count == 0
+    assert upstream.wakes == 0
     upstream.connection.abort()
     upstream.connection.hold()

@@ -293,7 +293,10 @@ REPEATABLE = [
     (b"Expect", b"100-continue"),
     (b"X-A", b"1"),
 ]
-PUBLIC = [name for name in Head.__slots__ if name != "kin"]
+PUBLIC = (
+    *("chunked", "expects_continue", "fields", "headers", "host", "length", "method", "minor", "path", "query"),
+    "upgrade",
+)
 
 
 @given(

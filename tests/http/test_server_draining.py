@@ -10,7 +10,7 @@ def test_a_connection_handed_over_while_draining_may_ask_once() -> None:
     """Else a client that goes on asking would hold the end up for the whole grace time."""
     line = Line()
     line.server.drain()
-    late = line.server.protocol()
+    late = line.server.connection()
     late.connection_made(transport := FakeTransport())
     late.data_received(GET + GET)
     line.turns.settle()
@@ -25,7 +25,7 @@ def test_a_connection_handed_over_while_draining_may_ask_once() -> None:
 def test_a_connection_handed_over_while_draining_that_asks_nothing_is_closed_by_the_sweep() -> None:
     line = Line()
     line.server.drain()
-    late = line.server.protocol()
+    late = line.server.connection()
     late.connection_made(transport := FakeTransport())
     late.sweep(line.server.now, line.server.limits)
     assert transport.is_closing()

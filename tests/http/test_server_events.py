@@ -43,7 +43,7 @@ class World:
         self.peers = [Peer(self.line.connection, self.line.transport, self.requests(0))]
         for number in range(1, 3):
             transport = FakeTransport()
-            connection = self.server.protocol()
+            connection = self.server.connection()
             connection.connection_made(transport)
             self.peers.append(Peer(connection, transport, self.requests(number)))
 

@@ -260,7 +260,7 @@ class Lines:
         self.connections = [self.first.connection]
         for _ in range(count - 1):
             self.transports.append(FakeTransport())
-            self.connections.append(self.server.protocol())
+            self.connections.append(self.server.connection())
             self.connections[-1].connection_made(self.transports[-1])
 
     def feed(self, index: int, data: bytes) -> None:

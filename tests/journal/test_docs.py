@@ -13,8 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import msgspec
 import pytest
 
-from gatehouse.journal.chain import Header
-from gatehouse.journal.records import BODIES, OpenCall
+from gatehouse.journal.records import BODIES, Header, OpenCall
 from gatehouse.journal.retention import compress
 from gatehouse.model.call import OutcomeName
 from gatehouse.model.record import RECORD_VERSION, Candidate

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import random
 import shutil
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -271,6 +273,13 @@ def test_a_lane_deleted_whole_is_covered_by_its_tombstones(tmp_path: Path) -> No
     assert (report.first_bad, report.lanes) == (None, 2)
 
 
+def unpacked(data: bytes) -> bytes | None:
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error):
+        return None
+
+
 def test_compressed_segments_verify_and_their_altered_bytes_are_found(tmp_path: Path) -> None:
     worker, _ = house(tmp_path)
     for path in sorted((tmp_path / worker).glob("*.jsonl"))[:-1]:
@@ -279,7 +288,10 @@ def test_compressed_segments_verify_and_their_altered_bytes_are_found(tmp_path: 
     path = tmp_path / worker / "000001.jsonl.gz"
     data = path.read_bytes()
     for at in random.Random(2).sample(range(10, len(data)), 100):  # the gzip header says nothing about the lines
-        path.write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
+        altered = data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
+        if unpacked(altered) == gzip.decompress(data):
+            continue  # bits of a deflate stream that mean nothing
+        path.write_bytes(altered)
         report = verify(tmp_path)
         assert not report.ok
         assert str(path) in str(report.first_bad)

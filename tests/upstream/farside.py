@@ -10,24 +10,21 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, cast
 
 from gatehouse.http.client import ClientConnection
-from gatehouse.http.fiber import Fiber
 from gatehouse.model.call import Origin
 from gatehouse.upstream.connect import Connector
 from gatehouse.upstream.pool import OriginPool, PoolLimits
+from tests.fakes.fibers import telling
 
 LIMITS = PoolLimits(connections=100, waiting=100, idle_seconds=60.0, post_reuse_seconds=15.0)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
 
 
-class Caller(Fiber):
-    """A call's fiber whose wake-ups a test can await."""
+class Caller:
+    """A call, as far as a pool sees it: a fiber, whose wake-ups a test can await."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._woken = asyncio.Event()
-
-    def wake(self) -> None:
-        self._woken.set()
+        self.fiber = telling(self._woken.set)
 
     async def until(self, condition: Callable[[], object], seconds: float = 5.0) -> None:
         """Sleep until woken with `condition` true."""
@@ -137,7 +134,7 @@ def pool_of(origin: Origin, limits: PoolLimits = LIMITS, *, ca_file: str | None 
 async def connected(pool: OriginPool, caller: Caller | None = None) -> ClientConnection:
     """A connection out of the pool's queue."""
     caller = caller or Caller()
-    ticket = pool.queue(caller, 5.0)
+    ticket = pool.queue(caller.fiber, 5.0)
     assert ticket is not None
     await caller.until(lambda: ticket.connection or ticket.error)
     assert ticket.connection is not None, ticket.error
@@ -147,7 +144,7 @@ async def connected(pool: OriginPool, caller: Caller | None = None) -> ClientCon
 async def ask(connection: ClientConnection, caller: Caller | None = None) -> bytes:
     """Send a request and read its whole answer."""
     caller = caller or Caller()
-    connection.request(caller, "POST", b"POST / HTTP/1.1\r\nhost: far\r\n\r\n", b"")
+    connection.request(caller.fiber, "POST", b"POST / HTTP/1.1\r\nhost: far\r\n\r\n", b"")
     await caller.until(lambda: connection.complete or connection.lost)
     assert connection.complete, connection.failure
     return b"".join(connection.take())

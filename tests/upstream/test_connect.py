@@ -365,7 +365,7 @@ def test_I10_cancelling_over_TLS_frees_the_place_in_the_pool(certificates: dict[
             far.answer = lambda number: b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"
             pool = pool_of(Origin("https", "127.0.0.1", far.port), ca_file=str(pem))
             connection, caller = await connected(pool), Caller()
-            connection.request(caller, "GET", b"GET / HTTP/1.1\r\nhost: far\r\n\r\n", b"")
+            connection.request(caller.fiber, "GET", b"GET / HTTP/1.1\r\nhost: far\r\n\r\n", b"")
             await caller.until(lambda: connection.received == 5)
             pool.give_back(connection)
             await until(lambda: pool.size == 0 and far.open_connections() == 0)

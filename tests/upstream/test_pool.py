@@ -27,7 +27,7 @@ from tests.upstream.farside import (
 
 def queued(pool: OriginPool) -> tuple[Caller, Ticket]:
     caller = Caller()
-    ticket = pool.queue(caller, 5.0)
+    ticket = pool.queue(caller.fiber, 5.0)
     assert ticket is not None
     return caller, ticket
 
@@ -149,7 +149,7 @@ def test_1_1_a_connection_whose_answer_is_not_whole_is_not_kept() -> None:
             far.answer = lambda number: b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"
             pool = pool_of(far.origin)
             connection, caller = await connected(pool), Caller()
-            connection.request(caller, "POST", b"POST / HTTP/1.1\r\nhost: far\r\n\r\n", b"")
+            connection.request(caller.fiber, "POST", b"POST / HTTP/1.1\r\nhost: far\r\n\r\n", b"")
             await caller.until(lambda: connection.received == 5)
             pool.give_back(connection)
             assert pool.take(careful=False) is None
@@ -190,10 +190,10 @@ def test_too_many_waiters_are_told_at_once() -> None:
             pool = pool_of(far.origin, replace(LIMITS, connections=1, waiting=2))
             held = await connected(pool)
             tickets = [queued(pool) for _ in range(2)]
-            assert pool.queue(Caller(), 5.0) is None
+            assert pool.queue(Caller().fiber, 5.0) is None
             assert pool.waiting == 2
             pool.withdraw(tickets[0][1])
-            assert pool.queue(Caller(), 5.0) is not None
+            assert pool.queue(Caller().fiber, 5.0) is not None
             held.abort()
             pool.close()
 
@@ -292,7 +292,7 @@ def test_1_6_a_connection_lost_before_its_waiter_wakes_is_told_by_its_state() ->
             assert connection is not None
             far.connections[0].transport.abort()
             await until(lambda: connection.lost)
-            connection.request(caller, "POST", b"POST / HTTP/1.1\r\n\r\n", b"")
+            connection.request(caller.fiber, "POST", b"POST / HTTP/1.1\r\n\r\n", b"")
             assert connection.lost and not connection.heard
             assert connection.failure
             pool.withdraw(ticket)

@@ -102,7 +102,7 @@ class World:
             case "answer" | "give up" if self.busy:
                 connection = self.busy.pop(self.chance.randrange(len(self.busy)))
                 if event == "answer" and not connection.lost:
-                    connection.request(Caller(), "POST", b"POST / HTTP/1.1\r\n\r\n", b"")
+                    connection.request(Caller().fiber, "POST", b"POST / HTTP/1.1\r\n\r\n", b"")
                     connection.data_received(ANSWER)
                 self.pool.give_back(connection)
             case "kill" | "speak" if self.hands.made:
@@ -124,7 +124,7 @@ class World:
             assert connection not in self.busy
             self.busy.append(connection)
             return
-        ticket = self.pool.queue(Caller(), 5.0)
+        ticket = self.pool.queue(Caller().fiber, 5.0)
         if ticket is None:
             assert self.pool.waiting == 6
         else:

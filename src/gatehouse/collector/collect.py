@@ -25,6 +25,7 @@ from gatehouse.collector.state import CollectorState
 from gatehouse.journal.reader import Line
 from gatehouse.store import engine, times, version
 from gatehouse.store.engine import StoreError, StoreRowError
+from gatehouse.store.polite import politely
 from gatehouse.store.rows import Batch, Mark
 from gatehouse.store.writing import StoreWriter
 
@@ -165,7 +166,7 @@ class Collector:
 
     async def _store(self, writer: StoreWriter, lines: list[Line]) -> None:
         """Write lines; where a row is bad, all the others."""
-        folded = fold(lines)
+        folded = fold(politely(lines))
         try:
             await writer.apply(folded.batch)
         except StoreRowError as error:

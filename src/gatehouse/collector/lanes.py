@@ -17,6 +17,7 @@ from gatehouse.journal.chain import read_line
 from gatehouse.journal.files import lane_names, segment_numbers, segment_path
 from gatehouse.journal.lines import MAX_WRITE, JournalError
 from gatehouse.journal.reader import MAX_BYTES, LaneReader, Line, lanes
+from gatehouse.store.polite import SLICE, give_way
 from gatehouse.store.rows import Mark
 
 _log = logging.getLogger(__name__)
@@ -104,7 +105,10 @@ class Lanes:
         size = 0
         try:
             # Up to the end, or to what does not hold there: both show only when asked once more.
-            while len(found) < max_lines and size < MAX_BYTES and (lines := reader.read(max_lines - len(found))):
+            while (
+                (left := min(SLICE, max_lines - len(found))) > 0 and size < MAX_BYTES and (lines := reader.read(left))
+            ):
+                give_way()
                 found += lines
                 size += sum(len(line.body or b"") for line in lines)
         except JournalError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -106,6 +107,9 @@ class Control:
             watching = group.create_task(self._watch())
             await self._opened()
             leash.say_ready(self._process)
+            # What is alive now stays: keep it out of every later collection.
+            gc.collect()
+            gc.freeze()
             await stop.wait()
             watching.cancel()
             retaining.cancel()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Final, Protocol
+from typing import Annotated, ClassVar, Final, Protocol
 
 import msgspec
 
@@ -116,11 +116,11 @@ class Tally(Protocol):
     """What a dialect makes of an answer's payloads. `seen` is shared with the meter."""
 
     seen: Seen
-    wanted: frozenset[str]
+    wanted: ClassVar[frozenset[str]]
     """Top-level members, case-folded, worth reading from a document too large to hold."""
-    marks: frozenset[str]
+    marks: ClassVar[frozenset[str]]
     """Those among them that only an answer has, not an error or something else."""
-    finish_name: bytes | None
+    finish_name: ClassVar[bytes | None]
     """Name of the member, at any depth, that holds a finish reason; `None` where nothing is generated."""
 
     def event(self, name: bytes, data: bytes) -> None:

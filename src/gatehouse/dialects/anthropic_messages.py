@@ -9,11 +9,12 @@ Sources: `anthropic.types` (`usage`, `message_delta_usage`, `cache_creation`, `o
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Final
+from typing import ClassVar, Final
 
 import msgspec
 
 from gatehouse.dialects.answer import Seen, meter_answer
+from gatehouse.dialects.anthropic_shapes import Block, Body, Delta, Event, Message, UsageObject
 from gatehouse.dialects.asking import BodyReader, model_asked
 from gatehouse.dialects.values import UNREADABLE, Loose, count, real, size, text
 from gatehouse.http.sse import DEFAULT_LIMIT
@@ -21,89 +22,15 @@ from gatehouse.model.call import Ask
 from gatehouse.model.usage import Reading, Usage, UsageCheck
 from gatehouse.ports import Meter
 
-
-class _Body(msgspec.Struct):
-    model: Any = None
-    stream: Any = None
-    max_tokens: Any = None
-    temperature: Any = None
-    top_p: Any = None
-
-
-class _CacheCreation(msgspec.Struct, gc=False):
-    ephemeral_5m_input_tokens: Any = None
-    ephemeral_1h_input_tokens: Any = None
-
-
-class _OutputDetails(msgspec.Struct, gc=False):
-    thinking_tokens: Any = None
-
-
-class _Usage(msgspec.Struct):
-    """A `usage` object, of a message or of a delta."""
-
-    input_tokens: Any = None
-    cache_creation_input_tokens: Any = None
-    cache_read_input_tokens: Any = None
-    cache_creation: _CacheCreation | None = None
-    output_tokens: Any = None
-    output_tokens_details: _OutputDetails | None = None
-
-
-class _Block(msgspec.Struct):
-    """A content block, or what a delta adds to one."""
-
-    text: Any = None
-    thinking: Any = None
-    partial_json: Any = None
-    name: Any = None
-    input: Any = None
-    data: Any = None
-    stop_reason: Any = None
-
-
-class _Error(msgspec.Struct):
-    type: Any = None
-
-
-class _Message(msgspec.Struct):
-    """A message."""
-
-    id: Any = None
-    model: Any = None
-    type: Any = None
-    content: list[_Block] | None = None
-    stop_reason: Any = None
-    usage: _Usage | None = None
-    error: _Error | None = None
-
-
-class _Delta(msgspec.Struct):
-    """`content_block_delta`: most events of a stream."""
-
-    delta: _Block | None = None
-
-
-class _Event(msgspec.Struct):
-    """Any other event."""
-
-    type: Any = None
-    message: _Message | None = None
-    content_block: _Block | None = None
-    delta: _Block | None = None
-    usage: _Usage | None = None
-    error: _Error | None = None
-
-
-_bodies: Final = BodyReader(_Body)
-_messages: Final = Loose(_Message)
+_bodies: Final = BodyReader(Body)
+_messages: Final = Loose(Message)
 _decode_message: Final = _messages.strict
-_deltas: Final = Loose(_Delta)
+_deltas: Final = Loose(Delta)
 _decode_delta: Final = _deltas.strict
-_events: Final = Loose(_Event)
+_events: Final = Loose(Event)
 
 
-def _ask(fields: _Body, unread: str | None, size: int, route_model: str | None) -> Ask:
+def _ask(fields: Body, unread: str | None, size: int, route_model: str | None) -> Ask:
     model, overlong = model_asked(fields.model, route_model)
     return Ask(
         operation="chat",
@@ -132,7 +59,7 @@ class _Reported:
         self.thinking: int | None = None
         self.final = False
 
-    def add(self, usage: _Usage) -> None:
+    def add(self, usage: UsageObject) -> None:
         self.input = _later(usage.input_tokens, self.input)
         self.read = _later(usage.cache_read_input_tokens, self.read)
         self.created = _later(usage.cache_creation_input_tokens, self.created)
@@ -179,7 +106,7 @@ def _later(value: object, before: int | None) -> int | None:
     return max(before, number)
 
 
-def _generated(block: _Block) -> int:
+def _generated(block: Block) -> int:
     """UTF-8 bytes of what a block, or a delta, holds."""
     total = 0
     for value in (block.text, block.thinking, block.partial_json, block.name, block.input, block.data):
@@ -193,9 +120,9 @@ class _MessageTally:
 
     __slots__ = ("_reported", "seen")
 
-    wanted = frozenset({"id", "model", "type", "content", "stop_reason", "usage", "error"})
-    marks = frozenset({"content", "usage"})
-    finish_name: bytes | None = b"stop_reason"
+    wanted: ClassVar = frozenset({"id", "model", "type", "content", "stop_reason", "usage", "error"})
+    marks: ClassVar = frozenset({"content", "usage"})
+    finish_name: ClassVar[bytes | None] = b"stop_reason"
 
     def __init__(self) -> None:
         self.seen = Seen()
@@ -240,14 +167,14 @@ class _MessageTally:
             return seen.reading(usage, check, note)
         return seen.estimate(ask, usage, complete=complete, note=note)
 
-    def _block(self, block: _Block | None) -> None:
+    def _block(self, block: Block | None) -> None:
         if block is not None:
             generated = _generated(block)
             if generated:
                 self.seen.generated = True
                 self.seen.size += generated
 
-    def _message(self, message: _Message) -> None:
+    def _message(self, message: Message) -> None:
         seen = self.seen
         seen.model = text(message.model) or seen.model
         seen.response_id = text(message.id) or seen.response_id
@@ -257,12 +184,12 @@ class _MessageTally:
         if message.usage is not None:
             self._usage(message.usage)
 
-    def _usage(self, usage: _Usage) -> None:
+    def _usage(self, usage: UsageObject) -> None:
         if self._reported is None:
             self._reported = _Reported()
         self._reported.add(usage)
 
-    def _other(self, event: _Event) -> None:
+    def _other(self, event: Event) -> None:
         seen = self.seen
         if event.error is not None:
             seen.add_error(event.error.type)

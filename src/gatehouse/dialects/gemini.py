@@ -9,7 +9,7 @@ four. Sources: `google.genai.types` (`GenerateContentResponse`, `…UsageMetadat
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -196,9 +196,11 @@ class _ResponseTally:
 
     __slots__ = ("_reported", "seen")
 
-    wanted = frozenset({"candidates", "usagemetadata", "modelversion", "responseid", "promptfeedback", "error"})
-    marks = frozenset({"candidates", "usageMetadata"})
-    finish_name: bytes | None = b"finishReason"
+    wanted: ClassVar = frozenset(
+        {"candidates", "usagemetadata", "modelversion", "responseid", "promptfeedback", "error"}
+    )
+    marks: ClassVar = frozenset({"candidates", "usageMetadata"})
+    finish_name: ClassVar[bytes | None] = b"finishReason"
 
     def __init__(self) -> None:
         self.seen = Seen()

@@ -11,93 +11,27 @@ Moonshot's `choices[0].usage`, DeepSeek's `reasoning_content`, vLLM's and OpenRo
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 
 from gatehouse.dialects.answer import MAX_FINISH, MAX_FINISHES, Seen, Word, meter_answer
 from gatehouse.dialects.asking import SEARCH_BYTES, BodyReader, Model, model_asked
-from gatehouse.dialects.openai_tokens import N, UsageObject, take_apart, tidied
+from gatehouse.dialects.openai_shapes import Answer, Body, Message, UsageObject
+from gatehouse.dialects.openai_tokens import take_apart, tidied
 from gatehouse.dialects.values import UNREADABLE, Count, Loose, Real, Text, count, real, size, text
 from gatehouse.http.sse import DEFAULT_LIMIT
 from gatehouse.model.call import Ask
 from gatehouse.model.usage import Reading
 from gatehouse.ports import Meter
 
-# What members are decoded as: as they should be, or as anything.
-S = TypeVar("S")
-W = TypeVar("W")
-R = TypeVar("R")
+_decode_body: Final = msgspec.json.Decoder(Body[Model, Count, Real]).decode
+_bodies: Final = BodyReader(Body[Any, Any, Any])
+_decode_answer: Final = msgspec.json.Decoder(Answer[Text, Word, Count]).decode
+_answers: Final = Loose(Answer[Any, Any, Any])
 
 
-class _Body(msgspec.Struct, Generic[S, N, R]):
-    model: S | None = None
-    stream: Any = None
-    stream_options: Any = None
-    max_tokens: N | None = None
-    max_completion_tokens: N | None = None
-    temperature: R | None = None
-    top_p: R | None = None
-    n: N | None = None
-
-
-class _Function(msgspec.Struct, gc=False):
-    name: Any = None
-    arguments: Any = None
-
-
-class _ToolCall(msgspec.Struct):
-    function: _Function | None = None
-    custom: Any = None
-
-
-class _Audio(msgspec.Struct, gc=False):
-    data: Any = None
-    transcript: Any = None
-
-
-class _Message(msgspec.Struct):
-    """A message, or the part of one that a chunk brings."""
-
-    content: Any = None
-    reasoning_content: Any = None
-    reasoning: Any = None
-    refusal: Any = None
-    tool_calls: list[_ToolCall] | None = None
-    function_call: _Function | None = None
-    audio: _Audio | None = None
-
-
-class _Choice(msgspec.Struct, Generic[W, N]):
-    index: N | None = None
-    delta: _Message | None = None
-    message: _Message | None = None
-    finish_reason: W | None = None
-    usage: UsageObject[N] | None = None
-
-
-class _XGroq(msgspec.Struct, Generic[N]):
-    usage: UsageObject[N] | None = None
-
-
-class _Answer(msgspec.Struct, Generic[S, W, N]):
-    """A chat completion, or a chunk of one."""
-
-    id: S | None = None
-    model: S | None = None
-    choices: list[_Choice[W, N]] | None = None
-    usage: UsageObject[N] | None = None
-    x_groq: _XGroq[N] | None = None
-    error: Any = None
-
-
-_decode_body: Final = msgspec.json.Decoder(_Body[Model, Count, Real]).decode
-_bodies: Final = BodyReader(_Body[Any, Any, Any])
-_decode_answer: Final = msgspec.json.Decoder(_Answer[Text, Word, Count]).decode
-_answers: Final = Loose(_Answer[Any, Any, Any])
-
-
-def _ask(fields: _Body[str, int, float], model: str | None, unread: str | None, size: int) -> Ask:
+def _ask(fields: Body[str, int, float], model: str | None, unread: str | None, size: int) -> Ask:
     # Providers differ in which of the two they read: the larger one is the bound.
     bound, other = fields.max_completion_tokens, fields.max_tokens
     if bound is None or (other is not None and other > bound):
@@ -121,7 +55,7 @@ def _asks_usage(options: object) -> bool | None:
     return options["include_usage"] is True if type(options) is dict and "include_usage" in options else None
 
 
-def _ask_anyhow(fields: _Body[Any, Any, Any], unread: str | None, size: int, route_model: str | None) -> Ask:
+def _ask_anyhow(fields: Body[Any, Any, Any], unread: str | None, size: int, route_model: str | None) -> Ask:
     """The same of fields that may be anything."""
     model, overlong = model_asked(fields.model, route_model)
     fields.max_tokens = count(fields.max_tokens)
@@ -132,7 +66,7 @@ def _ask_anyhow(fields: _Body[Any, Any, Any], unread: str | None, size: int, rou
     return _ask(fields, model, unread or overlong, size)
 
 
-def _tidied(answer: _Answer[Any, Any, Any]) -> _Answer[str, str, int]:
+def _tidied(answer: Answer[Any, Any, Any]) -> Answer[str, str, int]:
     """An answer of tolerantly decoded members, as the strict decoder would have it."""
     answer.id = text(answer.id)
     answer.model = text(answer.model)
@@ -149,9 +83,9 @@ def _tidied(answer: _Answer[Any, Any, Any]) -> _Answer[str, str, int]:
 class _ChatTally:
     """Adds up chunks, or one whole completion."""
 
-    wanted = frozenset({"id", "model", "usage", "choices", "error"})
-    marks = frozenset({"usage", "choices"})
-    finish_name: bytes | None = b"finish_reason"
+    wanted: ClassVar = frozenset({"id", "model", "usage", "choices", "error"})
+    marks: ClassVar = frozenset({"usage", "choices"})
+    finish_name: ClassVar[bytes | None] = b"finish_reason"
 
     _reported: UsageObject[int] | None = None
     _at_end = False
@@ -198,7 +132,7 @@ class _ChatTally:
                 return seen.reading(usage, counted.check, note)
         return seen.estimate(ask, counted.usage if counted is not None else None, complete=complete, note=note)
 
-    def _take(self, answer: _Answer[str, str, int], sizes: bool = True) -> None:
+    def _take(self, answer: Answer[str, str, int], sizes: bool = True) -> None:
         seen = self.seen
         if seen.model is None:
             seen.model = answer.model or None
@@ -236,7 +170,7 @@ def take_error(seen: Seen, error: object) -> None:
         seen.add_error()
 
 
-def _generated(message: _Message) -> int:
+def _generated(message: Message) -> int:
     """UTF-8 bytes of what a message, or the part a chunk brings, holds."""
     content = message.content
     total = (len(content) if type(content) is str and content.isascii() else size(content)) if content else 0

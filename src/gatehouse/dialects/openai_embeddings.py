@@ -6,14 +6,15 @@ Source: `openai.types.create_embedding_response`. Vectors are never decoded; an 
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
 from gatehouse.dialects.answer import Seen, meter_answer
 from gatehouse.dialects.asking import BodyReader, model_asked
 from gatehouse.dialects.openai_chat import take_error
-from gatehouse.dialects.openai_tokens import UsageObject, take_apart, tidied
+from gatehouse.dialects.openai_shapes import UsageObject
+from gatehouse.dialects.openai_tokens import take_apart, tidied
 from gatehouse.dialects.values import Loose, text
 from gatehouse.http.sse import DEFAULT_LIMIT
 from gatehouse.model.call import Ask
@@ -41,9 +42,9 @@ _decode_answer: Final = _answers.strict
 class _EmbeddingsTally:
     __slots__ = ("_reported", "seen")
 
-    wanted = frozenset({"id", "model", "usage", "error", "object", "data"})
-    marks = frozenset({"usage", "data"})
-    finish_name: bytes | None = None
+    wanted: ClassVar = frozenset({"id", "model", "usage", "error", "object", "data"})
+    marks: ClassVar = frozenset({"usage", "data"})
+    finish_name: ClassVar[bytes | None] = None
 
     def __init__(self) -> None:
         self.seen = Seen()

@@ -16,38 +16,13 @@ Sources: `openai.types.CompletionUsage`, genai-prices' extractors, xAI's "Consum
 
 from __future__ import annotations
 
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 import msgspec
 
+from gatehouse.dialects.openai_shapes import Details, UsageObject
 from gatehouse.dialects.values import count
 from gatehouse.model.usage import Usage, UsageCheck
-
-N = TypeVar("N")
-"""A count: `values.Count` where it is decoded strictly, anything where not."""
-
-
-class Details(msgspec.Struct, Generic[N], gc=False):
-    """`prompt_tokens_details` or `completion_tokens_details`."""
-
-    cached_tokens: N | None = None
-    cache_write_tokens: N | None = None
-    audio_tokens: N | None = None
-    reasoning_tokens: N | None = None
-
-
-class UsageObject(msgspec.Struct, Generic[N]):
-    """A `usage` object."""
-
-    prompt_tokens: N | None = None
-    completion_tokens: N | None = None
-    total_tokens: N | None = None
-    prompt_tokens_details: Details[N] | None = None
-    completion_tokens_details: Details[N] | None = None
-    cached_tokens: N | None = None
-    prompt_cache_hit_tokens: N | None = None
-    cache_read_input_tokens: N | None = None
-    reasoning_tokens: N | None = None
 
 
 class Counted(msgspec.Struct, frozen=True, gc=False):

@@ -43,10 +43,11 @@ class Owner(Protocol):
         """The connection is gone."""
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection:
     """`status` is 0 until the final head is there. `complete`: the answer is whole. `lost`: the connection ended.
 
-    Lost with `complete` still false, the answer was cut or never came; `failure` says how.
+    Lost with `complete` still false, the answer was cut or never came; `failure` says how. An `asyncio.Protocol` in all
+    but name: a compiled class has no interpreted base.
     """
 
     __slots__ = (

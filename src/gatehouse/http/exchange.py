@@ -7,7 +7,7 @@ ends abnormally: never with the last chunk, never at the promised length.
 
 from __future__ import annotations
 
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 from gatehouse import errors
 from gatehouse.errors import GatehouseError
@@ -60,9 +60,11 @@ class Exchange:
         "wire_bytes",
     )  # fmt: skip
 
+    head: Head
+    """Set before the exchange is dispatched."""
+
     def __init__(self, wire: Wire, limit: int) -> None:
         self.wire = wire
-        self.head: Head = cast(Head, None)  # set before the exchange is dispatched
         self.fiber = Fiber()
         self.keep = True
         """The client wants to use the connection again."""

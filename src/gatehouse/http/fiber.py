@@ -12,11 +12,20 @@ coroutine awaits must end in `sleep()` or `join()`, never in an asyncio future d
 from __future__ import annotations
 
 import asyncio
-import types
 from collections.abc import Awaitable, Coroutine, Generator
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+
+
+class _Pause:
+    """Hands control to whoever drives the coroutine."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+_PAUSE: Final = _Pause()
 
 
 class Fiber:
@@ -54,11 +63,10 @@ class Fiber:
             raise
         self._running = False
 
-    @types.coroutine
-    def sleep(self) -> Generator[None, None, None]:
+    async def sleep(self) -> None:
         """Wait for the next `wake()`; returns at once if one came while running."""
         if not self._ticket:
-            yield
+            await _PAUSE
         self._ticket = False
 
     async def join(self, awaitable: Awaitable[T]) -> T:

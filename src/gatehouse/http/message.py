@@ -56,8 +56,15 @@ class Head:
         "length", "method", "minor", "path", "query", "upgrade",
     )  # fmt: skip
 
-    def __init__(self, method: bytes, target: bytes, version: str, headers: Headers) -> None:
-        """Raises `GatehouseError` (400) naming what is wrong."""
+    path: str
+    """As received, still percent-encoded."""
+    query: str
+
+    def __init__(self, method: bytes, target: bytes, version: str, headers: Headers, like: Head | None = None) -> None:
+        """Raises `GatehouseError` (400) naming what is wrong. `like`: a head that says the same but for its length."""
+        if like is not None:
+            self._copy(like, headers)
+            return
         if version == "1.1":
             self.minor = 1
         elif version == "1.0":
@@ -116,15 +123,17 @@ class Head:
         headers[at] = line
         if not same or line[0] != my_line[0]:
             return None
-        return self if line[1] == my_line[1] else self._with_length(_read_length(line[1]), headers)
-
-    def _with_length(self, length: int, headers: Headers) -> Head:
-        head = Head.__new__(Head)
-        head.minor, head.method, head._target, head._version = self.minor, self.method, self._target, self._version
-        head.fields, head.host, head.path, head.query = self.fields, self.host, self.path, self.query
-        head.chunked, head.expects_continue, head.upgrade = self.chunked, self.expects_continue, self.upgrade
-        head.kin, head._length_at, head.length, head.headers = self.kin, self._length_at, length, headers
+        if line[1] == my_line[1]:
+            return self
+        head = Head(method, target, version, headers, self)
+        head.length = _read_length(line[1])
         return head
+
+    def _copy(self, like: Head, headers: Headers) -> None:
+        self.minor, self.method, self._target, self._version = like.minor, like.method, like._target, like._version
+        self.fields, self.host, self.path, self.query = like.fields, like.host, like.path, like.query
+        self.chunked, self.expects_continue, self.upgrade = like.chunked, like.expects_continue, like.upgrade
+        self.kin, self._length_at, self.length, self.headers = like.kin, like._length_at, like.length, headers
 
     def _read_transfer_encoding(self, value: bytes) -> bool:
         if self.length is not None:
@@ -150,7 +159,6 @@ class Head:
             raise _bad("request target contains a character that must be percent-encoded")
         path, _, query = target.decode("ascii").partition("?")
         self.path = path
-        """As received, still percent-encoded."""
         self.query = query
 
 

@@ -60,8 +60,11 @@ class Application(Protocol):
         """Word a fault of the framing: (status, header lines each ending in CRLF, body). `None`: no head was read."""
 
 
-class ServerConnection(asyncio.Protocol):
-    """One client connection: its requests one after the other, each served by the application."""
+class ServerConnection:
+    """One client connection: its requests one after the other, each served by the application.
+
+    An `asyncio.Protocol` in all but name: a compiled class has no interpreted base.
+    """
 
     __slots__ = (
         "_blocked", "_closing", "_head_since", "_lingering", "_paused_reading", "_reader", "_sent", "_server",
@@ -347,9 +350,13 @@ class Server:
         self._starved: dict[ServerConnection, float] = {}
         """Connections not read because bodies fill `body_memory`, and since when."""
 
-    def protocol(self) -> ServerConnection:
-        """The protocol factory for `create_server`."""
+    def connection(self) -> ServerConnection:
+        """A connection, to be fed by whoever has its transport."""
         return ServerConnection(self)
+
+    def protocol(self) -> asyncio.Protocol:
+        """The protocol factory for `create_server`."""
+        return cast(asyncio.Protocol, ServerConnection(self))
 
     def lost(self, connection: ServerConnection) -> None:
         self.connections.discard(connection)

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from gatehouse.journal.lines import ZERO, JournalError
+from gatehouse.journal.records import Header
 from gatehouse.model.record import RECORD_VERSION
 
 Body = TypeVar("Body")
@@ -26,28 +27,6 @@ _SALT_AT: Final = _HASH_AT + 64
 _SALT_TEXT: Final = _SALT_AT + len(_SALT)
 _BODY_AT: Final = _SALT_TEXT + 32
 _BODY_TEXT: Final = _BODY_AT + len(_BODY)
-
-
-class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """The chained part of a line. Field by field in `docs/journal.md`."""
-
-    v: int
-    lane: str
-    seq: int
-    prev: str
-    tenant: str
-    tenant_seq: int
-    tenant_prev: str
-    time: str
-    kind: str
-    body_digest: str
-
-
-class CallHead(msgspec.Struct, frozen=True):
-    """What every body about a call has."""
-
-    call: str
-    project: str
 
 
 class Checked(msgspec.Struct, frozen=True, gc=False):

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from gatehouse.journal.chain import CallHead, Checked, LaneCheck, decode_body
+from gatehouse.journal.chain import Checked, LaneCheck, decode_body
 from gatehouse.journal.files import segment_numbers, segment_path, write_whole
 from gatehouse.journal.lines import JournalError
-from gatehouse.journal.records import OpenCall, SegmentOpened
+from gatehouse.journal.records import CallHead, OpenCall, SegmentOpened
 from gatehouse.journal.source import Source
 
 

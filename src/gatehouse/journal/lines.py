@@ -24,6 +24,7 @@ from typing import Final
 
 import msgspec
 
+from gatehouse.journal.records import Kept
 from gatehouse.model.record import RECORD_VERSION, Decision, Outcome, Refusal
 from gatehouse.ports import Written
 
@@ -128,22 +129,11 @@ class Chain:
         self._tenants.update(touched)
         lines = kept.split(b"\n")[:-1]
         for line in lines:
-            read = msgspec.json.decode(line, type=_Kept)
+            read = msgspec.json.decode(line, type=Kept)
             name = self._tenants[read.header.tenant][0]
             self.seq, self._head = read.header.seq, read.hash.encode()
             self._tenants[read.header.tenant] = (name, read.header.tenant_seq, self._head)
         return len(lines)
-
-
-class _KeptHeader(msgspec.Struct):
-    seq: int
-    tenant: str
-    tenant_seq: int
-
-
-class _Kept(msgspec.Struct):
-    header: _KeptHeader
-    hash: str
 
 
 def lane_id() -> str:

@@ -1,4 +1,4 @@
-"""Bodies of the journal's own lines, and the table of all kinds. Bodies of calls are `model.record`.
+"""What a line's header and the bodies of the journal's own lines hold. Bodies of calls are `model.record`.
 
 Rules: a body holds ids, counts and hashes; a new or changed field changes `RECORD_VERSION` and `docs/journal.md`
 (a test compares the two).
@@ -14,6 +14,43 @@ from gatehouse.model.record import Capture, Decision, Outcome, Refusal, RefusedM
 
 OPEN_CALLS_PER_LINE: Final = 1000
 """More open calls than this at a rotation are spread over several `segment` lines (a line is at most 256 KiB)."""
+
+
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """The chained part of a line. Field by field in `docs/journal.md`."""
+
+    v: int
+    lane: str
+    seq: int
+    prev: str
+    tenant: str
+    tenant_seq: int
+    tenant_prev: str
+    time: str
+    kind: str
+    body_digest: str
+
+
+class CallHead(msgspec.Struct, frozen=True):
+    """What every body about a call has."""
+
+    call: str
+    project: str
+
+
+class KeptHeader(msgspec.Struct):
+    """What of a header tells where the chains stand."""
+
+    seq: int
+    tenant: str
+    tenant_seq: int
+
+
+class Kept(msgspec.Struct):
+    """What of a line tells where the chains stand."""
+
+    header: KeptHeader
+    hash: str
 
 
 class OpenCall(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ from typing import Final
 
 import msgspec
 
-from gatehouse.journal.chain import CallHead, decode_body
+from gatehouse.journal.chain import decode_body
 from gatehouse.journal.ending import Ending, read_ending
 from gatehouse.journal.files import (
     CLOSED,
@@ -33,7 +33,7 @@ from gatehouse.journal.files import (
 )
 from gatehouse.journal.lines import JournalError
 from gatehouse.journal.reader import LaneReader, first_line, role_of
-from gatehouse.journal.records import LaneClosed, LaneOpened
+from gatehouse.journal.records import CallHead, LaneClosed, LaneOpened
 from gatehouse.journal.writer import JournalWriter
 from gatehouse.model.record import Outcome
 

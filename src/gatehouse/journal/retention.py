@@ -21,7 +21,7 @@ import msgspec
 
 from gatehouse.config import settings
 from gatehouse.errors import GatehouseError
-from gatehouse.journal.chain import Header, read_line
+from gatehouse.journal.chain import read_line
 from gatehouse.journal.files import (
     CLOSED,
     directory_bytes,
@@ -33,7 +33,7 @@ from gatehouse.journal.files import (
 )
 from gatehouse.journal.lines import MAX_WRITE, JournalError
 from gatehouse.journal.reader import LaneInfo, lanes, role_of
-from gatehouse.journal.records import SegmentDeleted
+from gatehouse.journal.records import Header, SegmentDeleted
 from gatehouse.journal.source import open_segment
 from gatehouse.journal.writer import JournalWriter
 from gatehouse.ports import Written

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import msgspec
 
-from gatehouse.journal.chain import CallHead, Checked, LaneCheck, decode_body
+from gatehouse.journal.chain import Checked, LaneCheck, decode_body
 from gatehouse.journal.claims import Claims, Gap, LaneEnd, Outcomes, Place
 from gatehouse.journal.files import is_segment, lane_names, segment_name, segment_numbers
 from gatehouse.journal.lines import JournalError
 from gatehouse.journal.reader import check_link, role_of
-from gatehouse.journal.records import LaneClosed, SegmentOpened
+from gatehouse.journal.records import CallHead, LaneClosed, SegmentOpened
 from gatehouse.journal.source import Source, open_segment
 
 

@@ -24,7 +24,7 @@ class Principal(msgspec.Struct, frozen=True):
     user: str | None = None
 
 
-class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
+class Ask(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a dialect read from a request: what the gateway must know, nothing more."""
 
     operation: str

@@ -1,7 +1,8 @@
 """What the journal keeps of a call. Field by field in `docs/journal.md`; `RECORD_VERSION` changes with any of them.
 
 Bodies hold ids, sizes, hashes and counts: no prompt, no answer, no secret, no client address. Times that are durations
-are integer microseconds; money is integer nano-dollars; absent fields are unknown, never zero.
+are integer microseconds; money is integer nano-dollars; absent fields are unknown, never zero. Records are trees: the
+garbage collector need not look at them (`gc=False`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from gatehouse.model.usage import Usage, UsageCheck, UsageSource
 RECORD_VERSION: Final = 1
 
 
-class Candidate(msgspec.Struct, frozen=True, omit_defaults=True):
+class Candidate(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One place a call may go: the decision lists them in order, the outcome names the one that served."""
 
     provider: str
@@ -26,7 +27,7 @@ class Candidate(msgspec.Struct, frozen=True, omit_defaults=True):
     """Id of the stored credential; absent where the caller brought its own key."""
 
 
-class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
+class Decision(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Written before the first byte goes upstream (I2)."""
 
     call: str
@@ -70,7 +71,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     snapshot: int = 0
 
 
-class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Written exactly once per decision, whatever happened."""
 
     call: str
@@ -118,7 +119,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     rewritten: tuple[str, ...] = ()
 
 
-class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
+class Refusal(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A call that ended before forwarding: decision and outcome in one record."""
 
     call: str
@@ -144,7 +145,7 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
     duration_us: int = 0
 
 
-class RefusedMany(msgspec.Struct, frozen=True, omit_defaults=True):
+class RefusedMany(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Refusals beyond the flood rule's rate, counted instead of listed one by one."""
 
     project: str
@@ -155,7 +156,7 @@ class RefusedMany(msgspec.Struct, frozen=True, omit_defaults=True):
     until: str
 
 
-class Capture(msgspec.Struct, frozen=True, omit_defaults=True):
+class Capture(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One part of a captured body (opt-in). Parts of a body are in order; `data` is base64 of a zlib stream's piece."""
 
     call: str

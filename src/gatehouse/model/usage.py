@@ -10,7 +10,7 @@ UsageSource = Literal["provider", "estimated"]
 UsageCheck = Literal["ok", "mismatch", "unchecked"]
 
 
-class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Token counts. The parts are disjoint: each token is counted in exactly one field, so they may be summed.
 
     Providers nest them differently (OpenAI counts cached tokens inside `prompt_tokens`, Anthropic beside
@@ -44,7 +44,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.input_total + self.output_total
 
 
-class Reading(msgspec.Struct, frozen=True):
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """What metering an answer found out. Everything may be missing: a provider may be silent, an answer cut."""
 
     model: str | None = None

@@ -115,7 +115,6 @@ class Call:
     journal_error: GatehouseError | None = None
     decision: Decision | None = None
     """Set once it is in the journal: from then on exactly one outcome is owed."""
-    pool: Pool | None = None
     connection: ClientConnection | None = None
     attempts = 0
     replayed = False
@@ -145,6 +144,7 @@ class Call:
         self.started = time.perf_counter_ns()
         self.since = clock.now
         """When the phase began, on the worker's coarse clock."""
+        self.pool: Pool | None = None
         self._clock = clock
 
     def elapsed_us(self) -> int:

@@ -13,7 +13,7 @@ from gatehouse.config.settings import Simulated
 from gatehouse.errors import GatehouseError
 from gatehouse.http.exchange import Exchange
 from gatehouse.http.headers import lines
-from gatehouse.http.server import Server, ServerConnection, ServerLimits
+from gatehouse.http.server import Server, ServerLimits
 from gatehouse.simulated.answer import answer
 
 _BODY_LIMIT: Final = 64 * 1024 * 1024
@@ -41,7 +41,7 @@ class SimulatedServer:
         )
         self._server = Server(self, limits, self._loop)
 
-    def protocol(self) -> ServerConnection:
+    def protocol(self) -> asyncio.Protocol:
         """The serving side of one connection."""
         return self._server.protocol()
 

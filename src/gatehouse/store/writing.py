@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gatehouse.store import ids, spans
 from gatehouse.store.engine import insert_new, insert_or_update, transaction
+from gatehouse.store.polite import PoliteRows, politely
 from gatehouse.store.rows import (
     IDENTITY,
     SHARED,
@@ -60,7 +61,7 @@ class _Prepared:
         self._pick = None if names == list(fields) else itemgetter(*(fields.index(name) for name in names))
 
     async def run(self, connection: AsyncConnection, rows: Iterable[tuple[Any, ...]]) -> None:
-        given = list(rows) if self._pick is None else list(map(self._pick, rows))
+        given = PoliteRows(politely(rows if self._pick is None else map(self._pick, rows)))
         if given:
             await connection.exec_driver_sql(self._sql, given)
 

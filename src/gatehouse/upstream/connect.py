@@ -11,7 +11,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from gatehouse.http.client import ClientConnection
 from gatehouse.model.call import Origin
@@ -21,6 +21,9 @@ _NEXT_ADDRESS_SECONDS: Final = 0.25
 
 Builtin = Callable[[], asyncio.BaseProtocol]
 """Makes the serving side of an in-process upstream."""
+
+Factory = Callable[[], Any]
+"""Makes a `ClientConnection`, which is a protocol for asyncio though not by inheritance."""
 
 
 class ConnectError(Exception):
@@ -54,7 +57,7 @@ class Connector:
     async def open(
         self,
         origin: Origin,
-        factory: Callable[[], ClientConnection],
+        factory: Factory,
         *,
         gate: asyncio.Semaphore,
         ca_file: str | None,
@@ -67,7 +70,7 @@ class Connector:
                 if origin.scheme == "builtin":
                     return await self._open_builtin(origin.host, factory)
                 if origin.scheme == "unix":
-                    return (await self._loop.create_unix_connection(factory, origin.host))[1]
+                    return _made(await self._loop.create_unix_connection(factory, origin.host))
                 addresses = await self._resolver.addresses(origin.host, origin.port, private=private)
                 if origin.scheme == "http":
                     return await self._race(addresses, origin, factory, None)
@@ -84,19 +87,19 @@ class Connector:
         except OSError as error:
             raise ConnectError(f"cannot connect: {error.strerror or type(error).__name__}") from error
 
-    async def _open_builtin(self, name: str, factory: Callable[[], ClientConnection]) -> ClientConnection:
+    async def _open_builtin(self, name: str, factory: Factory) -> ClientConnection:
         serve = self._builtins[name]
         ours, theirs = socket.socketpair()
         for end in (ours, theirs):
             end.setblocking(False)
         await self._loop.connect_accepted_socket(serve, theirs)
-        return (await self._loop.create_connection(factory, sock=ours))[1]
+        return _made(await self._loop.create_connection(factory, sock=ours))
 
     async def _race(
         self,
         addresses: list[str],
         origin: Origin,
-        factory: Callable[[], ClientConnection],
+        factory: Factory,
         context: ssl.SSLContext | None,
     ) -> ClientConnection:
         """The first address that connects wins; each gets a head start of 250 ms over the next."""
@@ -127,14 +130,19 @@ class Connector:
                 task.add_done_callback(_discard)
 
     async def _attempt(
-        self, address: str, origin: Origin, factory: Callable[[], ClientConnection], context: ssl.SSLContext | None
+        self, address: str, origin: Origin, factory: Factory, context: ssl.SSLContext | None
     ) -> ClientConnection:
         name = origin.host if context is not None else None
-        _, connection = await self._loop.create_connection(
-            factory, address, origin.port, ssl=context, server_hostname=name
+        connection = _made(
+            await self._loop.create_connection(factory, address, origin.port, ssl=context, server_hostname=name)
         )
         connection.address = address
         return connection
+
+
+def _made(opened: tuple[asyncio.Transport, Any]) -> ClientConnection:
+    connection: ClientConnection = opened[1]
+    return connection
 
 
 def _discard(task: asyncio.Task[ClientConnection]) -> None:
