@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import shutil
@@ -44,6 +45,8 @@ def facts() -> dict[str, str]:
     }
     for package in _PACKAGES:
         found[package] = importlib.metadata.version(package)
+    hot = importlib.util.find_spec("gatehouse.pipeline.serve")
+    found["hot path"] = "interpreted" if hot is None or str(hot.origin).endswith(".py") else "compiled"
     return found
 
 

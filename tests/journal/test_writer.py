@@ -51,6 +51,8 @@ def test_all_of_one_turn_is_one_write(tmp_path: Path) -> None:
             for n in range(50):
                 writer.conclude("default", outcome(str(n)))
             await turn(1)
+            assert files.writes == 1 + 16, "outcomes alone wait until the answers of this turn are sent"
+            await turn(1)
             assert files.writes == 2 + 16
             lane = writer.lane
         kinds = [line.kind for line in read_lane(tmp_path, lane)]

@@ -1,7 +1,8 @@
 """Group commit: the queue of lines, the writes, and what happens when they fail.
 
 Rules:
-- What is queued in one event-loop turn is one write(2) of at most 256 KiB at its end.
+- What is queued in one event-loop turn is one write(2) of at most 256 KiB at its end. Outcomes alone wait for the end
+  of the next: the loop sends what was handed to it only after what was called soon, and nobody waits for an outcome.
 - Room is asked for before lines that may be refused; lines that must not be lost (outcomes, the journal's own) use
   the reserve, and wait in memory, in order, for as long as the disk takes nothing.
 - After a failure everything that may be refused is refused at once, and so is what comes until the sweep finds that
@@ -111,7 +112,10 @@ class GroupCommit:
         self._syncer: Syncer | None = None
         self._queue: list[Entry] = []
         self._queued = 0
-        self._scheduled = False
+        self._turning = False
+        """`_turn` is called at the end of this event-loop turn."""
+        self._following = False
+        """And if not, of the next one."""
         self._stalled = False
         """A write failed: nothing is tried before the sweep does."""
         self._wait = 0.0
@@ -137,12 +141,17 @@ class GroupCommit:
         self.total = directory_bytes(self._directory)
 
     def put(self, entry: Entry) -> None:
-        """Queue a line for the end of this turn."""
+        """Queue a line for the end of this turn; an outcome alone for that of the next, after its answer was sent."""
         self._queue.append(entry)
         self._queued += _size(entry)
-        if not self._scheduled:
-            self._scheduled = True
+        if self._turning:
+            return
+        if entry.kind is not OUTCOME:
+            self._turning = True
             self._loop.call_soon(self._turn)
+        elif not self._following:
+            self._following = True
+            self._loop.call_soon(self._follow)
 
     def sweep(self, now: float, open_calls: int) -> None:
         """Retries, rotation by age, the journal's size. `now` is monotonic."""
@@ -190,8 +199,14 @@ class GroupCommit:
 
     # -- writing
 
+    def _follow(self) -> None:
+        self._following = False
+        if self._queue and not self._turning:
+            self._turning = True
+            self._loop.call_soon(self._turn)
+
     def _turn(self) -> None:
-        self._scheduled = False
+        self._turning = False
         while self._queue and not self._stalled:
             if self.state == "ok" and self._lane.segment.offset + self._queued > self._clear:
                 self._make_room()
