@@ -117,10 +117,12 @@ def _alternate(targets: Sequence[Side], load: wrk.Load, effort: Effort, director
     """A, B, A, B …: a machine whose speed drifts treats all sides alike. One short run of each goes uncounted."""
     for side in targets:
         wrk.run(side, load, min(2.0, effort.seconds), directory)
+        sides.settle(side)
     runs: dict[str, list[wrk.Run]] = {side.name: [] for side in targets}
     for _ in range(effort.rounds):
         for side in targets:
             runs[side.name].append(wrk.run(side, load, effort.seconds, directory))
+            sides.settle(side)
     return runs
 
 

@@ -37,6 +37,8 @@ from bench.processes import (
 CHAT_PATH = "/v1/chat/completions"
 _CONF = Path(__file__).with_name("nginx.conf")
 _READY_SECONDS = 60.0
+_SETTLE_SECONDS = 120.0
+_SETTLED = 0.5
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Side:
     watched: tuple[Watched, ...]
     headers: tuple[tuple[str, str], ...] = ()
     """What this side needs besides the load's own headers."""
+    base: str | None = None
+    """Gatehouse's own address."""
 
     @property
     def worker(self) -> Watched:
@@ -73,6 +77,20 @@ def upstream(directory: Path, *, size: int = 1024, events: int = 300, tls: bool 
     with running(start(command, core=LOAD_CORE)) as child:
         port = _announced(child)["port"]
         yield Origin(f"{'https' if tls else 'http'}://127.0.0.1:{port}", Watched("upstream", child.pid), certificate)
+
+
+def settle(side: Side) -> None:
+    """Wait until a side does nothing any more: a collector catching up would take the next side's load its core."""
+    if side.base is not None:
+        base = side.base
+        until(lambda: lag_seconds(base) < _SETTLED, _SETTLE_SECONDS, "the collector's catching up")
+
+
+def lag_seconds(base: str) -> float:
+    """What `/health` says: age of the oldest journal line the store does not have yet."""
+    found = get_json(base + "/health")["collector"]
+    assert isinstance(found, dict)
+    return float(found["lag_seconds"])
 
 
 def direct(origin: Origin) -> Side:
@@ -112,7 +130,7 @@ def gatehouse(origin: Origin, directory: Path) -> Iterator[Side]:
         pin(child.pid, LOAD_CORE)
         watched = [Watched("worker", processes["worker"]), Watched("control", processes["control"])]
         watched += [Watched("supervisor", child.pid), origin.process]
-        yield Side("gatehouse", base + "/openai" + CHAT_PATH, tuple(watched))
+        yield Side("gatehouse", base + "/openai" + CHAT_PATH, tuple(watched), base=base)
 
 
 @contextlib.contextmanager

@@ -58,7 +58,7 @@ def collector(effort: Effort, directory: Path) -> Finding:
         with running(start(wrk.command(side.url, load, script, seconds), core=LOAD_CORE)) as child:
             while child.poll() is None:
                 time.sleep(0.5)
-                lags.append(lag_seconds(base))
+                lags.append(sides.lag_seconds(base))
             assert child.stdout is not None
             found = wrk.parse(child.stdout.read(), side.url)
         rate = found["requests"] / (found["us"] / 1e6)
@@ -97,18 +97,10 @@ def _paced(side: sides.Side, directory: Path) -> wrk.Load:
     return replace(trial, connections=min(1000, round(_CONNECTIONS * _RATE / found)))
 
 
-def lag_seconds(base: str) -> float:
-    """What `/health` says: age of the oldest journal line the store does not have yet."""
-    health = sides.get_json(base + "/health")
-    found = health["collector"]
-    assert isinstance(found, dict)
-    return float(found["lag_seconds"])
-
-
 def _catch_up(base: str) -> float:
     """Seconds until the lag is gone once the load has stopped."""
     started = time.monotonic()
-    while lag_seconds(base) > 0.5:
+    while sides.lag_seconds(base) > 0.5:
         if time.monotonic() - started > 300:
             return float("inf")
         time.sleep(0.1)

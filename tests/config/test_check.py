@@ -163,3 +163,10 @@ def test_what_fits() -> None:
         )
         == []
     )
+
+
+def test_compliance_lets_nothing_weaken_the_record() -> None:
+    strict = {"durability": "disk", "when_full": "refuse"}
+    assert keys({"profile": "compliance", "journal": strict}) == []
+    assert keys({"profile": "compliance", "journal": {**strict, "keep_days": 182}}) == ["journal.keep_days"]
+    assert keys({"profile": "compliance"}) == ["journal.durability", "journal.when_full"]

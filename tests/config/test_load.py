@@ -168,3 +168,13 @@ def test_which_file_is_read(tmp_path: Path) -> None:
     assert find(None, {"GATEHOUSE_CONFIG": "/x.yaml"}, [first, second]) == Path("/x.yaml")
     assert find(Path("y.yaml"), {"GATEHOUSE_CONFIG": "/x.yaml"}, [second]) == Path("y.yaml")
     assert find(None, {"GATEHOUSE_CONFIG": ""}, [second]) == inner
+
+
+def test_compliance_sets_what_nothing_else_sets(tmp_path: Path) -> None:
+    journal = load(write(tmp_path, "profile: compliance\njournal: {max_bytes: 100000000}"), {}).journal
+    assert (journal.durability, journal.when_full, journal.keep_days) == ("disk", "refuse", 183)
+    assert load(None, {"GATEHOUSE_PROFILE": "compliance"}).journal.durability == "disk"
+    assert problems(tmp_path, "profile: compliance\njournal:\n  durability: process\n  keep_days: 30\n") == [
+        "gatehouse.yaml:3: journal.durability: must be disk under profile: compliance",
+        "gatehouse.yaml:4: journal.keep_days: must be at least 183 under profile: compliance",
+    ]

@@ -20,6 +20,9 @@ RESERVED: Final = frozenset(
 )
 """First path segments that belong to the gateway itself, so no provider's name or prefix."""
 
+COMPLIANCE_DAYS: Final = 183
+"""Six months: what the EU AI Act asks of a deployer's records (Art. 26(6))."""
+
 Violation = tuple[str, str]
 """Key path and what is wrong with it."""
 
@@ -192,6 +195,13 @@ def _journal(settings: Settings) -> Iterator[Violation]:
     journal = settings.journal
     if journal.segment_bytes > journal.max_bytes:
         yield "journal.segment_bytes", f"is above journal.max_bytes ({journal.max_bytes}), which bounds all segments"
+    if settings.profile == "compliance":
+        if journal.durability != "disk":
+            yield "journal.durability", "must be disk under profile: compliance"
+        if journal.when_full != "refuse":
+            yield "journal.when_full", "must be refuse under profile: compliance"
+        if journal.keep_days < COMPLIANCE_DAYS:
+            yield "journal.keep_days", f"must be at least {COMPLIANCE_DAYS} under profile: compliance"
 
 
 def _origins(origins: tuple[str, ...]) -> Iterator[Violation]:

@@ -51,7 +51,7 @@ prices:
 
 def render() -> str:
     """The whole page, Markdown."""
-    parts = [_OPENING]
+    parts = [_OPENING, "\n".join(["## Top level\n", *_table((), Settings)])]
     for path, field in schema.walk(Settings):
         if field.section is not None:
             parts.append("\n".join(_section(path, field, field.section)))
@@ -64,13 +64,17 @@ def _section(path: tuple[str, ...], field: schema.Field, section: type[Section])
     yield f"{section.__doc__}\n"
     if field.shape == "list":
         yield f"A list; as a whole it is set by `{environment.variable(path)}`. Default: empty.\n"
-    values = [inner_field for inner_field in schema.fields(section).values() if inner_field.section is None]
+    yield from _table((*path, *inner), section)
+
+
+def _table(path: tuple[str, ...], section: type[Section]) -> Iterator[str]:
+    values = [field for field in schema.fields(section).values() if field.section is None]
     if not values:
         return
     yield "| key | value | unit | default | environment | meaning |"
     yield "|---|---|---|---|---|---|"
     for value in values:
-        name = environment.variable((*path, *inner, value.name))
+        name = environment.variable((*path, value.name))
         yield (
             f"| `{value.name}` | {value.allowed} | {value.unit} | {_default(value)} | {f'`{name}`' if name else ''} "
             f"| {value.description} |"

@@ -64,7 +64,10 @@ def resolve(path: Path | None, environ: Mapping[str, str], flags: Sequence[Flag]
     for flag in flags:
         environment.put(tree, flag.path, Scalar(flag.value, str(flag.value), flag.name))
     reader = _Reader(problems)
-    settings = msgspec.convert(reader.section(tree, Settings, ""), Settings, strict=True)
+    plain = reader.section(tree, Settings, "")
+    if plain.get("profile") == "compliance":
+        _comply(plain)
+    settings = msgspec.convert(plain, Settings, strict=True)
     # What could not be read stands at its default here, so sections with a problem are not judged as a whole.
     spoilt = {_parent(problem.key) for problem in problems}
     problems += [
@@ -95,6 +98,14 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}:{line}: is not UTF-8") from error
+
+
+def _comply(plain: dict[str, object]) -> None:
+    """What `profile: compliance` sets where nothing else does; `check` refuses what contradicts it."""
+    journal = plain.setdefault("journal", {})
+    if isinstance(journal, dict):
+        journal.setdefault("durability", "disk")
+        journal.setdefault("when_full", "refuse")
 
 
 def _error(problems: Sequence[Problem]) -> ConfigError:

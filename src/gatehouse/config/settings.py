@@ -218,6 +218,13 @@ class Simulated(Section, frozen=True):
 class Settings(Section, frozen=True):
     """The whole file."""
 
+    profile: Annotated[
+        Literal["default", "compliance"],
+        Meta(
+            description="`compliance`: no call without its record on disk, and no record deleted early. Sets "
+            "`journal.durability: disk` and `journal.when_full: refuse`, and allows no `journal.keep_days` below 183."
+        ),
+    ] = "default"
     server: Server = Server()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
