@@ -68,7 +68,8 @@ class RequestReader:
         """A fault of `incoming`, or of what follows the last whole request."""
         self.head_bytes = 0
         """Raw bytes fed since the last complete head; more than 0 exactly while a head is arriving."""
-        self._wire = wire
+        self._wire: Wire | None = wire
+        """`None` once the connection is over: each would keep the other alive."""
         self._memory = memory
         self._bounds = bounds
         self._head_limit = bounds.header_bytes
@@ -117,6 +118,7 @@ class RequestReader:
     def clear(self) -> None:
         """The connection is over: nothing more is fed, and nothing here will be answered."""
         self._parser = cast(httptools.HttpRequestParser, None)  # it refers back to us
+        self._wire = None
         for waiting in self.queue:
             waiting.drop()
         self.queue.clear()
@@ -188,12 +190,13 @@ class RequestReader:
             self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        if self._resuming or self.refusal is not None:
+        wire = self._wire
+        if wire is None or self._resuming or self.refusal is not None:
             return
         self._begun = False
         self.head_bytes = 0
         bounds = self._bounds
-        if self.queue and len(self.queue) >= bounds.pipelined + (self._wire.active is None):
+        if self.queue and len(self.queue) >= bounds.pipelined + (wire.active is None):
             self.refuse(GatehouseError(errors.OVERLOADED, f"more than {bounds.pipelined} pipelined requests wait"))
         elif len(self._headers) > bounds.header_count:
             self.refuse(GatehouseError(errors.HEADERS_TOO_LARGE, f"more than {bounds.header_count} headers"))
@@ -203,7 +206,7 @@ class RequestReader:
         elif len(self._target) > bounds.url_bytes:
             self.refuse(GatehouseError(errors.HEADERS_TOO_LARGE, f"request target exceeds {bounds.url_bytes} bytes"))
         else:
-            self._admit()
+            self._admit(wire)
         self._unsure = False
         self._target = b""
         self._headers = []
@@ -213,9 +216,9 @@ class RequestReader:
         line = len("GET ") + len(self._target) + len(" HTTP/1.1\r\n\r\n")
         return line + sum(len(name) + len(value) + 4 for name, value in self._headers)
 
-    def _admit(self) -> None:
+    def _admit(self, wire: Wire) -> None:
         parser = self._parser
-        exchange = Exchange(self._wire, self._bounds.upload_bytes)
+        exchange = Exchange(wire, self._bounds.upload_bytes)
         try:
             method, version = parser.get_method(), parser.get_http_version()
             last = self._last
