@@ -251,4 +251,4 @@ def _nearest(name: str, known: Mapping[str, schema.Field], path: str) -> str:
     elsewhere = [schema.dotted(other) for other, _ in schema.walk(Settings) if other[-1] == name]
     if elsewhere:
         return f"did you mean {elsewhere[0]}?"
-    return ("here are " if path else "sections are ") + ", ".join(known)
+    return ("here are " if path else "keys are ") + ", ".join(known)
