@@ -17,7 +17,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 HOT: Final = (
     "collector/fold",
-    "dialects/answer", "dialects/anthropic_messages", "dialects/openai_chat", "dialects/openai_tokens",
+    "dialects/answer", "dialects/anthropic_messages", "dialects/openai_chat", "dialects/openai_filter",
+    "dialects/openai_responses", "dialects/openai_tokens",
     "gateway/front", "gateway/guard",
     "http/client", "http/exchange", "http/fiber", "http/headers", "http/message", "http/reader", "http/server",
     "http/sse",

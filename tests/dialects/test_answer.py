@@ -43,6 +43,17 @@ def test_an_event_above_the_limit_is_noted_and_the_rest_is_metered_i9() -> None:
     assert reading.note == "events too large to read: 1"
 
 
+@pytest.mark.parametrize("size", [1, 2_000_000])
+def test_a_bad_byte_in_a_text_does_not_cost_the_usage_beside_it(size: int) -> None:
+    text = b"x" * size + b"\xff"
+    usage = b'{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}'
+    body = b'{"model":"m","choices":[{"message":{"content":"%b"},"finish_reason":"stop"}],"usage":%b}' % (text, usage)
+    reading = metered(CHAT, body)
+    assert provider(reading) == Usage(input=5, output=7)
+    assert (reading.model, reading.finish_reasons) == ("m", ("stop",))
+    assert size > 1 or reading.note == "unreadable pieces: 1"
+
+
 @pytest.mark.parametrize("status", [301, 400, 401, 429, 500, 503])
 def test_error_answers_have_no_usage(status: int) -> None:
     for body, content_type in ((samples.OPENAI_ANSWER, JSON), (samples.OPENAI_STREAM_ASKED, SSE)):

@@ -12,7 +12,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from gatehouse.dialects import openai_chat
-from gatehouse.dialects.openai_option import UsageFilter, ask_usage, ask_usage_slices, usage_filter
+from gatehouse.dialects.openai_filter import UsageFilter, usage_filter
+from gatehouse.dialects.openai_option import ask_usage, ask_usage_slices
 from tests.dialects.samples import (
     AZURE_STREAM_ASKED,
     AZURE_STREAM_PLAIN,

@@ -16,14 +16,51 @@ from tests.dialects.samples import JSON, OPENAI_ANSWER, SSE
     ("dialect", "endpoint", "operation"),
     [
         ("openai", "chat", "chat"),
+        ("openai", "responses", "chat"),
+        ("openai", "completions", "text_completion"),
         ("openai", "embeddings", "embeddings"),
         ("anthropic", "messages", "chat"),
         ("google", "generate_content", "generate_content"),
         ("google", "stream_generate_content", "generate_content"),
+        ("google", "embed_content", "embeddings"),
     ],
 )
 def test_metered_endpoints_have_opentelemetrys_operation_names(dialect: Dialect, endpoint: str, operation: str) -> None:
     assert for_endpoint(dialect, endpoint).read(b"{}", None).operation == operation
+
+
+@pytest.mark.parametrize(
+    ("dialect", "endpoint"),
+    [
+        *(("openai", endpoint) for endpoint in ("image_generation", "image_edit", "image_variation")),
+        *(("openai", endpoint) for endpoint in ("speech", "transcription", "translation")),
+        ("openai", "moderations"),
+        ("anthropic", "count_tokens"),
+        ("google", "cached_contents"),
+    ],
+)
+def test_other_read_endpoints_keep_their_own_word(dialect: Dialect, endpoint: str) -> None:
+    assert for_endpoint(dialect, endpoint).read(b"{}", None).operation == endpoint
+
+
+@pytest.mark.parametrize(
+    ("dialect", "endpoint", "answer"),
+    [
+        ("google", "count_tokens", b'{"totalTokens":1530,"cachedContentTokenCount":1024}'),
+        ("anthropic", "batches", b'{"custom_id":"a","result":{"message":{"usage":{"input_tokens":9}}}}\n'),
+        ("anthropic", "files", b'{"id":"file_1","size_bytes":9}'),
+        ("openai", "images", b'{"created":1,"data":[],"usage":{"input_tokens":9,"output_tokens":9}}'),
+        ("openai", "audio", b'{"text":"x","usage":{"input_tokens":9,"output_tokens":9}}'),
+        ("openai", "batches", b'{"id":"batch_1","usage":{"input_tokens":9,"output_tokens":9}}'),
+    ],
+)
+def test_counts_listings_and_results_are_no_usage(dialect: Dialect, endpoint: str, answer: bytes) -> None:
+    """A batch's usage is reported with each of its results again: whoever downloads them twice used nothing twice."""
+    entry = for_endpoint(dialect, endpoint)
+    for content_type in (JSON, "application/x-jsonl"):
+        meter = entry.meter(entry.read(b"", None), content_type, 200)
+        meter.feed(answer)
+        assert meter.finish(complete=True) == Reading()
 
 
 @pytest.mark.parametrize("dialect", get_args(Dialect))
@@ -44,7 +81,9 @@ def test_any_other_endpoint_reads_and_counts_nothing(dialect: Dialect, endpoint:
     assert entry.option is None
 
 
-def test_only_chat_has_the_usage_option() -> None:
+def test_only_completions_have_the_usage_option() -> None:
     assert for_endpoint("openai", "chat").option is not None
+    assert for_endpoint("openai", "completions").option is not None
+    assert for_endpoint("openai", "responses").option is None
     assert for_endpoint("openai", "embeddings").option is None
     assert for_endpoint("anthropic", "messages").option is None

@@ -71,6 +71,8 @@ def _call(seen: Seen, path: str) -> Answer:
         return _own(openai_api.embeddings(seen))
     if seen.method == "POST" and path == "/chat/completions":
         return _chat(seen)
+    if seen.method == "POST" and path in ("/responses", "/completions"):
+        return _own(openai_api.text_call(path, {"model": "gpt-4o", **seen.json()}))
     return failure(404, {"code": "404", "message": "Resource not found"})
 
 

@@ -1,4 +1,4 @@
-"""OpenAI's API as the fakes speak it: chat completions, embeddings, models, errors.
+"""OpenAI's API as the fakes speak it: chat completions, embeddings, models, errors; the rest in `openai_text`.
 
 Sources: the types of the installed `openai` SDK (`types/chat/chat_completion*.py`, `types/completion_usage.py`,
 `types/create_embedding_response.py`, `types/shared/error_object.py`); the recorded live streams that SDK is tested
@@ -15,6 +15,7 @@ import json
 import struct
 from typing import Any
 
+from tests.fakes import openai_text
 from tests.fakes.server import Answer, Headers, Seen
 
 TEXT = "Hello! How can I help you today?"
@@ -66,6 +67,8 @@ def answer(seen: Seen, error: int | None) -> Answer:
         return chat(seen)
     if seen.method == "POST" and path == "/embeddings":
         return embeddings(seen)
+    if seen.method == "POST" and path in ("/responses", "/completions", "/moderations"):
+        return text_call(path, seen.json())
     message = f"Invalid URL ({seen.method} {seen.path})"
     return failure(404, message, "invalid_request_error", None, None)
 
@@ -81,6 +84,26 @@ def events(*chunks: object) -> Answer:
     return Answer(
         200, (("content-type", "text/event-stream; charset=utf-8"), *_COMMON), events=(*lines, b"data: [DONE]\n\n")
     )
+
+
+def named_events(*payloads: dict[str, Any]) -> Answer:
+    """A stream whose events have names; it ends with its last event."""
+    lines = [f"event: {payload['type']}\ndata: {compact(payload)}\n\n".encode() for payload in payloads]
+    return Answer(200, (("content-type", "text/event-stream; charset=utf-8"), *_COMMON), events=tuple(lines))
+
+
+def text_call(path: str, asked: dict[str, Any]) -> Answer:
+    """`POST /v1/responses`, `/v1/completions` or `/v1/moderations`."""
+    if path == "/moderations":
+        return indented(openai_text.moderation(asked))
+    if path == "/responses":
+        if asked.get("stream"):
+            return named_events(*openai_text.response_events(asked))
+        return indented(openai_text.response(asked))
+    if asked.get("stream"):
+        with_usage = bool((asked.get("stream_options") or {}).get("include_usage"))
+        return events(*openai_text.completion_chunks(asked, with_usage=with_usage))
+    return indented(openai_text.completion(asked))
 
 
 def compact(value: object) -> str:

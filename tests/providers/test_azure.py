@@ -21,9 +21,12 @@ from gatehouse.providers.azure import takes_stream_options
         ("/openai/deployments/d/chat/completions", "api-version=2025-01-01&api-version=2023-05-15", False),
         ("/openai/v1/chat/completions", "", True),
         ("/proxy/openai/v1/chat/completions", "api-version=v1", True),
+        ("/openai/deployments/d/completions", "api-version=2024-10-21", False),
+        ("/openai/v1/completions", "", True),
     ],
 )
 def test_stream_options(path: str, query: str, takes: bool) -> None:
     origin = Origin("https", "r.openai.azure.com", 443)
-    route = Route("transparent", "azure", "openai", "chat", path, origin, "/azure/r")
+    endpoint = "chat" if "chat" in path else "completions"
+    route = Route("transparent", "azure", "openai", endpoint, path, origin, "/azure/r")
     assert takes_stream_options(route, query) is takes

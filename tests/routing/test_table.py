@@ -31,6 +31,8 @@ PLANES = [
     ("/trueportai-services/api/v1/analytics/logs", "control", "/api/v1/analytics/logs"),  # T8
     ("/api/traces", "control", "/api/v1/traces"),  # O6
     ("/api/traces/01ab", "control", "/api/v1/traces/01ab"),
+    ("/api/analytics/usage", "control", "/api/v1/analytics/usage"),
+    ("/trueportai-services/api/v1/analytics/logs", "control", "/api/v1/analytics/logs"),  # T8
     ("/api/health", "control", "/health"),
 ]
 
@@ -78,8 +80,23 @@ DATA = [
     ("/openai/v1/moderations", "https://api.openai.com/v1/moderations", "openai", "openai", "moderations"),
     ("/openai/v1/files", "https://api.openai.com/v1/files", "openai", "openai", "files"),
     ("/openai/v1/uploads/u/parts", "https://api.openai.com/v1/uploads/u/parts", "openai", "openai", "files"),
-    ("/openai/v1/images/edits", "https://api.openai.com/v1/images/edits", "openai", "openai", "images"),
-    ("/openai/v1/audio/speech", "https://api.openai.com/v1/audio/speech", "openai", "openai", "audio"),
+    ("/openai/v1/images/edits", "https://api.openai.com/v1/images/edits", "openai", "openai", "image_edit"),
+    ("/openai/v1/audio/speech", "https://api.openai.com/v1/audio/speech", "openai", "openai", "speech"),
+    (
+        "/openai/v1/images/variations",
+        "https://api.openai.com/v1/images/variations",
+        "openai",
+        "openai",
+        "image_variation",
+    ),
+    (
+        "/openai/v1/audio/translations",
+        "https://api.openai.com/v1/audio/translations",
+        "openai",
+        "openai",
+        "translation",
+    ),
+    ("/openai/v1/audio/voices", "https://api.openai.com/v1/audio/voices", "openai", "openai", "audio"),
     ("/openai/v1/batches", "https://api.openai.com/v1/batches", "openai", "openai", "batches"),
     ("/openai/v1/fine_tuning/jobs", "https://api.openai.com/v1/fine_tuning/jobs", "openai", "openai", "fine_tuning"),
     ("/openai/v1/models/gpt-4o", "https://api.openai.com/v1/models/gpt-4o", "openai", "openai", "models"),
@@ -174,7 +191,9 @@ GOOGLE = [
     ("v1beta/files", None, "files", None),
     ("v1beta/files/abc:download", None, "files", None),
     ("v1beta/files:register", None, "files", None),
-    ("v1beta/cachedContents", None, "other", None),
+    ("v1beta/cachedContents", None, "cached_contents", None),
+    ("v1beta/cachedContents/c1", None, "other", None),
+    ("v1beta1/projects/p/locations/l/cachedContents", None, "cached_contents", None),
     ("v1beta/batches/b1:cancel", None, "other", None),
     ("upload/v1beta/files", None, "files", None),
     ("upload/v1/files", None, "files", None),
@@ -231,11 +250,14 @@ def test_the_live_api_names_its_version_inside() -> None:
         ("/anthropic/v1/messages", "other"),
         ("/anthropic/v1/messages/batches", "batches"),
         ("/google/v1beta/models/m:generateContent", "other"),
+        ("/google/v1beta/cachedContents", "other"),
+        ("/openai/v1/images/generations", "images"),
+        ("/openai/v1/audio/transcriptions", "audio"),
     ],
 )
 def test_only_a_post_creates(path: str, endpoint: str) -> None:
     """Reading a stored completion costs nothing: it must not be metered like making one."""
-    assert route(TABLE, path, b"GET").endpoint == endpoint
+    assert route(TABLE, path, b"GET").endpoint == route(TABLE, path, b"PATCH").endpoint == endpoint
     post = route(TABLE, path, b"POST").endpoint
     assert post != "other"
     assert route(TABLE, path, b"GET").endpoint == endpoint, "memory keeps the methods apart"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import anthropic
 import pytest
@@ -10,7 +11,7 @@ from anthropic.types import Message, MessageParam, ThinkingConfigParam, ToolPara
 from genai_prices import Usage as PricedUsage
 from genai_prices import calc_price
 
-from tests.fakes import Misbehaviour, anthropic_api
+from tests.fakes import Answer, Misbehaviour, anthropic_api
 from tests.running import House
 
 KEY = "sk-ant-api03-callers-own-key"
@@ -140,11 +141,30 @@ def test_tool_use(house: House, streamed: bool) -> None:
     assert records[0].outcome["finish_reasons"] == ["tool_use"]
 
 
-def test_models_and_token_counting_pass(house: House) -> None:
+def test_models_and_token_counting_use_nothing(house: House) -> None:
     with house.gateway.recorded(2) as records, connect(house) as client:
         assert client.messages.count_tokens(model=MODEL, messages=HELLO).input_tokens == anthropic_api.INPUT_TOKENS
         assert [model.id for model in client.models.list()] == [MODEL]
-    assert all("cost" not in record.outcome for record in records)
+    assert (records[0].decision["operation"], records[0].decision["model"]) == ("count_tokens", MODEL)
+    assert [record.usage for record in records] == [{}, {}]
+    assert not any("price" in record.outcome for record in records), "not applicable"
+
+
+def test_a_batchs_results_pass_untouched_and_are_not_priced(house: House) -> None:
+    """Each result names its usage: whoever downloads them twice has not used it twice."""
+    message = {"role": "assistant", "usage": {"input_tokens": 9, "output_tokens": 9}, "content": []}
+    line = {"custom_id": "a", "result": {"type": "succeeded", "message": message}}
+    results = b"".join(json.dumps(line).encode() + b"\n" for _ in range(1000))
+    house.anthropic.respond(Answer(200, (("content-type", "application/x-jsonl"),), results))
+    headers = {"x-api-key": KEY, "anthropic-version": "2023-06-01"}
+    with house.gateway.recorded(2) as records:
+        for _ in range(2):
+            path = "/anthropic/v1/messages/batches/msgbatch_1/results"
+            status, _, body = house.gateway.call("GET", path, headers=headers)
+            assert (status, body) == (200, results)
+    assert {record.decision["route"] for record in records} == {"anthropic/batches"}
+    assert [record.usage for record in records] == [{}, {}]
+    assert not any("price" in record.outcome for record in records), "not applicable"
 
 
 @pytest.mark.parametrize(

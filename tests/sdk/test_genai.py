@@ -103,13 +103,47 @@ def test_tools(house: House) -> None:
     assert answer.function_calls is not None and answer.function_calls[0].args == {"location": "Paris"}
 
 
-def test_embeddings_pass(house: House) -> None:
-    """Not metered yet: what they cost is unknown, never 0."""
+def test_embeddings(house: House) -> None:
     with house.gateway.recorded() as records, connect(house) as client:
         answer = client.models.embed_content(model="gemini-embedding-001", contents=["a", "b"])
     assert answer.embeddings is not None and len(answer.embeddings) == 2
-    assert records[0].decision["route"] == "google/embed_content"
-    assert records[0].outcome["outcome"] == "ok" and "cost" not in records[0].outcome
+    [record] = records
+    assert record.decision["route"] == "google/embed_content"
+    assert (record.decision["operation"], record.decision["model"]) == ("embeddings", "gemini-embedding-001")
+    assert record.usage == {"input": gemini_api.EMBEDDING_TOKENS}
+    assert (record.outcome["usage_source"], record.outcome["price"]) == ("provider", "known")
+    assert record.outcome["cost"] == gemini_api.EMBEDDING_TOKENS * 150, "$0.15 a million"
+
+
+def test_counting_tokens_uses_none(house: House) -> None:
+    with house.gateway.recorded() as records, connect(house) as client:
+        assert client.models.count_tokens(model=MODEL, contents="Say hello").total_tokens == gemini_api.PROMPT_TOKENS
+    [record] = records
+    assert (record.decision["operation"], record.decision["model"]) == ("count_tokens", MODEL)
+    assert (record.outcome["outcome"], record.usage, "price" in record.outcome) == ("ok", {}, False)
+
+
+def test_a_cache_is_written_once(house: House) -> None:
+    """Creating it counts as written to a cache; looking at it and prolonging it report the same number: no usage."""
+    created = {
+        "name": "cachedContents/c1",
+        "model": f"models/{MODEL}",
+        "expireTime": "2026-11-17T09:30:11Z",
+        "usageMetadata": {"totalTokenCount": 4096},
+    }
+    house.gemini.respond(gemini_api.indented(created))
+    with house.gateway.recorded(3) as records, connect(house) as client:
+        config = types.CreateCachedContentConfig(contents=["a long story"], ttl="3600s")
+        cache = client.caches.create(model=MODEL, config=config)
+        assert cache.usage_metadata is not None and cache.usage_metadata.total_token_count == 4096
+        client.caches.get(name="cachedContents/c1")
+        client.caches.update(name="cachedContents/c1", config=types.UpdateCachedContentConfig(ttl="7200s"))
+    creating, *others = records
+    assert (creating.decision["operation"], creating.decision["model"]) == ("cached_contents", MODEL)
+    assert creating.usage == {"cache_write": 4096}
+    assert (creating.outcome["price"], creating.outcome["model"]) == ("known", MODEL)
+    assert [record.usage for record in others] == [{}, {}]
+    assert not any("price" in record.outcome for record in others), "not applicable"
 
 
 def test_models(house: House) -> None:

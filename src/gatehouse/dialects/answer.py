@@ -272,10 +272,12 @@ class DocumentMeter:
         tally, seen = self._tally, self._tally.seen
         scanner.finish()
         names = scanner.names()
+        values = scanner.values()
         try:
-            tally.whole(_document(scanner.values()))
+            tally.whole(_document(values))
         except UNREADABLE:
             seen.unread += 1
+            _take_readable(tally, values)
         seen.begun = seen.begun or ("error" not in names and not names.isdisjoint(tally.marks))
         if self._finishes is not None and not seen.finishes:
             for choice, reason in enumerate(self._finishes.found):
@@ -296,6 +298,21 @@ class DocumentMeter:
 def _document(values: dict[str, bytes]) -> bytes:
     """A JSON object of these members."""
     return b"{" + b",".join(msgspec.json.encode(name) + b":" + value for name, value in values.items()) + b"}"
+
+
+def _take_readable(tally: Tally, values: dict[str, bytes]) -> None:
+    """What is left without the members that cannot be read: a bad byte in a text must not cost the usage beside it."""
+    readable = {}
+    for name, value in values.items():
+        try:
+            msgspec.json.decode(value)
+        except UNREADABLE:
+            continue
+        readable[name] = value
+    try:
+        tally.whole(_document(readable))
+    except UNREADABLE:
+        return
 
 
 class FinishWatch:

@@ -6,6 +6,7 @@ about usage counts (some send it with every chunk, cumulatively), and it is fina
 the stream did; otherwise it is a lower bound for an estimate.
 Sources: `openai.types.chat`, Azure's content-filter chunks (`choices: []`, no `delta`), Groq's `x_groq`,
 Moonshot's `choices[0].usage`, DeepSeek's `reasoning_content`, vLLM's and OpenRouter's `reasoning`.
+Answers of the legacy completions are metered here too (`openai_completions`): only their `text` differs.
 """
 
 from __future__ import annotations
@@ -45,13 +46,14 @@ def _ask(fields: Body[str, int, float], model: str | None, unread: str | None, s
         temperature=fields.temperature,
         top_p=fields.top_p,
         choices=fields.n,
-        asks_usage=None if options is None else _asks_usage(options),
+        asks_usage=None if options is None else asks_usage(options),
         input_bytes=size,
         unread=unread,
     )
 
 
-def _asks_usage(options: object) -> bool | None:
+def asks_usage(options: object) -> bool | None:
+    """What `stream_options` say of usage; `None` if nothing."""
     return options["include_usage"] is True if type(options) is dict and "include_usage" in options else None
 
 
@@ -143,11 +145,11 @@ class _ChatTally:
             for choice in answer.choices:
                 if sizes:
                     message = choice.delta or choice.message
-                    if message is not None:
-                        generated = _generated(message)
-                        if generated:
-                            seen.generated = True
-                            seen.size += generated
+                    # `text`: legacy completions. Some chat chunks repeat `delta` in it.
+                    generated = size(choice.text) if message is None else _generated(message)
+                    if generated:
+                        seen.generated = True
+                        seen.size += generated
                 if choice.finish_reason and len(seen.finishes) < MAX_FINISHES:
                     seen.finishes[choice.index or 0] = choice.finish_reason
                 if choice.usage is not None:

@@ -81,9 +81,12 @@ class Message(msgspec.Struct):
 
 
 class Choice(msgspec.Struct, Generic[W, N]):
+    """A choice of a completion, or of a chunk of one; legacy completions have `text` instead of a message."""
+
     index: N | None = None
     delta: Message | None = None
     message: Message | None = None
+    text: Any = None
     finish_reason: W | None = None
     usage: UsageObject[N] | None = None
 
@@ -101,3 +104,10 @@ class Answer(msgspec.Struct, Generic[S, W, N]):
     usage: UsageObject[N] | None = None
     x_groq: XGroq[N] | None = None
     error: Any = None
+
+
+class UsageChunk(msgspec.Struct, gc=False):
+    """What of a chunk tells whether it carries usage."""
+
+    choices: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    usage: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET

@@ -10,7 +10,22 @@ from collections.abc import Callable, Generator
 from functools import partial
 from typing import Final, NamedTuple
 
-from gatehouse.dialects import anthropic_messages, errors, gemini, openai_chat, openai_embeddings, openai_option
+from gatehouse.dialects import (
+    anthropic_counting,
+    anthropic_messages,
+    errors,
+    gemini,
+    gemini_caches,
+    gemini_embeddings,
+    openai_chat,
+    openai_completions,
+    openai_embeddings,
+    openai_filter,
+    openai_media,
+    openai_moderations,
+    openai_option,
+    openai_responses,
+)
 from gatehouse.dialects.answer import SilentMeter
 from gatehouse.errors import GatehouseError
 from gatehouse.model.call import Ask, Dialect
@@ -60,23 +75,51 @@ _WORDINGS: Final[dict[Dialect, Wording]] = {
     "none": _OPENAI,
 }
 
+
+def _media(operation: str, meter: Callable[[Ask, str, int], Meter], *, form: bool = False) -> Endpoint:
+    """An endpoint of `openai_media`. `form`: it takes forms."""
+    read = openai_media.read_form if form else openai_media.read
+    read_slices = openai_media.read_form_slices if form else openai_media.read_slices
+    return Endpoint(partial(read, operation), partial(read_slices, operation), meter, *_OPENAI)
+
+
+_USAGE_OPTION: Final = Option(openai_option.ask_usage, openai_option.ask_usage_slices, openai_filter.usage_filter)
+
 _METERED: Final[dict[tuple[Dialect, str], Endpoint]] = {
-    ("openai", "chat"): Endpoint(
-        openai_chat.read,
-        openai_chat.read_slices,
-        openai_chat.meter,
-        *_OPENAI,
-        Option(openai_option.ask_usage, openai_option.ask_usage_slices, openai_option.usage_filter),
+    ("openai", "chat"): Endpoint(openai_chat.read, openai_chat.read_slices, openai_chat.meter, *_OPENAI, _USAGE_OPTION),
+    ("openai", "completions"): Endpoint(
+        openai_completions.read, openai_completions.read_slices, openai_completions.meter, *_OPENAI, _USAGE_OPTION
+    ),
+    ("openai", "responses"): Endpoint(
+        openai_responses.read, openai_responses.read_slices, openai_responses.meter, *_OPENAI
+    ),
+    ("openai", "moderations"): Endpoint(
+        openai_moderations.read, openai_moderations.read_slices, openai_moderations.meter, *_OPENAI
     ),
     ("openai", "embeddings"): Endpoint(
         openai_embeddings.read, openai_embeddings.read_slices, openai_embeddings.meter, *_OPENAI
     ),
+    ("openai", "image_generation"): _media("image_generation", openai_media.meter_images),
+    ("openai", "image_edit"): _media("image_edit", openai_media.meter_images, form=True),
+    ("openai", "image_variation"): _media("image_variation", openai_media.meter_images, form=True),
+    ("openai", "speech"): _media("speech", openai_media.meter_speech),
+    ("openai", "transcription"): _media("transcription", openai_media.meter_transcript, form=True),
+    ("openai", "translation"): _media("translation", openai_media.meter_transcript, form=True),
     ("anthropic", "messages"): Endpoint(
         anthropic_messages.read, anthropic_messages.read_slices, anthropic_messages.meter, *_ANTHROPIC
+    ),
+    ("anthropic", "count_tokens"): Endpoint(
+        anthropic_counting.read, anthropic_counting.read_slices, anthropic_counting.meter, *_ANTHROPIC
     ),
     ("google", "generate_content"): Endpoint(gemini.read, gemini.read_slices, gemini.meter, *_GOOGLE),
     ("google", "stream_generate_content"): Endpoint(
         gemini.read_stream, gemini.read_stream_slices, gemini.meter, *_GOOGLE
+    ),
+    ("google", "embed_content"): Endpoint(
+        gemini_embeddings.read, gemini_embeddings.read_slices, gemini_embeddings.meter, *_GOOGLE
+    ),
+    ("google", "cached_contents"): Endpoint(
+        gemini_caches.read, gemini_caches.read_slices, gemini_caches.meter, *_GOOGLE
     ),
 }
 

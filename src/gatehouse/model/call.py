@@ -38,6 +38,10 @@ class Ask(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     choices: int | None = None
     asks_usage: bool | None = None
     """OpenAI streams: the caller's own `stream_options.include_usage`; `None` if the caller sent none."""
+    background: bool = False
+    """OpenAI responses: generated after the answer is over; that answer has no usage."""
+    continues: str | None = None
+    """OpenAI responses: the previous response, or the conversation, that the provider adds to the prompt."""
     input_bytes: int = 0
     """Size of the body read, for estimating a prompt nobody counted."""
     unread: str | None = None

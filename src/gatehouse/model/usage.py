@@ -57,4 +57,6 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     check: UsageCheck = "unchecked"
     """`ok`: the parts add up to the provider's own totals. `mismatch`: they do not; the parts are kept as read."""
     note: str | None = None
-    """Why metering stopped early, if it did (never fatal to the call)."""
+    """Why metering stopped early, if it did (never fatal to the call), and what `usage` cannot tell."""
+    uncounted: bool = False
+    """Something was used that nobody counted: without usage the price is unknown, not inapplicable."""

@@ -62,6 +62,7 @@ class Observer:
                 usage=reading.usage,
                 source="estimated" if reading.usage else None,
                 note=note,
+                uncounted=reading.uncounted,
             )
         return reading
 

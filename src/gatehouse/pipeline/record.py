@@ -243,7 +243,7 @@ def _cost(
     """
     usage = reading.usage
     if usage is None:
-        return "not_applicable", None, None
+        return "unknown" if reading.uncounted else "not_applicable", None, None
     if model is None:
         return "unknown", None, None
     found = call.live.prices.cost(call.route.provider, model, usage, time.time() - duration_us / 1_000_000)

@@ -15,7 +15,7 @@ BodyPlan = Literal["none", "whole", "stream"]
 _BODILESS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 _METERED: Final = frozenset(
     "chat completions embeddings responses moderations messages count_tokens generate_content stream_generate_content "
-    "embed_content".split()
+    "embed_content cached_contents image_generation image_edit speech".split()
 )
 _UPLOADS: Final = frozenset(("files", "batches"))
 _OPAQUE: Final = (b"multipart/", b"audio/", b"video/", b"image/", b"application/octet-stream", b"application/pdf")

@@ -26,6 +26,7 @@ _CONTROL: Final = {
 _CONTROL_BELOW: Final = (
     (f"{SERVICES}/api/v1/", "/api/v1/"),
     ("/api/traces/", "/api/v1/traces/"),
+    ("/api/analytics/", "/api/v1/analytics/"),
 )
 DATA: Final[dict[str, str]] = {
     f"{SERVICES}/openai": "openai",

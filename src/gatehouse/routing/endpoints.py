@@ -3,10 +3,11 @@
 One function per dialect: (provider, path below the prefix, is it a POST) → `Placed`. Exactly one version results,
 however the caller's base URL was written; everything after the version is passed on as received.
 
-Endpoint names: OpenAI `chat`, `completions`, `embeddings`, `responses`, `moderations` (creating only), `models`,
-`files`, `images`, `audio`, `batches`, `fine_tuning`; Anthropic `messages`, `count_tokens` (creating only), `batches`,
-`models`, `files`; Gemini `generate_content`, `stream_generate_content`, `embed_content`, `count_tokens`, `models`,
-`files`; else `other`.
+Endpoint names: OpenAI `chat`, `completions`, `embeddings`, `responses`, `moderations`, `image_generation`,
+`image_edit`, `image_variation`, `speech`, `transcription`, `translation` (creating only), `models`, `files`, `images`,
+`audio`, `batches`, `fine_tuning`; Anthropic `messages`, `count_tokens` (creating only), `batches`, `models`, `files`;
+Gemini `generate_content`, `stream_generate_content`, `embed_content`, `count_tokens`, `cached_contents` (creating
+only), `models`, `files`; else `other`.
 """
 
 from __future__ import annotations
@@ -43,7 +44,14 @@ _OPENAI_CREATES: Final = {
     "/completions": "completions",
     "/embeddings": "embeddings",
     "/responses": "responses",
+    "/responses/compact": "responses",
     "/moderations": "moderations",
+    "/images/generations": "image_generation",
+    "/images/edits": "image_edit",
+    "/images/variations": "image_variation",
+    "/audio/speech": "speech",
+    "/audio/transcriptions": "transcription",
+    "/audio/translations": "translation",
 }
 _OPENAI_FAMILIES: Final = {
     "models": "models",
@@ -87,8 +95,8 @@ def place(entry: ProviderEntry, tail: str, post: bool) -> Placed:
 def openai_endpoint(rest: str, post: bool) -> str:
     """The endpoint of an OpenAI path without its version."""
     created = _OPENAI_CREATES.get(rest.removesuffix("/"))
-    if created is not None:
-        return created if post else OTHER
+    if created is not None and post:
+        return created
     return _OPENAI_FAMILIES.get(first_segment(rest), OTHER)
 
 
@@ -158,4 +166,6 @@ def _google(entry: ProviderEntry, tail: str, post: bool) -> Placed:
         return Placed(path, "google", _GOOGLE_VERBS.get(verb, OTHER) if post else OTHER, model)
     if rest.startswith(_VERTEX) and rest.removesuffix("/").endswith("/models"):
         return Placed(path, "google", "models")
+    if post and rest.removesuffix("/").endswith("/cachedContents"):
+        return Placed(path, "google", "cached_contents")
     return Placed(path, "google", _GOOGLE_FAMILIES.get(first_segment(rest).partition(":")[0], OTHER))

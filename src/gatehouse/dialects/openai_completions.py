@@ -1,0 +1,65 @@
+"""OpenAI's legacy completions: reading asks. Answers are metered as chat completions are.
+
+Both have the same frame (`id`, `model`, `choices` with `index` and `finish_reason`, `usage`, `[DONE]`, the usage
+option); a choice holds `text` where a chat's holds a message. `best_of` generates more than `n` answers: usage counts
+them all.
+Sources: `openai.types.completion`, `completion_choice`, `completion_create_params`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, Final
+
+import msgspec
+
+from gatehouse.dialects import openai_chat
+from gatehouse.dialects.asking import BodyReader, model_asked
+from gatehouse.dialects.values import count, real
+from gatehouse.model.call import Ask
+
+
+class _Body(msgspec.Struct):
+    model: Any = None
+    stream: Any = None
+    stream_options: Any = None
+    max_tokens: Any = None
+    temperature: Any = None
+    top_p: Any = None
+    n: Any = None
+
+
+_bodies: Final = BodyReader(_Body)
+
+
+def _ask(fields: _Body, unread: str | None, size: int, route_model: str | None) -> Ask:
+    model, overlong = model_asked(fields.model, route_model)
+    options = fields.stream_options
+    return Ask(
+        operation="text_completion",
+        model=model,
+        stream=fields.stream is True,
+        max_output=count(fields.max_tokens),
+        temperature=real(fields.temperature),
+        top_p=real(fields.top_p),
+        choices=count(fields.n),
+        asks_usage=None if options is None else openai_chat.asks_usage(options),
+        input_bytes=size,
+        unread=unread or overlong,
+    )
+
+
+def read(body: bytes, route_model: str | None) -> Ask:
+    """What a request for completions asks. `route_model`: the model its path names (Azure's deployment)."""
+    fields, unread = _bodies.read(body)
+    return _ask(fields, unread, len(body), route_model)
+
+
+def read_slices(body: bytes, route_model: str | None) -> Generator[None, None, Ask]:
+    """The same for a large body; yields between slices."""
+    fields, unread = yield from _bodies.read_slices(body)
+    return _ask(fields, unread, len(body), route_model)
+
+
+meter: Final = openai_chat.meter
+"""The meter for an answer."""
