@@ -364,6 +364,15 @@ def test_I9_an_endless_head_is_cut_off(piece: bytes) -> None:
     assert upstream.connection.failure == "answer head too large"
 
 
+def test_I9_a_head_too_large_is_refused_however_it_is_cut() -> None:
+    data = answer(b"X: " + b"a" * HEAD_LIMIT, b"Content-Length: 5", body=b"hello")
+    for cut in (len(data), HEAD_LIMIT // 2, HEAD_LIMIT + 10):
+        connection = Upstream().feed(*filter(None, (data[:cut], data[cut:])))
+        assert (connection.status, connection.failure) == (0, "answer head too large")
+    small = Upstream().feed(answer(b"Content-Length: 100000", body=b"b" * 100_000))
+    assert (small.status, small.complete) == (200, True), "a body in the same read is no part of the head"
+
+
 @pytest.mark.parametrize("before", [b"1\r\na\r\n0\r\nX: ", b"1;"])
 def test_I9_endless_trailers_and_chunk_extensions_are_cut_off(before: bytes) -> None:
     upstream = Upstream()

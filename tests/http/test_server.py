@@ -433,3 +433,20 @@ def test_an_exchange_that_answers_after_its_client_left_harms_nobody() -> None:
             assert held[0].sent == 0
 
     run(main())
+
+
+def test_connections_without_a_request_are_counted() -> None:
+    """HARD-PARTS 3.4: nothing is on record of a connection that never brought a whole head."""
+
+    async def main() -> None:
+        async with serving() as served:
+            whole = post(b"Content-Length: 5", body=b"abcde")
+            for sent in (b"", b"GET /v1/x HT", whole, b"\x16\x03\x01\x02\x00\r\n\r\n"):
+                client = await served.connect()
+                await client.send(sent)
+                await served.until(lambda: len(served.server.connections) == 1)
+                client.close()
+                await served.until(lambda: not served.server.connections)
+            assert served.server.without_request == 3
+
+    run(main())

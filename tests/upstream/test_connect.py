@@ -296,6 +296,15 @@ def test_TLS_of_a_wrong_name_is_refused(certificates: dict[str, Path]) -> None:
         run(tls_answer("127.0.0.1", pem, pem))
 
 
+def test_a_failure_does_not_say_where_the_provider_is(certificates: dict[str, Path]) -> None:
+    pem = certificates["DNS:other.test"]
+    with pytest.raises(ConnectError, match=r"^certificate not accepted: (?!.*far\.test)"):
+        run(tls_answer("far.test", pem, pem))
+    host = "x" * 64 + ".test"
+    with pytest.raises(ConnectError, match=r"^cannot resolve its host: not a host name$"):
+        run(opened(Origin("http", host, 80)))
+
+
 def test_TLS_of_an_unknown_authority_is_refused(certificates: dict[str, Path]) -> None:
     for trusted in (None, certificates["DNS:other.test"]):
         with pytest.raises(ConnectError, match=r"^certificate not accepted: self.signed certificate"):

@@ -440,6 +440,26 @@ def test_I9_pools_of_origins_nobody_talks_to_are_forgotten() -> None:
     run(main())
 
 
+def test_what_there_is_is_counted_without_the_control_plane() -> None:
+    async def main() -> None:
+        async with far_side() as far:
+            pools = Upstreams(connector(), replace(LIMITS, connections=2))
+            pool = pools.pool(far.origin, None, True)
+            first, second = await connected(pool), await connected(pool)
+            await ask(first)
+            pool.give_back(first)
+            assert pools.count() == (1, 1, 0)
+            assert pool.take(careful=False) is first
+            queued(pool)
+            queued(pools.pool(Origin("unix", "/nowhere", 0), None, True))
+            assert pools.count() == (0, 2, 1)
+            assert not second.lost
+            pools.close()
+            await until(lambda: pool.size == 0)
+
+    run(main())
+
+
 def test_many_callers_over_few_connections_each_get_their_own_answer() -> None:
     async def main() -> None:
         async with far_side() as far:

@@ -293,6 +293,9 @@ class ClientConnection:
         if len(self.headers) > _HEADERS_LIMIT:
             self._break("too many headers in the answer")
             return
+        if self._head_bytes > HEAD_LIMIT and sum([len(name) + len(value) for name, value in self.headers]) > HEAD_LIMIT:
+            self._break("answer head too large")  # however many reads it came in
+            return
         self.status = status
         if not parser.should_keep_alive():
             self._spent = True

@@ -40,6 +40,9 @@ class Wire(Protocol):
     def relieve(self) -> None:
         """Some of the active request's body was taken: reading may go on."""
 
+    def hold(self, size: int) -> bool:
+        """`size` further bytes are held, made of request body; `False`, and not counted, if there is no room."""
+
     def release(self, size: int) -> None:
         """`size` bytes of request body are no longer held."""
 
@@ -98,6 +101,11 @@ class Exchange:
     def peer(self) -> str:
         """The client's address."""
         return self.wire.peer
+
+    @property
+    def measured(self) -> bool:
+        """The answer's length was promised: there is no place for anything else, not even an error."""
+        return self._length is not None
 
     # -- the request's body
 

@@ -67,7 +67,7 @@ class ServerConnection:
     """
 
     __slots__ = (
-        "_blocked", "_closing", "_head_since", "_lingering", "_paused_reading", "_reader", "_sent", "_server",
+        "_asked", "_blocked", "_closing", "_head_since", "_lingering", "_paused_reading", "_reader", "_sent", "_server",
         "_starved", "_taken", "_taken_at", "_transport", "active", "heard_at", "keep", "local", "peer",
     )  # fmt: skip
 
@@ -83,6 +83,8 @@ class ServerConnection:
         self._reader = RequestReader(self, server, server.limits)
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)  # set by connection_made
         self._head_since = 0.0
+        self._asked = False
+        """A whole request head has come."""
         self._blocked = False
         """The client takes no bytes now, and much waits for it."""
         self._sent = 0
@@ -113,6 +115,8 @@ class ServerConnection:
         self._closing = True
         self.keep = False
         self._server.lost(self)
+        if not self._asked:
+            self._server.without_request += 1
         self._reader.clear()
         self._leave()
 
@@ -176,6 +180,7 @@ class ServerConnection:
             if reader.queue:
                 exchange = reader.queue.popleft()
                 exchange.paused = self._blocked
+                self._asked = True
                 self.active = exchange
                 if reader.refusal is not None and exchange is reader.incoming:
                     self._answer_fault(exchange, reader.refusal)
@@ -272,6 +277,9 @@ class ServerConnection:
         if self._paused_reading and not self._starved and not self._much_waits():
             self._resume_reading()
 
+    def hold(self, size: int) -> bool:
+        return self._server.hold(size)
+
     def release(self, size: int) -> None:
         self._server.release(size)
 
@@ -347,6 +355,8 @@ class Server:
         """No connection serves another request."""
         self.held = 0
         """Request body bytes held by all connections and calls together."""
+        self.without_request = 0
+        """Connections that ended before a whole request head had come: nobody knows what they wanted."""
         self._starved: dict[ServerConnection, float] = {}
         """Connections not read because bodies fill `body_memory`, and since when."""
 
@@ -377,6 +387,13 @@ class Server:
         """No body is arriving on it any longer."""
         if self._starved.pop(connection, None) is not None:
             connection.starve(False)
+
+    def hold(self, size: int) -> bool:
+        """Count `size` further bytes, made of request body, as held; not if that is beyond `body_memory`."""
+        if self.held + size > self.limits.body_memory:
+            return False
+        self.held += size
+        return True
 
     def release(self, size: int) -> None:
         """`size` bytes of request body are no longer held."""

@@ -140,6 +140,11 @@ class JournalWriter:
         return self._commit.total
 
     @property
+    def waiting(self) -> int:
+        """Lines not written yet."""
+        return self._commit.waiting
+
+    @property
     def open_calls(self) -> int:
         """Calls decided here whose outcome is not on disk."""
         return len(self._calls)

@@ -4,7 +4,7 @@ Rules
 - I1: the body goes on byte for byte, each piece as it comes; only asked-for usage is taken out again.
 - I9: a slow client pauses its own upstream, nothing else.
 - An answer that was cut ends abnormally, after the dialect's own error event where one can be said (an event stream,
-  not encoded): never with a clean end.
+  not encoded, of no promised length, whose last word has not come): never with a clean end.
 """
 
 from __future__ import annotations
@@ -137,13 +137,24 @@ def tell(call: Call, endpoint: Endpoint, ended: Ended) -> None:
         call.status = status
         exchange.start(status, head, len(body))
         exchange.write(body)
+        if exchange.sent:
+            call.digest = hashlib.sha256(body)
         exchange.end()
     else:
-        if call.answer_encoding in ("", "identity"):
+        if call.answer_encoding in ("", "identity") and not exchange.measured and not _said(call):
             event = endpoint.error_event(error, call.id, call.answer_type)
             whole = not call.last_piece or call.last_piece.endswith(_EVENT_ENDS)
-            exchange.write(event if whole or not event else b"\n\n" + event)
+            if event and not whole:
+                event = b"\n\n" + event
+            exchange.write(event)
+            if call.digest is not None:
+                call.digest.update(event)
         exchange.abort()
+
+
+def _said(call: Call) -> bool:
+    """The dialect's last word has come: an error behind it would spoil an answer that its reader has whole."""
+    return call.observer is not None and call.observer.ended
 
 
 def say(error: GatehouseError, endpoint: Endpoint, call_id: str) -> tuple[int, bytes, bytes]:

@@ -21,7 +21,7 @@ class Facts:
     """Read from one head on one route."""
 
     __slots__ = (
-        "body_plan", "host", "identity_lines", "key_hash", "lines", "method", "origin", "parent_span",
+        "body_plan", "coding", "host", "identity_lines", "key_hash", "lines", "method", "origin", "parent_span",
         "recorded_path", "route", "trace", "upload", "user_agent",
     )  # fmt: skip
 
@@ -36,6 +36,9 @@ class Facts:
         content_type = head.fields.get(b"content-type")
         self.body_plan = body_plan(route, head.method, content_type)
         self.upload = self.body_plan != "whole" and is_upload(route, head.method, content_type)
+        coding = head.fields.get(b"content-encoding", b"").strip().lower().decode("latin-1")
+        self.coding = "" if coding == "identity" else coding
+        """The body's Content-Encoding; empty if it is not encoded."""
         self.user_agent = text(head.fields.get(b"user-agent"))
         self.trace, self.parent_span = _trace(head.fields.get(b"traceparent"))
         kept = filters.upstream(head.headers)

@@ -125,7 +125,7 @@ class Forwarder:
             call.check()
             call.enter(Phase.FIRST_BYTE)
             await exchange.fiber.sleep()
-            while connection.paused and not connection.lost:
+            while connection.paused and not (connection.status or connection.lost):
                 call.check()
                 await exchange.fiber.sleep()
 

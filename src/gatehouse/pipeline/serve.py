@@ -19,6 +19,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+import msgspec
+
 from gatehouse import errors
 from gatehouse.auth.credentials import KeyHashes
 from gatehouse.dialects.registry import Endpoint, Option, for_endpoint
@@ -29,6 +31,7 @@ from gatehouse.model.call import Ask, OutcomeName, Route
 from gatehouse.model.record import Candidate
 from gatehouse.pipeline.answer import Relay, tell
 from gatehouse.pipeline.call import Call, Ended, Live, Phase
+from gatehouse.pipeline.encoded import Encoded
 from gatehouse.pipeline.facts import facts_of
 from gatehouse.pipeline.forward import Forwarder
 from gatehouse.pipeline.ids import CallIds
@@ -72,6 +75,8 @@ class Pipeline:
         self.now = time.monotonic()
         """Coarse clock, moved by `sweep`."""
         self.running: set[Call] = set()
+        self.streams = 0
+        """How many of them asked for a stream, at the last sweep."""
         self._bounds = bounds
         self._limits = steps.limits
         self._policy = steps.policy
@@ -99,8 +104,12 @@ class Pipeline:
     def sweep(self, now: float) -> None:
         """Enforce the upstream time-outs; twice a second."""
         self.now = now
+        streams = 0
         for call in tuple(self.running):
             call.sweep(now)
+            if call.ask is not None and call.ask.stream:
+                streams += 1
+        self.streams = streams
 
     def interrupt(self) -> None:
         """Stop what still runs (the grace time is over): each call ends as `interrupted`."""
@@ -180,7 +189,9 @@ class Pipeline:
             body = None
         if self._capture:
             call.kept_request = body
-        if body is None or len(body) <= self._bounds.read_whole:
+        if facts.coding and facts.body_plan == "whole":
+            ask = await self._read_encoded(call, endpoint, body or b"")
+        elif body is None or len(body) <= self._bounds.read_whole:
             ask = endpoint.read(body or b"", route.model)
         else:
             # In slices, so that other calls go on meanwhile.
@@ -206,6 +217,21 @@ class Pipeline:
         call.request_sha256 = digest.hexdigest()
         return b"".join(pieces)
 
+    async def _read_encoded(self, call: Call, endpoint: Endpoint, body: bytes) -> Ask:
+        """What a body asks that came encoded, and goes on so. It counts as `unread` if that cannot be known."""
+        model = call.route.model
+        encoded = Encoded(call.exchange.wire, call.facts.coding, self._bounds.body_bytes)
+        try:
+            plain = await self._in_slices(call, encoded.decode(body))
+            if encoded.unread is not None:
+                asked = endpoint.read(b"", model)
+                return msgspec.structs.replace(asked, unread=encoded.unread, input_bytes=len(body))
+            if len(plain) <= self._bounds.read_whole:
+                return endpoint.read(plain, model)
+            return await self._in_slices(call, endpoint.read_slices(plain, model))
+        finally:
+            encoded.forget()
+
     async def _in_slices(self, call: Call, slices: Generator[None, None, T]) -> T:
         while True:
             try:
@@ -220,7 +246,7 @@ class Pipeline:
     async def _ask_usage(self, call: Call, option: Option, ask: Ask, body: bytes) -> bytes:
         """The one exception to I1: ask an OpenAI-dialect stream for its usage."""
         head = call.exchange.head
-        if not call.live.providers[call.route.provider].ask_usage or b"content-encoding" in head.fields:
+        if not call.live.providers[call.route.provider].ask_usage or call.facts.coding:
             return body
         if call.route.deployment is not None and not takes_stream_options(call.route, head.query):
             return body

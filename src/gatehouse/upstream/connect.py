@@ -79,9 +79,9 @@ class Connector:
         except TimeoutError:
             raise ConnectError(f"no connection within {within:g} s") from None
         except ResolveError as error:
-            raise ConnectError(str(error)) from error
+            raise ConnectError(_nameless(str(error), origin)) from error
         except ssl.SSLCertVerificationError as error:
-            raise ConnectError(f"certificate not accepted: {error.verify_message}") from error
+            raise ConnectError(f"certificate not accepted: {_nameless(error.verify_message, origin)}") from error
         except ssl.SSLError as error:
             raise ConnectError(f"TLS failed: {error.reason or error}") from error
         except OSError as error:
@@ -138,6 +138,11 @@ class Connector:
         )
         connection.address = address
         return connection
+
+
+def _nameless(text: str, origin: Origin) -> str:
+    """For callers: they are not told where a provider is (the record knows)."""
+    return text.replace(origin.host, "its host")
 
 
 def _made(opened: tuple[asyncio.Transport, Any]) -> ClientConnection:

@@ -56,6 +56,10 @@ class OriginPool:
         return len(self._all) + len(self._connecting)
 
     @property
+    def idle(self) -> int:
+        return len(self._idle)
+
+    @property
     def waiting(self) -> int:
         return len(self._waiting)
 
@@ -199,6 +203,16 @@ class Upstreams:
             pool.sweep(now)
             if not (pool.size or pool.waiting):
                 del self._pools[key]
+
+    def count(self) -> tuple[int, int, int]:
+        """Connections to providers: idle, in use or being made; and how many calls wait for one."""
+        idle = used = waiting = 0
+        for pool in self._pools.values():
+            if pool.origin.scheme != "unix":  # the control plane is no provider
+                idle += pool.idle
+                used += pool.size - pool.idle
+                waiting += pool.waiting
+        return idle, used, waiting
 
     def close(self) -> None:
         for pool in self._pools.values():

@@ -69,7 +69,7 @@ class Resolver:
         except OSError as error:
             raise ResolveError(f"cannot resolve {host}: {error.strerror or error}") from error
         except UnicodeError as error:
-            raise ResolveError(f"cannot resolve {host[:64]}: not a host name") from error
+            raise ResolveError(f"cannot resolve {host}: not a host name") from error
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         if len(self._cache) >= _STALE_LIMIT:
             self._cache.pop(next(iter(self._cache)))
