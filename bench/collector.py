@@ -30,6 +30,7 @@ from bench.processes import LOAD_CORE, WORK_CORE, BenchError, cpu_seconds, pin, 
 from bench.report import table
 from gatehouse.config import settings
 from gatehouse.config.leash import ControlProcess
+from gatehouse.config.loads import Loads
 from gatehouse.config.paths import DataDir
 from gatehouse.errors import GatehouseError
 from gatehouse.journal.writer import JournalWriter
@@ -178,14 +179,21 @@ def control(data: DataDir) -> Iterator[int]:
     data.settings.write_bytes(msgspec.json.encode(settings.Settings()))
     alive_fd, kept_fd = os.pipe()
     ready_fd, said_fd = os.pipe()
+    load_fd = Loads.create(1).fd
     process = ControlProcess(
-        data=data.root, settings=data.settings, alive_fd=alive_fd, ready_fd=said_fd, parent=os.getpid()
+        data=data.root,
+        settings=data.settings,
+        alive_fd=alive_fd,
+        ready_fd=said_fd,
+        load_fd=load_fd,
+        slots=1,
+        parent=os.getpid(),
     )
-    for descriptor in (alive_fd, said_fd):
+    for descriptor in (alive_fd, said_fd, load_fd):
         os.set_inheritable(descriptor, True)
     child = subprocess.Popen(
         [sys.executable, "-P", "-m", "gatehouse.control", *process.arguments()],
-        pass_fds=(alive_fd, said_fd),
+        pass_fds=(alive_fd, said_fd, load_fd),
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -201,7 +209,7 @@ def control(data: DataDir) -> Iterator[int]:
     finally:
         child.kill()
         child.wait()
-        for descriptor in (alive_fd, kept_fd, ready_fd):
+        for descriptor in (alive_fd, kept_fd, ready_fd, load_fd):
             os.close(descriptor)
 
 

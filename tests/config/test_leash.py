@@ -14,11 +14,13 @@ import pytest
 from gatehouse.config import leash
 from gatehouse.config.leash import ControlProcess, WorkerProcess
 
-PROCESS = ControlProcess(data=Path("/a b"), settings=Path("/a b/run/settings"), alive_fd=5, ready_fd=6, parent=7)
+PROCESS = ControlProcess(
+    data=Path("/a b"), settings=Path("/a b/run/settings"), alive_fd=5, ready_fd=6, load_fd=9, slots=2, parent=7
+)
 
 
 def test_command_line_round_trip() -> None:
-    worker = WorkerProcess(**dataclasses.asdict(PROCESS), listen_fd=8, load_fd=9, slots=2, index=1)
+    worker = WorkerProcess(**dataclasses.asdict(PROCESS), listen_fd=8, index=1)
     assert ControlProcess.parse(PROCESS.arguments()) == PROCESS
     assert WorkerProcess.parse(worker.arguments()) == worker
     assert worker.arguments()[:2] == ["--data", "/a b"]
@@ -33,7 +35,7 @@ def test_command_line_errors(spoil: list[str]) -> None:
 
 
 def run(code: str, parent: int, alive_fd: int, ready_fd: int) -> subprocess.Popen[bytes]:
-    process = dataclasses.replace(PROCESS, parent=parent, alive_fd=alive_fd, ready_fd=ready_fd)
+    process = dataclasses.replace(PROCESS, parent=parent, alive_fd=alive_fd, ready_fd=ready_fd, load_fd=alive_fd)
     prelude = "import os, sys, time; from gatehouse.config import leash; p = leash.ControlProcess.parse(sys.argv[1:]); "
     return subprocess.Popen(
         [sys.executable, "-P", "-c", prelude + code, *process.arguments()],

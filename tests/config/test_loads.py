@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from gatehouse.config.loads import ABSENT, Loads
+from gatehouse.config.loads import ABSENT, Gauges, Loads
 
 
 def test_least_other() -> None:
@@ -28,4 +28,29 @@ def test_other_processes_see_it() -> None:
     command = [sys.executable, "-P", "-c", code, str(loads.fd)]
     subprocess.run(command, pass_fds=(loads.fd,), check=True, timeout=20)
     assert loads.least_other(0) == 2**40
+    os.close(loads.fd)
+
+
+def test_gauges_stand_beside_the_loads() -> None:
+    loads = Loads.create(3)
+    assert loads.gauges() == {}
+    first = Gauges(*range(1, len(Gauges._fields) + 1))
+    last = Gauges(*[2**62] * len(Gauges._fields))
+    loads.set(0, 5)
+    loads.publish(0, first)
+    loads.publish(2, last)
+    assert loads.gauges() == {0: first, 2: last}
+    assert (loads.least_other(1), loads.least_other(0)) == (5, None)
+    assert Loads(loads.fd, 3).gauges() == loads.gauges()
+    os.close(loads.fd)
+
+
+def test_a_worker_that_ended_is_gone() -> None:
+    loads = Loads.create(2)
+    for index in range(2):
+        loads.set(index, 1)
+        loads.publish(index, Gauges(*[1] * len(Gauges._fields)))
+    loads.clear(0)
+    assert list(loads.gauges()) == [1]
+    assert loads.least_other(1) is None
     os.close(loads.fd)

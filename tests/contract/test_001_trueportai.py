@@ -12,6 +12,7 @@ import pytest
 
 from tests.fakes import Answer, Misbehaviour, anthropic_api, gemini_api, openai_api
 from tests.running import House
+from tests.sdk import node_clients
 
 BASE = "/trueportai-services"
 KEY = "sk-your-own-key"
@@ -38,8 +39,10 @@ def test_001_openai_node_as_sent(house: House) -> None:
     assert (seen.target, seen.body, seen.header("authorization")) == ("/v1/chat/completions", body, f"Bearer {KEY}")
 
 
-@pytest.mark.pending(stage="Stage 2: the Node clients", runs=False)
-def test_001_openai_node_with_the_sdk() -> None: ...
+@node_clients.needed
+def test_001_openai_node_with_the_sdk(house: House) -> None:
+    assert node_clients.ask("openai", house, KEY, f"{BASE}/openai/v1") == {"text": openai_api.TEXT}
+    assert house.only(house.openai).target == "/v1/chat/completions"
 
 
 @pytest.mark.filterwarnings("ignore:The model .* is deprecated:DeprecationWarning")
@@ -114,16 +117,59 @@ def test_001_get_keys(house: House) -> None:
     assert isinstance(_management(house, "GET", "/keys?limit=20&offset=0"), list)
 
 
-@pytest.mark.pending(stage="Stage 2 (T8)")
 def test_001_get_analytics_logs(house: House) -> None:
+    """T8: the page's answer, field by field; the key the caller brought is nowhere in it."""
+    headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json", "accept-encoding": "identity"}
+    body = json.dumps({"model": "gpt-4o", "messages": [HELLO]}).encode()
+    with house.gateway.recorded() as records:
+        house.gateway.call("POST", BASE + "/openai/v1/chat/completions", body, headers)
+    trace = house.gateway.stored(records[0].call)
     page = _management(house, "GET", "/analytics/logs?limit=50&offset=0&provider=openai")
     assert set(page) == {"items", "total", "offset", "limit"}
+    item = next(each for each in page["items"] if each["id"] == records[0].call)
+    assert item == {
+        "id": records[0].call,
+        "timestamp": trace["started_at"],
+        "api_key": trace["provider_key_hash"],
+        "path": "/chat/completions",
+        "method": "POST",
+        "status_code": 200,
+        "latency_ms": trace["duration_us"] / 1000,
+        "request_size_bytes": len(body),
+        "response_size_bytes": trace["response_bytes"],
+        "provider": "openai",
+        "model": "gpt-4o",
+        "prompt_tokens": trace["tokens"]["input_total"],
+        "completion_tokens": trace["tokens"]["output_total"],
+        "cost_usd": trace["cost_nano_usd"] / 1_000_000_000,
+    }
+    mine = _management(house, "GET", f"/analytics/logs?api_key={item['api_key']}&start_date=2024-01-15T10:30:00Z")
+    assert records[0].call in [each["id"] for each in mine["items"]]
+    assert _management(house, "GET", "/analytics/logs?end_date=2024-01-15T10:30:00Z")["total"] == 0
+    assert KEY not in json.dumps(page)
 
 
-@pytest.mark.pending(stage="Stage 2 (T9)")
 def test_001_get_analytics_stats(house: House) -> None:
+    """T9."""
+    with house.gateway.recorded() as records:
+        house.gateway.call("GET", BASE + "/openai/v1/models", None, {"authorization": f"Bearer {KEY}"})
+    house.gateway.stored(records[0].call)
     stats = _management(house, "GET", "/analytics/stats?period=7d")
-    assert stats["period"] == "7d" and {"total_requests", "total_tokens", "by_provider", "by_model"} <= set(stats)
+    assert set(stats) == {
+        "period",
+        "total_requests",
+        "total_cost_usd",
+        "total_tokens",
+        "avg_latency_ms",
+        "error_rate_pct",
+        "by_provider",
+        "by_model",
+        "violations",
+    }
+    assert stats["period"] == "7d" and set(stats["total_tokens"]) == {"prompt", "completion", "total"}
+    assert 1 <= stats["by_provider"]["openai"] <= stats["total_requests"]
+    assert set(stats["violations"]) == {"total", "by_type", "critical", "high"}
+    assert _management(house, "GET", "/analytics/stats")["period"] == "7d"
 
 
 @pytest.mark.pending(stage="Stage 5 (T10)")

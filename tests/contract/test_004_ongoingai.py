@@ -229,12 +229,19 @@ def test_004_api_one_trace(house: House) -> None:
     assert house.gateway.get_json(f"/api/traces/{records[0].call}")["id"] == records[0].call
 
 
-@pytest.mark.pending(stage="Stage 2 (O6)")
 @pytest.mark.parametrize(
     "path", ["usage?group_by=model", "cost?group_by=provider", "models", "keys", "latency", "errors"]
 )
 def test_004_api_analytics(house: House, path: str) -> None:
-    house.gateway.get_json("/api/analytics/" + path)
+    """O6: at their path and at ours."""
+    with house.gateway.recorded() as records:
+        house.gateway.call("POST", "/openai/v1/chat/completions", OPENAI_BODY, {**CURL, "authorization": "Bearer k"})
+    house.gateway.stored(records[0].call)
+    for prefix in ("/api/analytics/", "/api/v1/analytics/"):
+        items = house.gateway.get_json(prefix + path)["items"]
+        assert items and ("duration" in items[0] or items[0]["calls"] >= 1)
+        status, table = house.gateway.get(f"{prefix}{path}{'&' if '?' in path else '?'}format=csv")
+        assert (status, len(table.splitlines())) == (200, len(items) + 1)
 
 
 def test_004_api_health(house: House) -> None:

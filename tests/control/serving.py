@@ -16,7 +16,9 @@ import httpx2
 import msgspec
 
 from gatehouse.collector.state import CollectorState
+from gatehouse.collector.tally import Tally
 from gatehouse.config.leash import ControlProcess
+from gatehouse.config.loads import Loads
 from gatehouse.config.paths import DataDir
 from gatehouse.config.settings import Database, Settings
 from gatehouse.control import app
@@ -40,12 +42,18 @@ def well() -> Health:
 
 @asynccontextmanager
 async def api(
-    data: Path, health: Callable[[], Health] = well, tenant: str = "default"
+    data: Path,
+    health: Callable[[], Health] = well,
+    tenant: str = "default",
+    tally: Tally | None = None,
+    loads: Loads | None = None,
 ) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of the API over the store in `data`, calling from this machine."""
+    """A client of the API over the store in `data`, calling from this machine. Without `loads` there is no worker."""
     readers = Readers(engine.locate(data, None))
     path = data / "api.sock"
-    server = Server(server_config(app.create(readers, health, tenant=tenant)))
+    shared = loads or Loads.create(1)
+    application = app.create(readers, health, tenant=tenant, tally=tally or Tally(), loads=shared)
+    server = Server(server_config(application))
     serving = asyncio.create_task(server.serve(sockets=[listen(path)]))
     transport = httpx2.AsyncHTTPTransport(uds=str(path))
     try:
@@ -56,6 +64,8 @@ async def api(
         await serving
         await readers.aclose()
         path.unlink()
+        if loads is None:
+            os.close(shared.fd)
 
 
 @dataclass
@@ -85,17 +95,24 @@ def control(root: Path, settings: Settings = SETTINGS) -> Iterator[Running]:
     data.settings.write_bytes(msgspec.json.encode(settings))
     alive_fd, kept_fd = os.pipe()
     ready_fd, said_fd = os.pipe()
+    load_fd = Loads.create(1).fd
     arguments = ControlProcess(
-        data=root, settings=data.settings, alive_fd=alive_fd, ready_fd=said_fd, parent=os.getpid()
+        data=root,
+        settings=data.settings,
+        alive_fd=alive_fd,
+        ready_fd=said_fd,
+        load_fd=load_fd,
+        slots=1,
+        parent=os.getpid(),
     ).arguments()
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "gatehouse.control", *arguments],
-        pass_fds=(alive_fd, said_fd),
+        pass_fds=(alive_fd, said_fd, load_fd),
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
-    os.close(said_fd)
-    os.close(alive_fd)
+    for descriptor in (said_fd, alive_fd, load_fd):
+        os.close(descriptor)
     try:
         said = os.read(ready_fd, 4096).decode()
         yield Running(data, process, said)

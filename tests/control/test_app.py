@@ -31,7 +31,9 @@ def _document(data: Path) -> dict[str, Any]:
 def test_the_description_is_complete(tmp_path: Path) -> None:
     document = _document(tmp_path)
     assert document["openapi"].startswith("3.1")
-    assert set(document["paths"]) == {"/health", "/api/v1/traces", "/api/v1/traces/{id}"}
+    figures = ("usage", "cost", "latency", "errors", "models", "keys", "summary", "logs", "stats")
+    analytics = {f"/api/v1/analytics/{name}" for name in figures}
+    assert set(document["paths"]) == {"/health", "/api/v1/traces", "/api/v1/traces/{id}", *analytics}
     schemas = document["components"]["schemas"]
     assert set(re.findall(r'"#/components/schemas/(\w+)"', msgspec.json.encode(document).decode())) <= set(schemas)
     assert not [name for name in schemas if "ValidationError" in name]
@@ -51,12 +53,21 @@ def test_answers_have_the_fields_described(tmp_path: Path) -> None:
             await writer.apply(Batch((decided(name),), (concluded(name),)))
         async with api(tmp_path) as client:
             paths = {"TracePage": "/api/v1/traces", "Trace": f"/api/v1/traces/{name}", "Health": "/health"}
+            for figures in ("Usage", "Cost", "Latency", "Error", "Model", "Key"):
+                route = {"Error": "errors", "Model": "models", "Key": "keys"}.get(figures, figures.lower())
+                paths[f"{figures}Figures"] = f"/api/v1/analytics/{route}?from=2025-11-01T00:00:00Z"
+            paths |= {"Summary": "/api/v1/analytics/summary", "LogPage": "/api/v1/analytics/logs"}
+            paths["Stats"] = "/api/v1/analytics/stats"
             return {schema: (await client.get(path)).json() for schema, path in paths.items()}
 
     answers = asyncio.run(run())
     schemas = _document(tmp_path)["components"]["schemas"]
     answers["TraceSummary"] = answers["TracePage"]["items"][0]
     answers["Span"] = answers["Trace"]["spans"][0]
+    for figures in ("Usage", "Cost", "Latency", "Error", "Model", "Key"):
+        answers[f"{figures}Row"] = answers[f"{figures}Figures"]["items"][0]
+    answers["Distribution"] = answers["LatencyRow"]["duration"]
+    answers["LogItem"] = answers["LogPage"]["items"][0]
     for schema, found in answers.items():
         assert set(found) == set(schemas[schema]["properties"]), schema
         assert set(schemas[schema]["required"]) == set(found), schema

@@ -6,10 +6,15 @@ import re
 from pathlib import Path
 
 import msgspec
+import pytest
+from pydantic import BaseModel
 
+from gatehouse.control.analytics import LogParameters, SeriesParameters
 from gatehouse.control.answers import ErrorBody
 from gatehouse.control.health import Health
 from gatehouse.control.traces import TraceParameters
+from gatehouse.store import figures, logs
+from gatehouse.store.statements import DIMENSIONS
 from gatehouse.store.views import Span, Tokens, TraceSummary
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "api.md"
@@ -43,6 +48,43 @@ def test_every_field_of_health_and_errors_is_documented() -> None:
     assert _first_cells(_section("Errors")) == set(ErrorBody.__struct_fields__)
 
 
+def _names(parameters: type[BaseModel]) -> set[str]:
+    return {field.alias or name for name, field in parameters.model_fields.items()}
+
+
+@pytest.mark.parametrize(
+    ("route", "row"),
+    [
+        ("usage", figures.UsageRow),
+        ("cost", figures.CostRow),
+        ("latency", figures.LatencyRow),
+        ("errors", figures.ErrorRow),
+        ("models", figures.ModelRow),
+        ("keys", figures.KeyRow),
+        ("summary", figures.Head),
+        ("logs", logs.LogItem),
+        ("stats", logs.Stats),
+    ],
+)
+def test_every_figure_is_documented(route: str, row: type[msgspec.Struct]) -> None:
+    fields = _section(f"GET /api/v1/analytics/{route}")
+    if route == "usage":
+        parameters, fields = fields.split("Answer:")
+        assert _first_cells(parameters) == _names(SeriesParameters)
+        assert ", ".join(DIMENSIONS) in parameters
+    if route == "logs":
+        parameters, fields = fields.split("Answer:")
+        assert _first_cells(parameters) == _names(LogParameters)
+    assert _first_cells(fields) == set(row.__struct_fields__)
+
+
+def test_the_parts_of_figures_are_documented() -> None:
+    parts = [("latency", figures.Distribution), ("stats", logs.TokenTotals), ("stats", logs.ViolationCounts)]
+    for route, struct in parts:
+        assert all(f"`{name}`" in _section(f"GET /api/v1/analytics/{route}") for name in struct.__struct_fields__)
+    assert set(figures.Change.__struct_fields__) == set(figures.Head.__struct_fields__)
+
+
 def test_every_route_has_its_section() -> None:
-    for path in ("/health", "/api/v1/traces", "/api/v1/traces/{id}", "/api/v1/openapi.json"):
+    for path in ("/health", "/metrics", "/api/v1/traces", "/api/v1/traces/{id}", "/api/v1/openapi.json"):
         assert _section(f"GET {path}")

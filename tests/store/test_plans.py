@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gatehouse.store import engine
+from gatehouse.store.analytics import Analytics, Asked
 from gatehouse.store.queries import Queries, TraceFilter
 from gatehouse.store.rows import Batch
 from tests.store.samples import START, call_id, concluded, decided, opened
@@ -70,6 +72,35 @@ def test_reading(tmp_path: Path) -> None:
     assert _scans(plans) == []
     by_trace = [plan for plan in plans if "USING INDEX traces_sent (tenant=? AND trace_id=?)" in plan]
     assert len(by_trace) == 2  # one call, and the list filtered by it
+
+
+def test_analytics(tmp_path: Path) -> None:
+    calls = [call_id(START + n * 1000, n) for n in range(50)]
+    asked = Asked(since=START, until=START + 1000, group_by=("model", "key"), bucket="day")
+    filtered = msgspec.structs.replace(asked, filter=TraceFilter(provider="openai", caller="k", outcome=("ok",)))
+
+    async def run() -> list[str]:
+        async with opened(tmp_path) as (writer, _):
+            await writer.apply(Batch(tuple(map(decided, calls)), tuple(map(concluded, calls))))
+        reading = engine.reader(engine.locate(tmp_path, None))
+        said = _listen(reading)
+        analytics = Analytics(reading, "default", stretch=20)
+        for each in (asked, filtered):
+            for question in (analytics.usage, analytics.cost, analytics.latency, analytics.errors, analytics.models):
+                await question(each)
+            await analytics.keys(each)
+            await analytics.summary(each)
+            await analytics.log(each.filter, 10, 30)
+        await analytics.stats("7d", START, START + 1000)
+        plans = await _plans(reading, said)
+        await reading.dispose()
+        return plans
+
+    plans = asyncio.run(run())
+    assert len(plans) > 30
+    # Counted refusals are few, and have no index of their own.
+    assert [plan for plan in _scans(plans) if not plan.startswith("SCAN refusals")] == []
+    assert any("USING INDEX traces_call (tenant=? AND call>? AND call<?)" in plan for plan in plans)
 
 
 def test_writing(tmp_path: Path) -> None:

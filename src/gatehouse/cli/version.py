@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import platform
 import sys
@@ -10,6 +9,7 @@ import sys
 import click
 
 from gatehouse import __version__
+from gatehouse.config.build import compiled
 
 
 @click.command(name="version")
@@ -21,16 +21,10 @@ def command(form: str) -> None:
             "gatehouse": __version__,
             "python": platform.python_version(),
             "implementation": sys.implementation.name,
-            "compiled": _compiled(),
+            "compiled": compiled(),
             "platform": sys.platform,
             "machine": platform.machine(),
         }
         click.echo(json.dumps(facts))
     else:
         click.echo(f"gatehouse {__version__}")
-
-
-def _compiled() -> bool:
-    """Whether the hot path was compiled when this was built."""
-    found = importlib.util.find_spec("gatehouse.pipeline.serve")
-    return found is not None and not str(found.origin).endswith(".py")

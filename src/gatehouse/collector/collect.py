@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gatehouse.collector.fold import fold
 from gatehouse.collector.lanes import Lanes
 from gatehouse.collector.state import CollectorState
+from gatehouse.collector.tally import Tally
 from gatehouse.journal.reader import Line
 from gatehouse.store import engine, times, version
 from gatehouse.store.engine import StoreError, StoreRowError
@@ -62,6 +63,7 @@ class Collector:
         """Read and not stored."""
         self._retire_at = self._count_at = self._forget_at = 0.0
         self.state = CollectorState()
+        self.tally = Tally()
 
     @property
     def collected(self) -> dict[str, int]:
@@ -143,6 +145,7 @@ class Collector:
             self._marks = marks
             self._lanes.resume(marks)
             self._retire_at = 0.0
+        self.tally.skip(marks)
         self._writer = writer
         self._say(store="connected")
         return writer
@@ -167,8 +170,9 @@ class Collector:
     async def _store(self, writer: StoreWriter, lines: list[Line]) -> None:
         """Write lines; where a row is bad, all the others."""
         folded = fold(politely(lines))
+        batch = folded.batch
         try:
-            await writer.apply(folded.batch)
+            whole = await writer.apply(batch)
         except StoreRowError as error:
             if len(lines) > 1:
                 half = len(lines) // 2
@@ -176,11 +180,13 @@ class Collector:
                 await self._store(writer, lines[half:])
                 return
             self._leave_out(f"{lines[0].file}:{lines[0].line_no}: {error}")
-            await writer.apply(Batch(marks=folded.batch.marks))
+            batch = Batch(marks=batch.marks)
+            whole = await writer.apply(batch)
+        self.tally.count(whole, batch)
         for place in folded.unreadable:
             self._leave_out(place)
         # A new dict each time: others read it from their threads.
-        self._marks = {**self._marks, **{mark.lane: mark for mark in folded.batch.marks}}
+        self._marks = {**self._marks, **{mark.lane: mark for mark in batch.marks}}
         self._say(collected=self.state.collected + len(lines))
 
     def _leave_out(self, place: str) -> None:

@@ -1,7 +1,7 @@
 """The collector beside a server: a thread with an event loop of its own, so that nothing it does holds up the server's.
 
-Rules: only `state` and `collected`, which are replaced and never changed, and `stop` cross between the threads. The
-thread ends when stopped, or by a bug; who owns it looks at `alive` and starts afresh.
+Rules: only `state` and `collected`, which are replaced and never changed, `tally`, which has a lock, and `stop` cross
+between the threads. The thread ends when stopped, or by a bug; who owns it looks at `alive` and starts afresh.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final
 from gatehouse.collector.collect import Collector
 from gatehouse.collector.lock import CollectorLock
 from gatehouse.collector.state import CollectorState
+from gatehouse.collector.tally import Tally
 
 _LOCK_SECONDS: Final = 0.1
 
@@ -39,6 +40,11 @@ class CollectorThread:
     def collected(self) -> dict[str, int]:
         """Per lane the last line that is in the store."""
         return self._collector.collected
+
+    @property
+    def tally(self) -> Tally:
+        """What it counted."""
+        return self._collector.tally
 
     @property
     def alive(self) -> bool:

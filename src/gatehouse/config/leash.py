@@ -50,6 +50,9 @@ class ControlProcess:
     settings: Path
     alive_fd: int
     ready_fd: int
+    load_fd: int
+    """The memory of `config.loads`, for `slots` workers."""
+    slots: int
     parent: int
 
     def arguments(self) -> list[str]:
@@ -76,9 +79,6 @@ class WorkerProcess(ControlProcess):
     """The command line of `python -m gatehouse.worker`."""
 
     listen_fd: int
-    load_fd: int
-    """The memory of `config.loads`, of `slots` words."""
-    slots: int
     index: int
 
 

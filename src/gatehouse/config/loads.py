@@ -1,11 +1,16 @@
-"""How many connections each worker holds: a few words of memory shared by the supervisor and the workers.
+"""What each worker says of itself to the other processes: some words of memory that all share.
 
-Here because both sides need it. Standard library only. Workers accept from one listener, and the kernel does not share
-connections out evenly among them; knowing the others' loads, the busier one can leave the next connection to another
-(`worker.acceptor`). A word has one writer, its worker; the supervisor writes only for a worker that has ended. Readers
-need no lock: an aligned 64-bit word is read whole, and a stale one does no harm.
+Here because all sides need it. Standard library only. Two things stand there, per worker:
 
-Not a file in the data directory: writing to a mapped file can block while the kernel writes the page back.
+- its load, the number of its connections. Workers accept from one listener, and the kernel does not share connections
+  out evenly among them; knowing the others' loads, the busier one can leave the next to another (`worker.acceptor`);
+- its gauges, written twice a second, which control shows at `/metrics`.
+
+A word has one writer, its worker; the supervisor writes only for a worker that has ended. Readers need no lock: an
+aligned 64-bit word is read whole, and a stale one does no harm.
+
+Not a file in the data directory: writing to it can block while the kernel writes back, and fails when the disk is full,
+which is when the gauges matter.
 """
 
 from __future__ import annotations
@@ -14,20 +19,66 @@ import mmap
 import os
 import sys
 import tempfile
-from typing import Final
+from array import array
+from typing import Final, NamedTuple
 
 ABSENT: Final = -1
 """The load of a worker that accepts nothing: starting, stopping, or dead."""
 
-_WORD: Final = 8
+JOURNAL_STATES: Final = ("ok", "full", "failing")
+SWEEP_SECONDS: Final = 0.5
+"""How often a worker writes its gauges."""
+
+
+class Gauges(NamedTuple):
+    """A worker at its last sweep: 64-bit integers. What is counted is counted since the worker's start."""
+
+    swept: int
+    """When that was: nanoseconds on the machine's monotonic clock; 0: no worker there."""
+    late_us: int
+    """How late a sweep came at most, of those of the last 15 s: for so long the event loop was held up."""
+    calls: int
+    """Calls that run."""
+    streams: int
+    """Of them those that ask for a stream."""
+    connections: int
+    """Of clients."""
+    idle: int
+    used: int
+    """Connections to providers: idle, and serving a call or being made."""
+    waiting: int
+    """Calls that wait for such a connection."""
+    body_bytes: int
+    """Of request bodies, held."""
+    journal_state: int
+    """Index in `JOURNAL_STATES`."""
+    journal_queue: int
+    """Lines not written yet."""
+    journal_errors: int
+    """Writes and syncs that failed."""
+    decisions_failed: int
+    """Calls refused because their decision could not be put on record."""
+    refusals_counted: int
+    """Refusals without a line of their own."""
+    captures_dropped: int
+    """Pieces of captured bodies that found no room."""
+    connections_without_request: int
+    """Ended before a whole request head had come."""
+
+
+_BYTES: Final = 8
+_WORDS: Final = 1 + len(Gauges._fields)
+_NOBODY: Final = Gauges(*[0] * len(Gauges._fields))
 
 
 class Loads:
-    """One signed 64-bit integer per worker, behind the descriptor `fd`, which children may inherit."""
+    """One load and one set of gauges per worker, behind the descriptor `fd`, which children may inherit."""
 
     def __init__(self, fd: int, slots: int) -> None:
         self.fd = fd
-        self._words = memoryview(mmap.mmap(fd, slots * _WORD)).cast("q")
+        self._slots = slots
+        self._words = memoryview(mmap.mmap(fd, slots * _WORDS * _BYTES)).cast("q")
+        self._loads = self._words[::_WORDS]
 
     @classmethod
     def create(cls, slots: int) -> Loads:
@@ -37,7 +88,7 @@ class Loads:
         else:
             with tempfile.TemporaryFile() as file:
                 fd = os.dup(file.fileno())
-        os.ftruncate(fd, slots * _WORD)
+        os.ftruncate(fd, slots * _WORDS * _BYTES)
         loads = cls(fd, slots)
         for index in range(slots):
             loads.set(index, ABSENT)
@@ -45,8 +96,28 @@ class Loads:
 
     def set(self, index: int, load: int) -> None:
         """Publish the load of worker `index`."""
-        self._words[index] = load
+        self._loads[index] = load
 
     def least_other(self, index: int) -> int | None:
         """The least load of the workers that accept, other than `index`; `None` if it is the only one."""
-        return min((load for i, load in enumerate(self._words) if i != index and load != ABSENT), default=None)
+        return min((load for i, load in enumerate(self._loads) if i != index and load != ABSENT), default=None)
+
+    def publish(self, index: int, gauges: Gauges) -> None:
+        """Replace the gauges of worker `index`."""
+        start = index * _WORDS + 1
+        self._words[start : start + len(gauges)] = array("q", gauges)
+
+    def gauges(self) -> dict[int, Gauges]:
+        """The gauges of the workers there are, by index."""
+        found = {}
+        for index in range(self._slots):
+            start = index * _WORDS + 1
+            gauges = Gauges(*self._words[start : start + len(_NOBODY)])
+            if gauges.swept:
+                found[index] = gauges
+        return found
+
+    def clear(self, index: int) -> None:
+        """Worker `index` has ended."""
+        self.set(index, ABSENT)
+        self.publish(index, _NOBODY)

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from gatehouse import errors
 from gatehouse.errors import GatehouseError, Kind
 from gatehouse.store.engine import StoreError
+from gatehouse.store.tally import TooManyError
 
 _NAME: Final = 64
 """Characters of a field's name that are repeated."""
@@ -75,6 +76,7 @@ def install(app: FastAPI) -> None:
         RequestValidationError: _validation,
         GatehouseError: _gatehouse,
         StoreError: _store,
+        TooManyError: _too_many,
         HTTPException: _http,
         Exception: _bug,
     }
@@ -114,6 +116,10 @@ def _gatehouse(_request: Request, error: Exception) -> Response:
 def _store(_request: Request, error: Exception) -> Response:
     _log.warning("%s", error)
     return refuse(errors.OVERLOADED, f"the store cannot be read now: {error}", retry_after=_RETRY_SECONDS)
+
+
+def _too_many(_request: Request, error: Exception) -> Response:
+    return refuse(errors.BAD_REQUEST, str(error))
 
 
 def _http(request: Request, error: Exception) -> Response:

@@ -11,10 +11,14 @@ from fastapi.openapi.utils import get_openapi
 from starlette.responses import Response
 
 from gatehouse import __version__
-from gatehouse.control import answers, traces
+from gatehouse.collector.tally import Tally
+from gatehouse.config.loads import Loads
+from gatehouse.control import analytics, answers, exposition, traces
 from gatehouse.control.answers import ErrorBody, answer
+from gatehouse.control.export import TYPES
 from gatehouse.control.health import Health, told_by_worker
 from gatehouse.control.peer import JOURNAL_HEADER, LOCAL, PeerGate
+from gatehouse.store import figures, logs
 from gatehouse.store.reading import Readers
 from gatehouse.store.views import Trace, TracePage
 
@@ -24,8 +28,21 @@ _ANSWERS: Final[dict[tuple[str, str], type[msgspec.Struct]]] = {
     ("/health", "503"): Health,
     ("/api/v1/traces", "200"): TracePage,
     ("/api/v1/traces/{id}", "200"): Trace,
+    ("/api/v1/analytics/usage", "200"): figures.UsageFigures,
+    ("/api/v1/analytics/cost", "200"): figures.CostFigures,
+    ("/api/v1/analytics/latency", "200"): figures.LatencyFigures,
+    ("/api/v1/analytics/errors", "200"): figures.ErrorFigures,
+    ("/api/v1/analytics/models", "200"): figures.ModelFigures,
+    ("/api/v1/analytics/keys", "200"): figures.KeyFigures,
+    ("/api/v1/analytics/summary", "200"): figures.Summary,
+    ("/api/v1/analytics/logs", "200"): logs.LogPage,
+    ("/api/v1/analytics/stats", "200"): logs.Stats,
 }
 """What each route answers with. All other answers are errors."""
+_EXPORTED: Final = frozenset({"/api/v1/traces"}).union(
+    f"/api/v1/analytics/{name}" for name in ("usage", "cost", "latency", "errors", "models", "keys", "summary", "logs")
+)
+"""Routes that answer in the forms of `export`, too."""
 _ERRORS: Final = {"400": "Wrong input", "403": "Not from this machine", "404": "Not found", "503": "Not possible now"}
 
 
@@ -46,8 +63,9 @@ class ManagementApi(FastAPI):
         return document
 
 
-def create(readers: Readers, health: Callable[[], Health], *, tenant: str) -> ManagementApi:
-    """The app. `health`: what the process knows now, at no cost."""
+def create(readers: Readers, health: Callable[[], Health], *, tenant: str, tally: Tally, loads: Loads) -> ManagementApi:
+    """The app. `health`: what the process knows now, at no cost. `tally`, `loads`: what `/metrics` shows of calls, and
+    of workers."""
     app = ManagementApi(
         title="Gatehouse",
         version=__version__,
@@ -61,7 +79,9 @@ def create(readers: Readers, health: Callable[[], Health], *, tenant: str) -> Ma
         generate_unique_id_function=lambda route: route.name,
     )
     app.include_router(_health(health))
+    app.include_router(exposition.routes(health, tally, loads))
     app.include_router(traces.routes(readers, tenant))
+    app.include_router(analytics.routes(readers, tenant))
     answers.install(app)
     app.add_middleware(PeerGate)
     return app
@@ -89,7 +109,10 @@ def _responses(path: str) -> dict[str, Any]:
         status: {"description": meaning, "content": _json(_ANSWERS.get((path, status), ErrorBody))}
         for status, meaning in _ERRORS.items()
     }
-    return {"200": {"description": "Found", "content": _json(_ANSWERS[path, "200"])}, **described}
+    found = _json(_ANSWERS[path, "200"])
+    if path in _EXPORTED:
+        found |= {kind.partition(";")[0]: {"schema": {"type": "string"}} for kind in TYPES.values()}
+    return {"200": {"description": "Found", "content": found}, **described}
 
 
 def _json(struct: type[msgspec.Struct]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from gatehouse.collector.collect import Collector
 from gatehouse.collector.lock import CollectorLock
 from gatehouse.collector.thread import CollectorThread
 from gatehouse.config import leash
+from gatehouse.config.loads import Loads
 from gatehouse.config.paths import DataDir
 from gatehouse.config.settings import Settings
 from gatehouse.control import app, health
@@ -97,7 +98,7 @@ class Control:
             self._data.journal, self._writer, self._settings.journal, lambda: self._collector.collected
         )
         listener = listen(self._data.control_socket)
-        server = Server(server_config(app.create(self._readers, self._health, tenant=TENANT)))
+        server = Server(server_config(self._application()))
         self._collector.start()
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(self._serve(server, listener, stop))
@@ -123,6 +124,10 @@ class Control:
         if self._keeping.retaining:
             # A segment is being compressed in a thread, which would hold the end up for seconds. Its draft is redone.
             os._exit(0)
+
+    def _application(self) -> app.ManagementApi:
+        loads = Loads(self._process.load_fd, self._process.slots)
+        return app.create(self._readers, self._health, tenant=TENANT, tally=self._collector.tally, loads=loads)
 
     async def _serve(self, server: Server, listener: socket.socket, stop: asyncio.Event) -> None:
         await server.serve(sockets=[listener])

@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from datetime import datetime
-from typing import Annotated, Final, Literal
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from gatehouse import errors
 from gatehouse.control.answers import FieldError, InputError, answer
+from gatehouse.control.export import PIECE, export
+from gatehouse.control.parameters import Format, Moment, NoParameters, OutcomeName, Word, once
 from gatehouse.errors import GatehouseError
 from gatehouse.store import present, times
-from gatehouse.store.queries import TraceFilter
+from gatehouse.store.queries import Queries, TraceFilter
 from gatehouse.store.reading import Readers
+from gatehouse.store.views import TracePage, TraceSummary
 
-_RFC3339: Final = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)",
-    re.ASCII,
-)
 _LONGEST_MS: Final = 31 * 86_400_000
-
-OutcomeName = Literal["open", "ok", "refused", "upstream_error", "cut", "client_gone", "blocked", "interrupted"]
-
-
-def _moment(value: object) -> object:
-    if isinstance(value, str) and _RFC3339.fullmatch(value):
-        # In a query string an unescaped plus is a space.
-        return datetime.fromisoformat(value.upper())
-    raise ValueError("not RFC 3339 with a zone, such as 2026-11-20T08:00:00Z (write + as %2B)")
-
-
-Moment = Annotated[datetime, BeforeValidator(_moment)]
-Word = Annotated[str, Field(min_length=1, max_length=512)]
 
 
 class TraceParameters(BaseModel):
@@ -43,7 +27,7 @@ class TraceParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    limit: Annotated[int, Field(ge=1, le=500, description="Calls on a page, at most.")] = 50
+    limit: Annotated[int, Field(ge=1, le=500, description="Calls on a page, or in an export, at most.")] = 50
     cursor: Annotated[str | None, Field(max_length=200, description="`next_cursor` of the page before.")] = None
     since: Annotated[Moment | None, Field(description="Calls that began at or after this time.")] = None
     until: Annotated[Moment | None, Field(description="Calls that began before this time.")] = None
@@ -64,6 +48,9 @@ class TraceParameters(BaseModel):
     ] = []
     outcome: Annotated[list[OutcomeName], Field(max_length=20, description="How the call ended; `open`: not yet.")] = []
     code: Annotated[list[Word], Field(max_length=20, description="Gatehouse's error code.")] = []
+    format: Annotated[Format, Field(description="With `csv` and `jsonl` all calls come at once, without pages.")] = (
+        "json"
+    )
 
     def filter(self) -> TraceFilter:
         """In the store's words."""
@@ -86,12 +73,6 @@ class TraceParameters(BaseModel):
         )
 
 
-class NoParameters(BaseModel):
-    """A route that takes none says so."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
 _SEVERAL: Final = frozenset({"status", "outcome", "code"})
 
 
@@ -102,12 +83,18 @@ def routes(readers: Readers, tenant: str) -> APIRouter:
     @router.get("/traces", summary="Calls, newest first")
     async def list_traces(request: Request, asked: Annotated[TraceParameters, Query()]) -> Response:
         """A page may hold fewer calls than asked for although more follow: go on while there is a `next_cursor`."""
-        _once(request)
+        once(request, _SEVERAL)
         queries = await readers.queries(tenant)
+        wanted, exported = asked.filter(), asked.format != "json"
+        # Without pages there is no limit but the one asked for.
+        most = asked.limit if not exported or "limit" in request.query_params else None
         try:
-            return answer(await queries.page(asked.filter(), asked.limit, asked.cursor))
+            page = await queries.page(wanted, most or PIECE, asked.cursor)
         except present.CursorError as error:
             raise InputError(FieldError("cursor", str(error))) from error
+        if not exported:
+            return answer(page)
+        return export(asked.format, "traces", TraceSummary, following(queries, wanted, page, most))
 
     @router.get("/traces/{id}", summary="One call with its spans")
     async def show_trace(
@@ -126,9 +113,15 @@ def routes(readers: Readers, tenant: str) -> APIRouter:
     return router
 
 
-def _once(request: Request) -> None:
-    """A parameter with one value given twice is a mistake: which of them was meant?"""
-    counted = Counter(name for name, _ in request.query_params.multi_items())
-    twice = [name for name, count in counted.items() if count > 1 and name not in _SEVERAL]
-    if twice:
-        raise InputError(*(FieldError(name, "given more than once") for name in twice))
+async def following(
+    queries: Queries, wanted: TraceFilter, page: TracePage, most: int | None
+) -> AsyncIterator[Sequence[TraceSummary]]:
+    """A page, and page by page what follows it: `most` calls altogether, or all. Raises `StoreError`."""
+    left = most
+    while True:
+        yield page.items
+        if left is not None:
+            left -= len(page.items)
+        if page.next_cursor is None or left == 0:
+            return
+        page = await queries.page(wanted, PIECE if left is None else left, page.next_cursor)

@@ -21,11 +21,10 @@ from gatehouse.store import ids, present, report, times
 from gatehouse.store.engine import StoreError, transaction
 from gatehouse.store.rows import TRACE_COLUMNS, SpanRow
 from gatehouse.store.schema import bodies, refusals, spans, traces
+from gatehouse.store.stretches import STRETCH, Scope, edge, walk, window
 from gatehouse.store.views import Body, Report, Trace, TracePage
 
 _FIRST_STRETCH: Final = 2_000
-_STRETCH: Final = 50_000
-"""Calls looked at in one transaction at most."""
 _LOOKING_SECONDS: Final = 1.0
 _COLUMNS: Final = tuple(traces.c[name] for name in TRACE_COLUMNS)
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
@@ -45,6 +44,8 @@ class TraceFilter(msgspec.Struct, frozen=True):
     operation: str | None = None
     route: str | None = None
     key: str | None = None
+    caller: str | None = None
+    """Id of the gateway key, or the hash of the provider key where the caller brought that alone."""
     user: str | None = None
     trace: str | None = None
     """W3C trace id."""
@@ -65,26 +66,28 @@ class Queries:
     async def page(self, wanted: TraceFilter, limit: int, cursor: str | None = None) -> TracePage:
         """Calls, newest first. Raises `present.CursorError`."""
         below = None if cursor is None else present.call_at(cursor)
-        conditions = _conditions(wanted)
-        looks_through = bool(conditions)
+        filters = conditions(wanted)
+        looks_through = bool(filters)
         if wanted.trace is not None:
             # An index names its calls: nothing has to be looked through.
-            conditions.append(traces.c.call.in_(self._calls_of(wanted.trace)))
+            filters.append(traces.c.call.in_(self._calls_of(wanted.trace)))
             looks_through = False
         found: list[Any] = []
         stretch, deadline = _FIRST_STRETCH, time.monotonic() + _LOOKING_SECONDS
         while True:
-            window = _window(wanted.since, wanted.until, below)
+            scope: Scope = (traces.c.tenant == self._tenant, *window(wanted.since, wanted.until))
+            if below is not None:
+                scope = (*scope, traces.c.call < below)
             async with transaction(self._engine) as connection:
-                floor = await self._edge(connection, window, stretch, "down") if looks_through else None
-                within = window if floor is None else [*window, traces.c.call >= floor]
-                statement = self._traces().where(*within, *conditions).order_by(traces.c.call.desc())
+                floor = await edge(connection, scope, stretch, "down") if looks_through else None
+                within = scope if floor is None else (*scope, traces.c.call >= floor)
+                statement = select(*_COLUMNS).where(*within, *filters).order_by(traces.c.call.desc())
                 found += await connection.execute(statement.limit(limit + 1 - len(found)))
             if len(found) > limit:
                 return _page(found[:limit], found[limit - 1].call)
             if floor is None:
                 return _page(found, None)
-            below, stretch = floor, min(4 * stretch, _STRETCH)
+            below, stretch = floor, min(4 * stretch, STRETCH)
             if time.monotonic() > deadline:
                 return _page(found, below)
 
@@ -127,21 +130,15 @@ class Queries:
         """Sums over the calls that began in [since, until)."""
         start, end = (None if moment is None else times.of(moment) for moment in (since, until))
         sums = report.Sums()
-        above: str | None = None
-        while True:
-            window = _window(start, end, None)
-            if above is not None:
-                window.append(traces.c.call > above)
-            async with transaction(self._engine) as connection:
-                edge = await self._edge(connection, window, _STRETCH, "up")
-                within = window if edge is None else [*window, traces.c.call <= edge]
-                scope = (traces.c.tenant == self._tenant, *within)
-                sums.add((await connection.execute(report.groups().where(*scope))).all())
-            if edge is None:
-                return sums.report(since, until, await self._refused(start, end))
-            above = edge
 
-    async def _refused(self, start: int | None, end: int | None) -> int:
+        async def visit(connection: AsyncConnection, scope: Scope, _last: str | None) -> None:
+            sums.add((await connection.execute(report.groups().where(*scope))).all())
+
+        await walk(self._engine, self._tenant, window(start, end), visit)
+        return sums.report(since, until, await self.refused(start, end))
+
+    async def refused(self, start: int | None, end: int | None) -> int:
+        """Refusals in [start, end) that were counted instead of listed."""
         statement = select(func.coalesce(func.sum(refusals.c.count), 0)).where(refusals.c.tenant == self._tenant)
         if start is not None:
             statement = statement.where(refusals.c.until >= start)
@@ -157,18 +154,6 @@ class Queries:
         """The calls with a W3C trace id: those whose caller sent it, and the one whose own it is."""
         sent = select(traces.c.call).where(traces.c.tenant == self._tenant, _of_trace(trace))
         return union_all(sent, select(literal(ids.call_of(trace))))
-
-    async def _edge(
-        self, connection: AsyncConnection, window: list[ColumnElement[bool]], stretch: int, way: Literal["up", "down"]
-    ) -> str | None:
-        """The last of the next `stretch` calls in a window, one way; `None` if there are not that many more."""
-        order = traces.c.call.desc() if way == "down" else traces.c.call.asc()
-        calls = (
-            select(traces.c.call).where(traces.c.tenant == self._tenant, *window).order_by(order).limit(stretch)
-        ).subquery()
-        edge = func.min(calls.c.call) if way == "down" else func.max(calls.c.call)
-        found = (await connection.execute(select(edge, func.count()).select_from(calls))).one()
-        return None if found[1] < stretch else str(found[0])
 
     async def _one(self, *conditions: ColumnElement[bool]) -> Trace | None:
         async with transaction(self._engine) as connection:
@@ -187,20 +172,8 @@ def _page(rows: list[Any], below: str | None) -> TracePage:
     return TracePage([present.summary(row) for row in rows], None if below is None else present.cursor(below))
 
 
-def _window(since: int | None, until: int | None, below: str | None) -> list[ColumnElement[bool]]:
-    """A stretch of time, in terms of the index as well: call ids sort by time, to the millisecond."""
-    window: list[ColumnElement[bool]] = []
-    if since is not None:
-        window += [traces.c.call >= ids.first_call(since), traces.c.started >= since]
-    if until is not None:
-        window += [traces.c.call < ids.first_call(until + 999), traces.c.started < until]
-    if below is not None:
-        window.append(traces.c.call < below)
-    return window
-
-
-def _conditions(wanted: TraceFilter) -> list[ColumnElement[bool]]:
-    """What the index does not know."""
+def conditions(wanted: TraceFilter) -> list[ColumnElement[bool]]:
+    """What the index does not know: all but times and the trace id."""
     t = traces.c
     equal = {
         t.project: wanted.project,
@@ -211,15 +184,17 @@ def _conditions(wanted: TraceFilter) -> list[ColumnElement[bool]]:
         t.user_id: wanted.user,
         t.stream: wanted.stream,
     }
-    conditions: list[ColumnElement[bool]] = [column == value for column, value in equal.items() if value is not None]
+    found: list[ColumnElement[bool]] = [column == value for column, value in equal.items() if value is not None]
     if wanted.model is not None:
-        conditions.append(or_(t.model == wanted.model, t.model_answered == wanted.model))
+        found.append(or_(t.model == wanted.model, t.model_answered == wanted.model))
+    if wanted.caller is not None:
+        found.append(or_(t.key_id == wanted.caller, and_(t.key_id.is_(None), t.provider_key_hash == wanted.caller)))
     if wanted.min_latency_us is not None:
-        conditions.append(t.duration_us >= wanted.min_latency_us)
+        found.append(t.duration_us >= wanted.min_latency_us)
     for column, values in ((t.status, wanted.status), (t.outcome, wanted.outcome), (t.code, wanted.code)):
         if values:
-            conditions.append(column.in_(values))
-    return conditions
+            found.append(column.in_(values))
+    return found
 
 
 def _of_trace(name: str) -> ColumnElement[bool]:

@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gatehouse.store import engine, version
+from gatehouse.store.analytics import Analytics
 from gatehouse.store.queries import Queries
 from gatehouse.store.views import Report, Trace
 
@@ -47,6 +48,13 @@ class Readers:
 
     async def queries(self, tenant: str) -> Queries:
         """A tenant's queries on the store as it is now. Raises `StoreMissingError`."""
+        return Queries(await self._current(), tenant)
+
+    async def analytics(self, tenant: str) -> Analytics:
+        """The same for questions about many calls."""
+        return Analytics(await self._current(), tenant)
+
+    async def _current(self) -> AsyncEngine:
         engine.check_present(self._url)
         identity = engine.identity(self._url)
         reading, outdated = self._engine, None
@@ -56,7 +64,7 @@ class Readers:
             self._engine, self._identity = reading, identity
         if outdated is not None:
             await outdated.dispose()
-        return Queries(reading, tenant)
+        return reading
 
     async def aclose(self) -> None:
         """Give the connections back."""

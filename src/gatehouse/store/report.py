@@ -7,16 +7,15 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, case, func, select
+from sqlalchemy import Select, case, func, select
 
+from gatehouse.store.durations import average, percentiles, rounded
 from gatehouse.store.present import TOKEN_PARTS, tokens
 from gatehouse.store.schema import traces
 from gatehouse.store.views import Report, ReportRow
 
 FAILED: Final = ("refused", "upstream_error", "cut", "blocked", "interrupted")
 """Outcomes that count as errors whatever the status. A caller that left is not an error."""
-
-_DECADES: Final = tuple(10**power for power in range(3, 13))
 
 Key = tuple[str | None, str | None]
 """Provider and model asked."""
@@ -31,7 +30,7 @@ def groups() -> Select[Any]:
         case((traces.c.status >= 400, 1), else_=0).label("failed"),
         traces.c.price,
         traces.c.usage_source,
-        _rounded(traces.c.duration_us).label("duration"),
+        rounded(traces.c.duration_us).label("duration"),
     )
     parts = [func.coalesce(func.sum(traces.c[f"tokens_{name}"]), 0).label(f"t_{name}") for name in TOKEN_PARTS]
     return select(
@@ -84,6 +83,7 @@ class Sums:
         for row in all_rows:
             durations.update(row.durations)
         parts = {name: sum(row.tokens[name] for row in all_rows) for name in TOKEN_PARTS}
+        p50, p95 = percentiles(durations, 50, 95)
         rows = sorted(self._rows, key=lambda key: (-self._rows[key].calls, key[0] or "", key[1] or ""))
         return Report(
             since=since,
@@ -96,9 +96,9 @@ class Sums:
             unknown_price=sum(row.unknown_price for row in all_rows),
             estimated=self._estimated,
             refused_uncounted=refused,
-            avg_us=_average(sum(row.waited for row in all_rows), durations),
-            p50_us=_percentile(durations, 50),
-            p95_us=_percentile(durations, 95),
+            avg_us=average(sum(row.waited for row in all_rows), durations),
+            p50_us=p50,
+            p95_us=p95,
             rows=[self._row(key) for key in rows],
         )
 
@@ -114,27 +114,6 @@ class Sums:
             output_tokens=counted.output_total,
             cost_nano_usd=row.cost,
             unknown_price=row.unknown_price,
-            avg_us=_average(row.waited, row.durations),
-            p95_us=_percentile(row.durations, 95),
+            avg_us=average(row.waited, row.durations),
+            p95_us=percentiles(row.durations, 95)[0],
         )
-
-
-def _rounded(value: ColumnElement[int]) -> ColumnElement[int]:
-    """Down to three significant digits: keeps the number of groups small, however many calls there are."""
-    steps = [(value < limit, value - value % (limit // 1000)) for limit in _DECADES]
-    return case(*steps, else_=value - value % (_DECADES[-1] // 100))
-
-
-def _average(waited: int, counts: Counter[int]) -> int | None:
-    return waited // counts.total() if counts else None
-
-
-def _percentile(counts: Counter[int], percent: int) -> int | None:
-    """The smallest duration that at least `percent` of the calls do not exceed."""
-    needed = -(-counts.total() * percent // 100)
-    seen = 0
-    for duration in sorted(counts):
-        seen += counts[duration]
-        if seen >= needed:
-            return duration
-    return None

@@ -90,8 +90,11 @@ class StoreWriter:
             found = await connection.execute(select(*(lanes.c[name] for name in Mark.__struct_fields__)))
             return {row.lane: Mark(*row) for row in found}
 
-    async def apply(self, batch: Batch) -> None:
-        """Write a batch and its marks. Raises `StoreError`, having written nothing; `StoreRowError` if a row is bad."""
+    async def apply(self, batch: Batch) -> list[tuple[Decided, Concluded]]:
+        """Write a batch and its marks. Returns the calls that became whole by it.
+
+        Raises `StoreError`, having written nothing; `StoreRowError` if a row is bad.
+        """
         decided = {(row.tenant, row.call): row for row in batch.decided}
         concluded = {(row.tenant, row.call): row for row in batch.concluded}
         recent, self._recent = self._recent, {}
@@ -110,6 +113,7 @@ class StoreWriter:
         for key in list(itertools.islice(recent, max(0, len(recent) - _RECENT))):
             del recent[key]
         self._recent = recent
+        return pairs
 
     async def forget(self, before: int, limit: int) -> int:
         """Delete up to `limit` of the oldest calls, with spans and bodies, where they began before `before`

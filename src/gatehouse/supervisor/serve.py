@@ -16,7 +16,7 @@ from typing import Final
 
 from gatehouse import __version__
 from gatehouse.config.leash import ControlProcess, WorkerProcess
-from gatehouse.config.loads import ABSENT, Loads
+from gatehouse.config.loads import Loads
 from gatehouse.config.paths import DataDir, create_or_read_secret, write_private
 from gatehouse.errors import ConfigError
 from gatehouse.supervisor.child import Child
@@ -99,7 +99,13 @@ def _tree(options: Options, listener: socket.socket, loads: Loads, alive_fd: int
 
     def control(ready_fd: int) -> ControlProcess:
         return ControlProcess(
-            data=data.root, settings=data.settings, alive_fd=alive_fd, ready_fd=ready_fd, parent=parent
+            data=data.root,
+            settings=data.settings,
+            alive_fd=alive_fd,
+            ready_fd=ready_fd,
+            load_fd=load_fd,
+            slots=slots,
+            parent=parent,
         )
 
     def worker(index: int) -> Callable[[int], ControlProcess]:
@@ -108,10 +114,10 @@ def _tree(options: Options, listener: socket.socket, loads: Loads, alive_fd: int
             settings=data.settings,
             alive_fd=alive_fd,
             ready_fd=ready_fd,
-            parent=parent,
-            listen_fd=listen_fd,
             load_fd=load_fd,
             slots=slots,
+            parent=parent,
+            listen_fd=listen_fd,
             index=index,
         )
 
@@ -127,7 +133,7 @@ def _tree(options: Options, listener: socket.socket, loads: Loads, alive_fd: int
         options.on_ready(serving)
 
     return Tree(
-        Child("control", options.control_module, control, (alive_fd,)),
+        Child("control", options.control_module, control, (alive_fd, load_fd)),
         [
             Child(f"worker {index}", options.worker_module, worker(index), (alive_fd, listen_fd, load_fd))
             for index in range(options.workers)
@@ -135,7 +141,7 @@ def _tree(options: Options, listener: socket.socket, loads: Loads, alive_fd: int
         Patience(ready=options.ready_seconds, grace=options.grace_seconds, collect=options.collect_seconds),
         all_ready=announce,
         ending=lambda: refuse(listener),
-        ended=lambda index: loads.set(index, ABSENT),
+        ended=loads.clear,
         log=_log,
     )
 

@@ -13,6 +13,7 @@ import signal
 import socket
 import ssl
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,7 @@ import msgspec
 import uvloop
 
 from gatehouse.config import leash
-from gatehouse.config.loads import Loads
+from gatehouse.config.loads import SWEEP_SECONDS, Loads
 from gatehouse.config.paths import DataDir, create_or_read_secret
 from gatehouse.config.settings import Settings
 from gatehouse.errors import ConfigError
@@ -44,9 +45,9 @@ from gatehouse.simulated.server import SimulatedServer
 from gatehouse.upstream.connect import Connector
 from gatehouse.upstream.pool import PoolLimits, Upstreams
 from gatehouse.worker.acceptor import Acceptor
+from gatehouse.worker.gauges import Lateness, gauges
 
 _LOG: Final = logging.getLogger(__name__)
-_SWEEP_SECONDS: Final = 0.5
 _GC_THRESHOLDS: Final = (20_000, 20, 20)
 """Calls leave no cycles behind: looking for some every 700 objects, as is the default, only costs."""
 _LAST_WORDS_SECONDS: Final = 2.0
@@ -71,6 +72,8 @@ class Worker:
         self._process = process
         self._settings = settings
         self._data = DataDir(process.data)
+        self._loads = Loads(process.load_fd, process.slots)
+        self._lateness = Lateness()
         self._stopping = False
 
     async def run(self) -> None:
@@ -143,7 +146,7 @@ class Worker:
             socket.socket(fileno=self._process.listen_fd),
             self._server.protocol,
             lambda: len(self._server.connections),
-            Loads(self._process.load_fd, self._process.slots),
+            self._loads,
             self._process.index,
             self._tls_context(),
         )
@@ -192,7 +195,9 @@ class Worker:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
+            due = time.monotonic() + SWEEP_SECONDS
+            await asyncio.sleep(SWEEP_SECONDS)
+            self._lateness.note(time.monotonic() - due)
             self._sweep_once()
 
     def _sweep_once(self) -> None:
@@ -203,6 +208,8 @@ class Worker:
         self._upstreams.sweep(now)
         self._journal.sweep()
         self._acceptor.publish()
+        said = gauges(self._server, self._pipeline, self._upstreams, self._journal, self._lateness)
+        self._loads.publish(self._process.index, said)
 
     async def _stop(self) -> None:
         """Drain within the grace time, interrupt the rest, close the lane."""

@@ -1,0 +1,68 @@
+"""What parameters of the management API may look like: moments, names, outcomes, forms of an answer. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+from fastapi import Request
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from gatehouse.control.answers import FieldError, InputError
+from gatehouse.store import times
+
+_RFC3339: Final = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)",
+    re.ASCII,
+)
+_AGO: Final = re.compile(r"([1-9][0-9]{0,5})([mhdw])")
+_UNITS: Final = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000}
+_NOT_RFC3339: Final = "not RFC 3339 with a zone, such as 2026-11-20T08:00:00Z (write + as %2B)"
+_LAST: Final = times.parse("9999-12-31T23:59:59.999999Z")
+
+OutcomeName = Literal["open", "ok", "refused", "upstream_error", "cut", "client_gone", "blocked", "interrupted"]
+Format = Literal["json", "csv", "jsonl"]
+
+
+def _moment(value: object) -> object:
+    if isinstance(value, str) and _RFC3339.fullmatch(value):
+        # In a query string an unescaped plus is a space.
+        return datetime.fromisoformat(value.upper())
+    raise ValueError(_NOT_RFC3339)
+
+
+def _moment_or_ago(value: str) -> str:
+    if _RFC3339.fullmatch(value):
+        datetime.fromisoformat(value.upper())
+    elif not _AGO.fullmatch(value):
+        raise ValueError(f"no span before now (30m, 24h, 7d, 4w), and {_NOT_RFC3339}")
+    return value
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+MomentOrAgo = Annotated[str, AfterValidator(_moment_or_ago)]
+"""RFC 3339, or a span before now: `30m`, `24h`, `7d`, `4w`."""
+Word = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+class NoParameters(BaseModel):
+    """A route that takes none says so."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def at(value: str, now: int) -> int:
+    """The time of a `MomentOrAgo`, microseconds since the epoch, within what a year of four digits can tell."""
+    ago = _AGO.fullmatch(value)
+    found = times.parse(value.upper()) if ago is None else now - int(ago[1]) * _UNITS[ago[2]]
+    return min(max(found, 0), _LAST)
+
+
+def once(request: Request, several: frozenset[str]) -> None:
+    """A parameter with one value given twice is a mistake: which of them was meant? Raises `InputError`."""
+    counted = Counter(name for name, _ in request.query_params.multi_items())
+    twice = [name for name, count in counted.items() if count > 1 and name not in several]
+    if twice:
+        raise InputError(*(FieldError(name, "given more than once") for name in twice))

@@ -1,0 +1,159 @@
+"""How answers of the database add up, stretch by stretch, and become figures. Pure.
+
+Rules: a key is what calls are told apart by, its bucket first; sums are exact integers; what is kept is bounded
+(`MOST_KEYS`, `MOST_COUNTS`), and beyond that the question is refused rather than memory used up.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from gatehouse.store.durations import average, percentiles
+from gatehouse.store.figures import Change, Distribution, Head
+from gatehouse.store.present import TOKEN_PARTS, tokens
+from gatehouse.store.views import Tokens
+
+MOST_KEYS: Final = 100_000
+MOST_COUNTS: Final = 500_000
+"""Different durations, over all groups of the buckets that are not over yet."""
+LATEST: Final = "latest"
+"""The one sum that is a maximum."""
+
+Key = tuple[Any, ...]
+"""Bucket (microseconds, or `None`), then the values of the dimensions."""
+Values = dict[str, int]
+
+
+class TooManyError(Exception):
+    """Calls are told apart by too much: `str(error)` says what to do."""
+
+
+class Sums:
+    """Integers by key. Keys without calls are left out."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        """What the sums are of: calls first."""
+        self.names = names
+        self._by_key: dict[Key, list[int]] = {}
+
+    def add(self, found: Iterable[Any]) -> None:
+        """Rows of key and sums."""
+        width = len(self.names)
+        for row in found:
+            # PostgreSQL's sums of 64-bit integers are decimals.
+            values = [int(value or 0) for value in row[-width:]]
+            if not values[0]:
+                continue
+            kept = self._by_key.setdefault(tuple(row[:-width]), values)
+            if kept is not values:
+                self._merge(kept, values)
+        if len(self._by_key) > MOST_KEYS:
+            raise TooManyError(
+                f"more than {MOST_KEYS} groups; filter, group by less, or ask for a shorter window or longer buckets"
+            )
+
+    def items(self) -> Iterator[tuple[Key, Values]]:
+        """Every key with its sums."""
+        for key, values in self._by_key.items():
+            yield key, dict(zip(self.names, values, strict=True))
+
+    def total(self) -> Values:
+        """Over all keys."""
+        summed = [0] * len(self.names)
+        for values in self._by_key.values():
+            self._merge(summed, values)
+        return dict(zip(self.names, summed, strict=True))
+
+    def _merge(self, kept: list[int], values: list[int]) -> None:
+        for at, (name, value) in enumerate(zip(self.names, values, strict=True)):
+            kept[at] = max(kept[at], value) if name == LATEST else kept[at] + value
+
+
+class Durations:
+    """Durations by key. Of buckets that are over only the distribution is kept."""
+
+    def __init__(self) -> None:
+        self._counts: defaultdict[Key, Counter[int]] = defaultdict(Counter)
+        self._waited: Counter[Key] = Counter()
+        self._over: dict[Key, Distribution] = {}
+        self._all: Counter[int] = Counter()
+
+    def add(self, found: Iterable[Any]) -> None:
+        """Rows of key, duration, calls and the exact sum of their durations."""
+        for row in found:
+            *key, duration, calls, waited = row
+            place = tuple(key)
+            self._counts[place][int(duration)] += calls
+            self._all[int(duration)] += calls
+            self._waited[place] += int(waited)
+        if len(self._waited) > MOST_KEYS or sum(map(len, self._counts.values())) > MOST_COUNTS:
+            raise TooManyError(
+                "calls and their durations are too many to tell apart by this; filter, group by less, or ask for a "
+                "shorter window"
+            )
+
+    def settle(self, bucket: int) -> None:
+        """No more calls will come of buckets before this one."""
+        for key in [key for key in self._counts if key[0] is not None and key[0] < bucket]:
+            self._over[key] = _distribution(self._counts.pop(key), self._waited[key])
+
+    def items(self) -> dict[Key, Distribution]:
+        """Every key with its distribution."""
+        return self._over | {key: _distribution(counts, self._waited[key]) for key, counts in self._counts.items()}
+
+    def total(self) -> Distribution:
+        """Over all keys."""
+        return _distribution(self._all, self._waited.total())
+
+
+EMPTY: Final = Distribution(calls=0, avg_us=None, p50_us=None, p90_us=None, p95_us=None, p99_us=None)
+
+
+def _distribution(counts: Counter[int], waited: int) -> Distribution:
+    p50, p90, p95, p99 = percentiles(counts, 50, 90, 95, 99)
+    return Distribution(
+        calls=counts.total(), avg_us=average(waited, counts), p50_us=p50, p90_us=p90, p95_us=p95, p99_us=p99
+    )
+
+
+def rate(part: int, whole: int) -> float | None:
+    """`None` where there is no whole."""
+    return part / whole if whole else None
+
+
+def token_counts(values: Values) -> Tokens:
+    """From the sums of the columns `tokens_…`."""
+    return tokens({name: values[f"tokens_{name}"] for name in TOKEN_PARTS})
+
+
+def cost(values: Values) -> int | None:
+    """What is known to have been spent; `None` where prices are unknown and no cost is known."""
+    return None if values["unknown_price"] and not values["priced"] else values["cost"]
+
+
+def head(values: Values, durations: Distribution) -> Head:
+    """The head figures."""
+    counted = token_counts(values)
+    return Head(
+        calls=values["calls"],
+        errors=values["errors"],
+        error_rate=rate(values["errors"], values["calls"]),
+        input_tokens=counted.input_total,
+        output_tokens=counted.output_total,
+        cost_nano_usd=cost(values),
+        unknown_price=values["unknown_price"],
+        avg_us=durations.avg_us,
+        p50_us=durations.p50_us,
+        p95_us=durations.p95_us,
+    )
+
+
+def change(current: Head, before: Head) -> Change:
+    """From one window to the next."""
+    grown: dict[str, float | None] = {}
+    for name in Head.__struct_fields__:
+        now, then = getattr(current, name), getattr(before, name)
+        grown[name] = None if now is None or not then else (now - then) / then
+    return Change(**grown)
