@@ -123,13 +123,20 @@ def test_ctrl_c_is_130_and_quiet(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     arguments = [sys.executable, "-m", "gatehouse", "doctor", "--url", "http://127.0.0.1:9", "--key-file", str(pipe)]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_listen_to_ctrl_c
+    ) as process:
         writer = _open_once_read(pipe)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
         os.close(writer)
     assert process.returncode == 130
     assert (out, err.strip()) == (b"", b"")
+
+
+def _listen_to_ctrl_c() -> None:
+    """As a shell's foreground job does: what runs in the background is started with SIGINT ignored, and so are we."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _open_once_read(pipe: Path) -> int:
