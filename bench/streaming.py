@@ -20,8 +20,11 @@ from bench.upstream import RATE
 
 _EVENTS = 150
 """Events of one stream: five seconds, so that every run sees streams end and begin."""
-_DELIVERED = 0.995
-"""Of the events due in the measured time, how many must have arrived in it: its edges cut through periods."""
+_DELIVERED = 0.998
+"""Of the events a second that nginx delivers in the same run, how many must arrive: the run's edges cut through some.
+
+Between two streams of one client there is a pause, so that nobody gets the full rate.
+"""
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,9 @@ class Watch:
         """Bytes of resident memory each open stream added."""
         return (self.open_rss - self.idle_rss) / float(self.result["streams"])
 
-    @property
-    def delivered(self) -> bool:
-        due = self.result["streams"] * RATE * _DELIVERED
-        return not self.result["bad"] and self.result["events_per_second"] >= due
+    def delivered(self, by_nginx: float) -> bool:
+        """Every stream whole, and as many events a second as through nginx."""
+        return not self.result["bad"] and self.result["events_per_second"] >= by_nginx * _DELIVERED
 
 
 def thousand(effort: Effort, directory: Path) -> Finding:
@@ -63,7 +65,8 @@ def thousand(effort: Effort, directory: Path) -> Finding:
         _row(finding, name, found)
     _row(finding, "gatehouse, TLS upstream", [secured])
     ours, theirs = (median(run.result["p50_ms"] for run in runs[name]) for name in ("gatehouse", "nginx"))
-    delivered = all(run.delivered for run in runs["gatehouse"]) and secured.delivered
+    rate = median(run.result["events_per_second"] for run in runs["nginx"])
+    delivered = all(run.delivered(rate) for run in [*runs["gatehouse"], secured])
     plain = median(run.per_stream for run in runs["gatehouse"])
     work = "1,000 open streams, 30 events/s each"
     finding.aims += [
@@ -85,12 +88,14 @@ def fifteen_hundred(effort: Effort, directory: Path) -> Finding:
     finding = _finding("streams-1500", f"1,500 open streams, {RATE} events/s each")
     with _origin(directory) as origin:
         with sides.nginx(origin, directory) as side:
-            _row(finding, "nginx", [watch(side, 1500, effort.seconds)])
+            yardstick = watch(side, 1500, effort.seconds)
+            _row(finding, "nginx", [yardstick])
         with _fresh(directory) as scratch, sides.gatehouse(origin, scratch) as side:
             run = watch(side, 1500, effort.seconds)
     _row(finding, "gatehouse", [run])
-    measured = f"{run.result['events_per_second']:.0f} events/s, {sum(run.result['bad'].values())} bad"
-    finding.aims.append(Aim("1,500 open streams, 30 events/s each", "all delivered", measured, run.delivered))
+    rate = yardstick.result["events_per_second"]
+    measured = f"{run.result['events_per_second']:.0f} of {rate:.0f} events/s, {sum(run.result['bad'].values())} bad"
+    finding.aims.append(Aim("1,500 open streams, 30 events/s each", "all delivered", measured, run.delivered(rate)))
     return finding
 
 

@@ -24,9 +24,9 @@ from gatehouse.collector.lanes import Lanes
 from gatehouse.collector.state import CollectorState
 from gatehouse.collector.tally import Tally
 from gatehouse.journal.reader import Line
+from gatehouse.polite import politely
 from gatehouse.store import engine, times, version
 from gatehouse.store.engine import StoreError, StoreRowError
-from gatehouse.store.polite import politely
 from gatehouse.store.rows import Batch, Mark
 from gatehouse.store.writing import StoreWriter
 

@@ -17,7 +17,7 @@ from gatehouse.journal.chain import read_line
 from gatehouse.journal.files import lane_names, segment_numbers, segment_path
 from gatehouse.journal.lines import MAX_WRITE, JournalError
 from gatehouse.journal.reader import MAX_BYTES, LaneReader, Line, lanes
-from gatehouse.store.polite import SLICE, give_way
+from gatehouse.polite import SLICE, give_way
 from gatehouse.store.rows import Mark
 
 _log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from operator import attrgetter
 from typing import Final
 
 from gatehouse.config.printable import clean
-from gatehouse.store.polite import SLICE, give_way
+from gatehouse.polite import SLICE, give_way
 from gatehouse.store.present import TOKEN_PARTS
 from gatehouse.store.report import FAILED
 from gatehouse.store.rows import Batch, Concluded, Decided, Mark

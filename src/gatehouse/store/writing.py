@@ -17,9 +17,9 @@ import msgspec
 from sqlalchemy import Delete, Insert, Update, bindparam, func, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from gatehouse.polite import PoliteRows, politely
 from gatehouse.store import ids, spans
 from gatehouse.store.engine import insert_new, insert_or_update, transaction
-from gatehouse.store.polite import PoliteRows, politely
 from gatehouse.store.rows import (
     IDENTITY,
     SHARED,
