@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import shutil
@@ -14,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.processes import BenchError
+from gatehouse.config import build
 
 _IDLE = 3
 """Position of idle time in /proc/stat."""
@@ -45,8 +45,7 @@ def facts() -> dict[str, str]:
     }
     for package in _PACKAGES:
         found[package] = importlib.metadata.version(package)
-    hot = importlib.util.find_spec("gatehouse.pipeline.serve")
-    found["hot path"] = "interpreted" if hot is None or str(hot.origin).endswith(".py") else "compiled"
+    found["hot path"] = "compiled" if build.compiled() else "interpreted"
     return found
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
+from gatehouse.dialects.answer import Tally, meter_answer
 from gatehouse.dialects.registry import for_endpoint
+from gatehouse.http.sse import DEFAULT_LIMIT
 from gatehouse.model.call import Ask, Dialect
 from gatehouse.model.usage import Reading, Usage
 from tests.dialects.samples import JSON, cut
@@ -28,6 +32,14 @@ def metered(
     reading = meter.finish(complete=complete)
     msgspec.json.encode(reading)  # it goes into a record
     return reading
+
+
+def read_by(tally: Callable[[], Tally], pieces: list[bytes], content_type: str, complete: bool) -> Reading:
+    """What a tally makes of an answer, fed piece by piece. The ask is of 400 bytes."""
+    meter = meter_answer(Ask("chat", input_bytes=400), tally, content_type, 200, DEFAULT_LIMIT)
+    for piece in pieces:
+        meter.feed(piece)
+    return meter.finish(complete=complete)
 
 
 def first_token_at(route: tuple[Dialect, str], body: bytes, content_type: str, ask: Ask) -> int | None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatehouse.config.build import compiled
 from gatehouse.dialects import openai_chat
-from gatehouse.dialects.answer import Tally, meter_answer
 from gatehouse.dialects.values import UNREADABLE
-from gatehouse.http.sse import DEFAULT_LIMIT
-from gatehouse.model.call import Ask
-from gatehouse.model.usage import Reading
 from tests.dialects import samples
+from tests.dialects.metering import read_by
 from tests.dialects.samples import JSON, SSE
 
 STREAMS = (
@@ -28,9 +24,7 @@ STREAMS = (
 )
 
 
-pytestmark = pytest.mark.skipif(
-    not str(openai_chat.__file__).endswith(".py"), reason="a compiled class has no interpreted sibling"
-)
+pytestmark = pytest.mark.skipif(compiled(), reason="a compiled class has no interpreted sibling")
 
 
 class TolerantTally(openai_chat._ChatTally):
@@ -135,15 +129,8 @@ def mutated(text: st.SearchStrategy[str]) -> st.SearchStrategy[bytes]:
 
 @given(mutated(BODY), st.sampled_from([None, "", "deployment", "m" * 1025]))
 def test_a_strictly_decoded_request_asks_the_same(body: bytes, route_model: str | None) -> None:
-    tolerant = openai_chat._ask_anyhow(*openai_chat._bodies.read(body), len(body), route_model)
+    tolerant = openai_chat._asks.read(body, route_model)
     assert openai_chat.read(body, route_model) == tolerant
-
-
-def read_by(tally: Callable[[], Tally], pieces: list[bytes], content_type: str, complete: bool) -> Reading:
-    meter = meter_answer(Ask("chat", input_bytes=400), tally, content_type, 200, DEFAULT_LIMIT)
-    for piece in pieces:
-        meter.feed(piece)
-    return meter.finish(complete=complete)
 
 
 @given(mutated(ANSWER), st.booleans())

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatehouse.config.build import compiled
 from gatehouse.dialects import openai_responses
-from gatehouse.dialects.answer import Tally, meter_answer
 from gatehouse.dialects.openai_responses_shapes import Response
-from gatehouse.http.sse import DEFAULT_LIMIT
-from gatehouse.model.call import Ask
-from gatehouse.model.usage import Reading
+from tests.dialects.metering import read_by
 from tests.dialects.openai_text_samples import COMPACTED_ANSWER, RESPONSES_ANSWER, RESPONSES_PAYLOADS
 from tests.dialects.samples import JSON, SSE
 from tests.dialects.test_openai_chat_strict import NUMBER, WORD, document, mutated
 
-pytestmark = pytest.mark.skipif(
-    not str(openai_responses.__file__).endswith(".py"), reason="a compiled class has no interpreted sibling"
-)
+pytestmark = pytest.mark.skipif(compiled(), reason="a compiled class has no interpreted sibling")
 
 
 class TolerantTally(openai_responses._ResponseTally):
@@ -63,13 +58,6 @@ KIND = st.sampled_from(
 EVENT = document(
     {"type": KIND, "delta": WORD, "response": ANSWER, "item": ITEM, "code": WORD, "error": st.just("null")}
 )
-
-
-def read_by(tally: Callable[[], Tally], pieces: list[bytes], content_type: str, complete: bool) -> Reading:
-    meter = meter_answer(Ask("chat", input_bytes=400), tally, content_type, 200, DEFAULT_LIMIT)
-    for piece in pieces:
-        meter.feed(piece)
-    return meter.finish(complete=complete)
 
 
 @given(mutated(ANSWER), st.booleans())

@@ -9,7 +9,24 @@ import pytest
 from gatehouse.dialects.registry import for_endpoint
 from gatehouse.model.call import Ask, Dialect
 from gatehouse.model.usage import Reading
+from tests.dialects.metering import metered
 from tests.dialects.samples import JSON, OPENAI_ANSWER, SSE
+
+
+def test_anthropics_count_tokens_reads_the_model() -> None:
+    endpoint = for_endpoint("anthropic", "count_tokens")
+    body = b'{"messages":[{"role":"user","content":"hi"}],"model":"claude-sonnet-5"}'
+    expected = Ask("count_tokens", "claude-sonnet-5", input_bytes=len(body))
+    assert endpoint.read(body, None) == expected
+    slices = endpoint.read_slices(body, None)
+    with pytest.raises(StopIteration) as done:
+        next(slices)
+    assert done.value.value == expected
+    assert endpoint.read(b"oops", None).unread is not None
+
+
+def test_what_anthropic_counted_was_not_used() -> None:
+    assert metered(("anthropic", "count_tokens"), b'{"input_tokens":377}', JSON) == Reading()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ They need Node and npm. Who has neither skips those tests; CI has both.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 import shutil
@@ -17,27 +16,20 @@ from typing import Any
 import pytest
 
 from tests.running import House
+from tests.sdk.installed import install, place
 
 _HERE = Path(__file__).with_name("node")
-_INSTALLED = Path(__file__).parents[2] / "build" / "node"
 needed = pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="needs node and npm")
 
 
 @functools.cache
 def _folder() -> Path:
     """A folder with the packages of the lock file, made anew when the lock changes."""
-    digest = hashlib.sha256((_HERE / "package-lock.json").read_bytes()).hexdigest()[:16]
-    folder = _INSTALLED / digest
-    if not (folder / "done").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(_HERE / name, folder / name)
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=110, check=False)
-        assert done.returncode == 0, done.stderr
-        (folder / "done").touch()
-    shutil.copy(_HERE / "clients.mjs", folder / "clients.mjs")
+    lock = _HERE / "package-lock.json"
+    folder = place("node", lock.read_bytes())
+    command = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+    install(folder, (lock, _HERE / "package.json"), [command], 110)
+    shutil.copy(_HERE / "clients.mjs", folder)
     return folder
 
 

@@ -7,10 +7,8 @@ They bring some eighty packages along, so they live in an environment of their o
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -21,35 +19,21 @@ import pytest
 
 from tests.fakes import anthropic_api, openai_api
 from tests.running import House
+from tests.sdk.installed import install, place
 
 KEY = "sk-framework-callers-own-key-0001"
 _HERE = Path(__file__).with_name("python")
-_INSTALLED = Path(__file__).parents[2] / "build" / "frameworks"
 
 
 @functools.cache
 def _python() -> Path:
     """The interpreter of an environment with the pinned packages, made anew when the pins change."""
     requirements = _HERE / "requirements.txt"
-    digest = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    folder = _INSTALLED / digest
+    folder = place("frameworks", requirements.read_bytes(), sys.version.encode())
     python = folder / "bin" / "python"
-    if not (folder / "done").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        install = [
-            str(python),
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--require-hashes",
-            "--requirement",
-            str(requirements),
-        ]
-        for command in ([sys.executable, "-m", "venv", str(folder)], install):
-            done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-            assert done.returncode == 0, done.stderr
-        (folder / "done").touch()
+    make = (sys.executable, "-m", "venv", ".")
+    fill = (str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "--requirement", str(requirements))
+    install(folder, (), (make, fill), 300)
     return python
 
 

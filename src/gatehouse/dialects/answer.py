@@ -132,7 +132,8 @@ class Tally(Protocol):
     def reading(self, ask: Ask, *, complete: bool, note: str | None) -> Reading: ...
 
 
-def _note(*parts: str | None) -> str | None:
+def joined(*parts: str | None) -> str | None:
+    """What there is to say, as one note."""
     return "; ".join(part for part in parts if part) or None
 
 
@@ -143,7 +144,7 @@ def _counted(what: str, number: int) -> str | None:
 def _note_seen(seen: Seen) -> str | None:
     if seen.error is None and not seen.unread:
         return None
-    return _note(
+    return joined(
         f"provider's error in the answer: {seen.error}" if seen.error else None,
         _counted("unreadable pieces", seen.unread),
     )
@@ -183,7 +184,7 @@ class StreamMeter:
         if reader.skipped:
             seen.generated = seen.begun = True
         self.first_token = self.first_token or seen.generated
-        return self._tally.reading(self._ask, complete=complete, note=_note(_note_seen(seen), skipped))
+        return self._tally.reading(self._ask, complete=complete, note=joined(_note_seen(seen), skipped))
 
 
 class ArrayMeter:
@@ -209,7 +210,7 @@ class ArrayMeter:
         seen, elements = self._tally.seen, self._elements
         if elements.skipped:
             seen.generated = seen.begun = True
-        note = _note(
+        note = joined(
             _note_seen(seen),
             f"answer is no JSON array: {elements.fault}" if elements.fault else None,
             _counted("elements too large to read", elements.skipped),
@@ -285,7 +286,7 @@ class DocumentMeter:
         if seen.begun and tally.finish_name is not None:
             seen.size = max(seen.size, self._size)
             seen.generated = True
-        note = _note(
+        note = joined(
             _note_seen(seen),
             f"answer is larger than {HOLD} bytes: only its top level was read" if self._size > HOLD else None,
             f"answer is no whole JSON object: {scanner.fault}" if scanner.fault else None,

@@ -8,7 +8,6 @@ Sources: `anthropic.types` (`usage`, `message_delta_usage`, `cache_creation`, `o
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import ClassVar, Final
 
 import msgspec
@@ -22,7 +21,6 @@ from gatehouse.model.call import Ask
 from gatehouse.model.usage import Reading, Usage, UsageCheck
 from gatehouse.ports import Meter
 
-_bodies: Final = BodyReader(Body)
 _messages: Final = Loose(Message)
 _decode_message: Final = _messages.strict
 _deltas: Final = Loose(Delta)
@@ -208,16 +206,11 @@ class _MessageTally:
                 self._reported.final = True
 
 
-def read(body: bytes, route_model: str | None) -> Ask:
-    """What a request for a message asks."""
-    fields, unread = _bodies.read(body)
-    return _ask(fields, unread, len(body), route_model)
-
-
-def read_slices(body: bytes, route_model: str | None) -> Generator[None, None, Ask]:
-    """The same for a large body; yields between slices."""
-    fields, unread = yield from _bodies.read_slices(body)
-    return _ask(fields, unread, len(body), route_model)
+_asks: Final = BodyReader(Body, _ask)
+read: Final = _asks.read
+"""(body, the path's model) → what a request for a message asks."""
+read_slices: Final = _asks.read_slices
+"""The same for a large body; yields between slices."""
 
 
 def meter(ask: Ask, content_type: str, status: int) -> Meter:

@@ -6,13 +6,14 @@ needs harms nothing; a body is never copied or held. Reasons name positions, nev
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
 
 from gatehouse.dialects.scan import Scanner, scan, scan_now
 from gatehouse.dialects.values import UNREADABLE
+from gatehouse.model.call import Ask
 
 MAX_MODEL: Final = 1024
 """Characters of a model name. A longer one is not put on record."""
@@ -30,33 +31,37 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class BodyReader(Generic[T]):
-    """Reads bodies into one struct, whose fields are all optional and of any type."""
+    """Reads bodies into one struct, whose fields are all optional and of any type, and says what they ask."""
 
-    __slots__ = ("_decode", "_names", "_type", "_value", "_wanted")
+    __slots__ = ("_ask", "_decode", "_names", "_type", "_value", "_wanted")
 
-    def __init__(self, kind: type[T]) -> None:
+    def __init__(self, kind: type[T], ask: Callable[[T, str | None, int, str | None], Ask]) -> None:
+        """`ask`: (fields, why they could not be read, bytes of the body, model named by the path) → what is asked."""
         self._type = kind
+        self._ask = ask
         self._decode = msgspec.json.Decoder(kind).decode
         self._names = {field.encode_name: field.name for field in msgspec.structs.fields(kind)}
         self._wanted = frozenset(name.casefold() for name in self._names)
         self._value = msgspec.json.Decoder(Any)
 
-    def read(self, body: bytes) -> tuple[T, str | None]:
-        """The fields, and why they could not be read."""
+    def read(self, body: bytes, route_model: str | None) -> Ask:
+        """What a body asks. `route_model`: the model its path names."""
+        size = len(body)
         try:
-            return self._decode(body), None
+            return self._ask(self._decode(body), None, size, route_model)
         except UNREADABLE:
-            if len(body) > SEARCH_BYTES:
-                return self._type(), "body is not plain JSON, and too large to be searched"
-        return self._fields(scan_now(body, self._wanted, VALUE_BYTES))
+            if size > SEARCH_BYTES:
+                unread = "body is not plain JSON, and too large to be searched"
+                return self._ask(self._type(), unread, size, route_model)
+        return self._found(scan_now(body, self._wanted, VALUE_BYTES), size, route_model)
 
-    def read_slices(self, body: bytes) -> Generator[None, None, tuple[T, str | None]]:
+    def read_slices(self, body: bytes, route_model: str | None) -> Generator[None, None, Ask]:
         """The same for a large body; yields between slices."""
-        return self._fields((yield from scan(body, self._wanted, VALUE_BYTES)))
+        return self._found((yield from scan(body, self._wanted, VALUE_BYTES)), len(body), route_model)
 
-    def _fields(self, found: Scanner) -> tuple[T, str | None]:
+    def _found(self, found: Scanner, size: int, route_model: str | None) -> Ask:
         if found.fault is not None:
-            return self._type(), f"body is no JSON object: {found.fault}"
+            return self._ask(self._type(), f"body is no JSON object: {found.fault}", size, route_model)
         values: dict[str, Any] = {}
         for name, raw in found.values().items():
             field = self._names.get(name)
@@ -65,7 +70,21 @@ class BodyReader(Generic[T]):
                     values[field] = self._value.decode(raw)
                 except UNREADABLE:
                     continue
-        return self._type(**values), None
+        return self._ask(self._type(**values), None, size, route_model)
+
+
+class _Named(msgspec.Struct):
+    model: Any = None
+
+
+def model_reader(operation: str) -> BodyReader[_Named]:
+    """Reads bodies of which only the model matters."""
+
+    def ask(fields: _Named, unread: str | None, size: int, route_model: str | None) -> Ask:
+        model, overlong = model_asked(fields.model, route_model)
+        return Ask(operation=operation, model=model, input_bytes=size, unread=unread or overlong)
+
+    return BodyReader(_Named, ask)
 
 
 def model_asked(*candidates: object) -> tuple[str | None, str | None]:

@@ -8,7 +8,7 @@ four. Sources: `google.genai.types` (`GenerateContentResponse`, `…UsageMetadat
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from functools import partial
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -89,7 +89,6 @@ class _Response(msgspec.Struct, rename="camel"):
     error: _Error | None = None
 
 
-_bodies: Final = BodyReader(_Body)
 _responses: Final = Loose(_Response)
 _decode_response: Final = _responses.strict
 
@@ -258,28 +257,16 @@ class _ResponseTally:
             seen.add_error(response.error.status)
 
 
-def read(body: bytes, route_model: str | None) -> Ask:
-    """What a `generateContent` request asks. `route_model`: the model its path names."""
-    fields, unread = _bodies.read(body)
-    return _ask(fields, unread, len(body), route_model, stream=False)
-
-
-def read_slices(body: bytes, route_model: str | None) -> Generator[None, None, Ask]:
-    """The same for a large body; yields between slices."""
-    fields, unread = yield from _bodies.read_slices(body)
-    return _ask(fields, unread, len(body), route_model, stream=False)
-
-
-def read_stream(body: bytes, route_model: str | None) -> Ask:
-    """What a `streamGenerateContent` request asks."""
-    fields, unread = _bodies.read(body)
-    return _ask(fields, unread, len(body), route_model, stream=True)
-
-
-def read_stream_slices(body: bytes, route_model: str | None) -> Generator[None, None, Ask]:
-    """The same for a large body; yields between slices."""
-    fields, unread = yield from _bodies.read_slices(body)
-    return _ask(fields, unread, len(body), route_model, stream=True)
+_asks: Final = BodyReader(_Body, partial(_ask, stream=False))
+_asks_stream: Final = BodyReader(_Body, partial(_ask, stream=True))
+read: Final = _asks.read
+"""(body, the path's model) → what a `generateContent` request asks."""
+read_slices: Final = _asks.read_slices
+"""The same for a large body; yields between slices."""
+read_stream: Final = _asks_stream.read
+"""(body, the path's model) → what a `streamGenerateContent` request asks."""
+read_stream_slices: Final = _asks_stream.read_slices
+"""The same for a large body; yields between slices."""
 
 
 def meter(ask: Ask, content_type: str, status: int) -> Meter:

@@ -8,7 +8,6 @@ Sources: `google.genai.types` (`CachedContent`, `CachedContentUsageMetadata`), G
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -43,7 +42,6 @@ class _Answer(msgspec.Struct, rename="camel"):
     error: _Error | None = None
 
 
-_bodies: Final = BodyReader(_Body)
 _answers: Final = Loose(_Answer)
 
 
@@ -91,16 +89,11 @@ def _ask(fields: _Body, unread: str | None, size: int, route_model: str | None) 
     return Ask(operation=OPERATION, model=_short(model), input_bytes=size, unread=unread or overlong)
 
 
-def read(body: bytes, route_model: str | None) -> Ask:
-    """What a request for a cache asks."""
-    fields, unread = _bodies.read(body)
-    return _ask(fields, unread, len(body), route_model)
-
-
-def read_slices(body: bytes, route_model: str | None) -> Generator[None, None, Ask]:
-    """The same for a large body; yields between slices."""
-    fields, unread = yield from _bodies.read_slices(body)
-    return _ask(fields, unread, len(body), route_model)
+_asks: Final = BodyReader(_Body, _ask)
+read: Final = _asks.read
+"""(body, the path's model) → what a request for a cache asks."""
+read_slices: Final = _asks.read_slices
+"""The same for a large body; yields between slices."""
 
 
 def meter(ask: Ask, content_type: str, status: int) -> Meter:

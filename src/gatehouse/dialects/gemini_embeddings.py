@@ -9,7 +9,6 @@ Sources: `google.genai` (`models.py`: `_EmbedContentResponse_from_vertex`, `type
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -54,7 +53,6 @@ class _Answer(msgspec.Struct, rename="camel"):
     error: _Error | None = None
 
 
-_bodies: Final = BodyReader(_Body)
 _answers: Final = Loose(_Answer)
 
 
@@ -107,16 +105,11 @@ def _ask(fields: _Body, unread: str | None, size: int, route_model: str | None) 
     return Ask(operation="embeddings", model=model, input_bytes=size, unread=unread or overlong)
 
 
-def read(body: bytes, route_model: str | None) -> Ask:
-    """What a request for embeddings asks. `route_model`: the model its path names."""
-    fields, unread = _bodies.read(body)
-    return _ask(fields, unread, len(body), route_model)
-
-
-def read_slices(body: bytes, route_model: str | None) -> Generator[None, None, Ask]:
-    """The same for a large body; yields between slices."""
-    fields, unread = yield from _bodies.read_slices(body)
-    return _ask(fields, unread, len(body), route_model)
+_asks: Final = BodyReader(_Body, _ask)
+read: Final = _asks.read
+"""(body, the path's model) → what a request for embeddings asks."""
+read_slices: Final = _asks.read_slices
+"""The same for a large body; yields between slices."""
 
 
 def meter(ask: Ask, content_type: str, status: int) -> Meter:

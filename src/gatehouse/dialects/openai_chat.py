@@ -11,7 +11,6 @@ Answers of the legacy completions are metered here too (`openai_completions`): o
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -27,7 +26,6 @@ from gatehouse.model.usage import Reading
 from gatehouse.ports import Meter
 
 _decode_body: Final = msgspec.json.Decoder(Body[Model, Count, Real]).decode
-_bodies: Final = BodyReader(Body[Any, Any, Any])
 _decode_answer: Final = msgspec.json.Decoder(Answer[Text, Word, Count]).decode
 _answers: Final = Loose(Answer[Any, Any, Any])
 
@@ -66,6 +64,9 @@ def _ask_anyhow(fields: Body[Any, Any, Any], unread: str | None, size: int, rout
     fields.top_p = real(fields.top_p)
     fields.n = count(fields.n)
     return _ask(fields, model, unread or overlong, size)
+
+
+_asks: Final = BodyReader(Body[Any, Any, Any], _ask_anyhow)
 
 
 def _tidied(answer: Answer[Any, Any, Any]) -> Answer[str, str, int]:
@@ -205,13 +206,11 @@ def read(body: bytes, route_model: str | None) -> Ask:
         else:
             model = fields.model
             return _ask_anyhow(fields, None, size, route_model) if model is None else _ask(fields, model, None, size)
-    return _ask_anyhow(*_bodies.read(body), size, route_model)
+    return _asks.read(body, route_model)
 
 
-def read_slices(body: bytes, route_model: str | None) -> Generator[None, None, Ask]:
-    """The same for a large body; yields between slices."""
-    fields, unread = yield from _bodies.read_slices(body)
-    return _ask_anyhow(fields, unread, len(body), route_model)
+read_slices: Final = _asks.read_slices
+"""The same for a large body; yields between slices."""
 
 
 def meter(ask: Ask, content_type: str, status: int) -> Meter:

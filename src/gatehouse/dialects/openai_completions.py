@@ -8,7 +8,6 @@ Sources: `openai.types.completion`, `completion_choice`, `completion_create_para
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any, Final
 
 import msgspec
@@ -29,9 +28,6 @@ class _Body(msgspec.Struct):
     n: Any = None
 
 
-_bodies: Final = BodyReader(_Body)
-
-
 def _ask(fields: _Body, unread: str | None, size: int, route_model: str | None) -> Ask:
     model, overlong = model_asked(fields.model, route_model)
     options = fields.stream_options
@@ -49,16 +45,11 @@ def _ask(fields: _Body, unread: str | None, size: int, route_model: str | None) 
     )
 
 
-def read(body: bytes, route_model: str | None) -> Ask:
-    """What a request for completions asks. `route_model`: the model its path names (Azure's deployment)."""
-    fields, unread = _bodies.read(body)
-    return _ask(fields, unread, len(body), route_model)
-
-
-def read_slices(body: bytes, route_model: str | None) -> Generator[None, None, Ask]:
-    """The same for a large body; yields between slices."""
-    fields, unread = yield from _bodies.read_slices(body)
-    return _ask(fields, unread, len(body), route_model)
+_asks: Final = BodyReader(_Body, _ask)
+read: Final = _asks.read
+"""(body, Azure's deployment) → what a request for completions asks."""
+read_slices: Final = _asks.read_slices
+"""The same for a large body; yields between slices."""
 
 
 meter: Final = openai_chat.meter

@@ -5,13 +5,12 @@ Source: `openai.types.create_embedding_response`. Vectors are never decoded; an 
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any, ClassVar, Final
 
 import msgspec
 
 from gatehouse.dialects.answer import Seen, meter_answer
-from gatehouse.dialects.asking import BodyReader, model_asked
+from gatehouse.dialects.asking import model_reader
 from gatehouse.dialects.openai_chat import take_error
 from gatehouse.dialects.openai_shapes import UsageObject
 from gatehouse.dialects.openai_tokens import take_apart, tidied
@@ -22,10 +21,6 @@ from gatehouse.model.usage import Reading
 from gatehouse.ports import Meter
 
 
-class _Body(msgspec.Struct):
-    model: Any = None
-
-
 class _Answer(msgspec.Struct):
     id: Any = None
     model: Any = None
@@ -34,7 +29,6 @@ class _Answer(msgspec.Struct):
     error: Any = None
 
 
-_bodies: Final = BodyReader(_Body)
 _answers: Final = Loose(_Answer)
 _decode_answer: Final = _answers.strict
 
@@ -75,21 +69,11 @@ class _EmbeddingsTally:
         return self.seen.estimate(ask, known, complete=complete, note=note)
 
 
-def _ask(fields: _Body, unread: str | None, size: int, route_model: str | None) -> Ask:
-    model, overlong = model_asked(fields.model, route_model)
-    return Ask(operation="embeddings", model=model, input_bytes=size, unread=unread or overlong)
-
-
-def read(body: bytes, route_model: str | None) -> Ask:
-    """What a request for embeddings asks."""
-    fields, unread = _bodies.read(body)
-    return _ask(fields, unread, len(body), route_model)
-
-
-def read_slices(body: bytes, route_model: str | None) -> Generator[None, None, Ask]:
-    """The same for a large body; yields between slices."""
-    fields, unread = yield from _bodies.read_slices(body)
-    return _ask(fields, unread, len(body), route_model)
+_asks: Final = model_reader("embeddings")
+read: Final = _asks.read
+"""(body, the path's model) → what a request for embeddings asks."""
+read_slices: Final = _asks.read_slices
+"""The same for a large body; yields between slices."""
 
 
 def meter(ask: Ask, content_type: str, status: int) -> Meter:

@@ -14,11 +14,12 @@ transcriptions name their counts as chat does.
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 from typing import Any, ClassVar, Final, NamedTuple
 
 import msgspec
 
-from gatehouse.dialects.answer import DocumentMeter, Seen, SilentMeter, StreamMeter, counts, is_event_stream
+from gatehouse.dialects.answer import DocumentMeter, Seen, SilentMeter, StreamMeter, counts, is_event_stream, joined
 from gatehouse.dialects.asking import BodyReader, model_asked
 from gatehouse.dialects.openai_chat import take_error
 from gatehouse.dialects.values import UNREADABLE, Loose, count, real, size, text
@@ -85,7 +86,6 @@ class _Answer(msgspec.Struct):
     error: Any = None
 
 
-_bodies: Final = BodyReader(_Body)
 _answers: Final = Loose(_Answer)
 _NO_SPLIT: Final = _Split()
 
@@ -200,9 +200,9 @@ class _MediaTally:
         counted = _take_apart(reported, hears=self._hears, speaks=self._speaks) if reported is not None else None
         if counted is None:
             why = self._why(complete)
-            note = _joined(note, why, self._svg)
+            note = joined(note, why, self._svg)
             return Reading(seen.model, seen.response_id, note=note, uncounted=why is not None)
-        return seen.reading(counted.usage, counted.check, _joined(note, counted.note, self._svg))
+        return seen.reading(counted.usage, counted.check, joined(note, counted.note, self._svg))
 
     def _take(self, answer: _Answer) -> None:
         seen = self.seen
@@ -224,10 +224,6 @@ class _MediaTally:
         if self._seconds is not None:
             return f"no tokens were reported; {self._seconds:g} seconds of audio"
         return "no tokens were reported" if complete else "the answer ended before any tokens were reported"
-
-
-def _joined(*parts: str | None) -> str | None:
-    return "; ".join(part for part in parts if part) or None
 
 
 class _OpaqueMeter:
@@ -257,30 +253,30 @@ def _ask(operation: str, fields: _Body, unread: str | None, size: int, route_mod
     )
 
 
-def read(operation: str, body: bytes, route_model: str | None) -> Ask:
-    """What a JSON request asks. `operation`: `image_generation` or `speech`."""
-    fields, unread = _bodies.read(body)
-    return _ask(operation, fields, unread, len(body), route_model)
+def reader(operation: str) -> BodyReader[_Body]:
+    """Reads JSON requests. `operation`: `image_generation`, `speech` …"""
+    return BodyReader(_Body, partial(_ask, operation))
 
 
-def read_slices(operation: str, body: bytes, route_model: str | None) -> Generator[None, None, Ask]:
-    """The same for a large body; yields between slices."""
-    fields, unread = yield from _bodies.read_slices(body)
-    return _ask(operation, fields, unread, len(body), route_model)
+class FormReader:
+    """Reads requests that are forms with OpenAI and JSON with some others. A form is not read."""
 
+    def __init__(self, operation: str) -> None:
+        self._operation = operation
+        self._json = reader(operation)
 
-def read_form(operation: str, body: bytes, route_model: str | None) -> Ask:
-    """What a request asks that is a form with OpenAI and JSON with some others. A form is not read."""
-    if _is_object(body):
-        return read(operation, body, route_model)
-    return Ask(operation=operation, model=route_model, input_bytes=len(body))
+    def read(self, body: bytes, route_model: str | None) -> Ask:
+        """What a request asks. `route_model`: the model its path names."""
+        return self._json.read(body, route_model) if _is_object(body) else self._form(body, route_model)
 
+    def read_slices(self, body: bytes, route_model: str | None) -> Generator[None, None, Ask]:
+        """The same for a large body; yields between slices."""
+        if _is_object(body):
+            return (yield from self._json.read_slices(body, route_model))
+        return self._form(body, route_model)
 
-def read_form_slices(operation: str, body: bytes, route_model: str | None) -> Generator[None, None, Ask]:
-    """The same for a large body; yields between slices."""
-    if _is_object(body):
-        return (yield from read_slices(operation, body, route_model))
-    return Ask(operation=operation, model=route_model, input_bytes=len(body))
+    def _form(self, body: bytes, route_model: str | None) -> Ask:
+        return Ask(operation=self._operation, model=route_model, input_bytes=len(body))
 
 
 def _is_object(body: bytes) -> bool:

@@ -5,13 +5,12 @@ Sources: `openai.types.moderation_create_params` (`model` may be absent), `moder
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any, ClassVar, Final
 
 import msgspec
 
 from gatehouse.dialects.answer import Seen, meter_answer
-from gatehouse.dialects.asking import BodyReader, model_asked
+from gatehouse.dialects.asking import model_reader
 from gatehouse.dialects.openai_chat import take_error
 from gatehouse.dialects.values import Loose, text
 from gatehouse.http.sse import DEFAULT_LIMIT
@@ -20,17 +19,12 @@ from gatehouse.model.usage import Reading
 from gatehouse.ports import Meter
 
 
-class _Body(msgspec.Struct):
-    model: Any = None
-
-
 class _Answer(msgspec.Struct):
     id: Any = None
     model: Any = None
     error: Any = None
 
 
-_bodies: Final = BodyReader(_Body)
 _answers: Final = Loose(_Answer)
 
 
@@ -59,21 +53,11 @@ class _ModerationsTally:
         return self.seen.reading(None, "unchecked", note)
 
 
-def _ask(fields: _Body, unread: str | None, size: int, route_model: str | None) -> Ask:
-    model, overlong = model_asked(fields.model, route_model)
-    return Ask(operation="moderations", model=model, input_bytes=size, unread=unread or overlong)
-
-
-def read(body: bytes, route_model: str | None) -> Ask:
-    """What a request for moderations asks."""
-    fields, unread = _bodies.read(body)
-    return _ask(fields, unread, len(body), route_model)
-
-
-def read_slices(body: bytes, route_model: str | None) -> Generator[None, None, Ask]:
-    """The same for a large body; yields between slices."""
-    fields, unread = yield from _bodies.read_slices(body)
-    return _ask(fields, unread, len(body), route_model)
+_asks: Final = model_reader("moderations")
+read: Final = _asks.read
+"""(body, the path's model) → what a request for moderations asks."""
+read_slices: Final = _asks.read_slices
+"""The same for a large body; yields between slices."""
 
 
 def meter(ask: Ask, content_type: str, status: int) -> Meter:

@@ -14,12 +14,11 @@ its events, `response_output_item`); Azure's `error` events (openai/openai-dotne
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any, ClassVar, Final
 
 import msgspec
 
-from gatehouse.dialects.answer import MAX_FINISH, Seen, Word, meter_answer
+from gatehouse.dialects.answer import MAX_FINISH, Seen, Word, joined, meter_answer
 from gatehouse.dialects.asking import BodyReader, model_asked
 from gatehouse.dialects.openai_chat import take_error
 from gatehouse.dialects.openai_responses_shapes import Body, Event, Item, Response, ResponseUsage
@@ -33,7 +32,6 @@ from gatehouse.ports import Meter
 PIECE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes of one event: the last one repeats what was generated, images as well, and has the usage."""
 
-_bodies: Final = BodyReader(Body)
 _events: Final = Loose(Event)
 _items: Final = Loose(Item)
 _decode_response: Final = msgspec.json.Decoder(Response[Text, Word, Count]).decode
@@ -130,7 +128,7 @@ def _tools(used: object) -> str | None:
     searches, images = used.get("web_search"), used.get("image_gen")
     requests = count(searches.get("num_requests")) if type(searches) is dict else None
     tokens = count(images.get("total_tokens")) if type(images) is dict else None
-    told = _joined(
+    told = joined(
         f"web searches: {requests}" if requests else None, f"tokens of generated images: {tokens}" if tokens else None
     )
     return f"charged beside usage: {told}" if told else None
@@ -199,18 +197,16 @@ class _ResponseTally:
             usage = counted.usage
             # No output for what was generated: whatever the provider says, that was not for nothing.
             if usage.output_total or not seen.generated:
-                return seen.reading(usage, counted.check, _joined(note, self._hosted))
+                return seen.reading(usage, counted.check, joined(note, self._hosted))
         if self._pending:
-            return msgspec.structs.replace(
-                seen.reading(None, "unchecked", _joined(note, _PENDING_NOTE)), uncounted=True
-            )
+            return msgspec.structs.replace(seen.reading(None, "unchecked", joined(note, _PENDING_NOTE)), uncounted=True)
         known = counted.usage if counted is not None else None
         reading = seen.estimate(ask, known, complete=complete, note=note)
         if reading.usage is None:
             return reading
         return msgspec.structs.replace(
             reading,
-            note=_joined(
+            note=joined(
                 note,
                 self._hosted,
                 _PENDING_NOTE if ask.background and not seen.ended else None,
@@ -286,20 +282,11 @@ class _ResponseTally:
         self._streamed -= generated
 
 
-def _joined(*notes: str | None) -> str | None:
-    return "; ".join(note for note in notes if note) or None
-
-
-def read(body: bytes, route_model: str | None) -> Ask:
-    """What a request for a response asks."""
-    fields, unread = _bodies.read(body)
-    return _ask(fields, unread, len(body), route_model)
-
-
-def read_slices(body: bytes, route_model: str | None) -> Generator[None, None, Ask]:
-    """The same for a large body; yields between slices."""
-    fields, unread = yield from _bodies.read_slices(body)
-    return _ask(fields, unread, len(body), route_model)
+_asks: Final = BodyReader(Body, _ask)
+read: Final = _asks.read
+"""(body, the path's model) → what a request for a response asks."""
+read_slices: Final = _asks.read_slices
+"""The same for a large body; yields between slices."""
 
 
 def meter(ask: Ask, content_type: str, status: int) -> Meter:

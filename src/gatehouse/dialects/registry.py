@@ -11,7 +11,6 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from gatehouse.dialects import (
-    anthropic_counting,
     anthropic_messages,
     errors,
     gemini,
@@ -27,6 +26,7 @@ from gatehouse.dialects import (
     openai_responses,
 )
 from gatehouse.dialects.answer import SilentMeter
+from gatehouse.dialects.asking import model_reader
 from gatehouse.errors import GatehouseError
 from gatehouse.model.call import Ask, Dialect
 from gatehouse.ports import Filter, Meter
@@ -76,13 +76,17 @@ _WORDINGS: Final[dict[Dialect, Wording]] = {
 }
 
 
+def _silent(ask: Ask, content_type: str, status: int) -> Meter:
+    return SilentMeter()
+
+
 def _media(operation: str, meter: Callable[[Ask, str, int], Meter], *, form: bool = False) -> Endpoint:
     """An endpoint of `openai_media`. `form`: it takes forms."""
-    read = openai_media.read_form if form else openai_media.read
-    read_slices = openai_media.read_form_slices if form else openai_media.read_slices
-    return Endpoint(partial(read, operation), partial(read_slices, operation), meter, *_OPENAI)
+    reader = openai_media.FormReader(operation) if form else openai_media.reader(operation)
+    return Endpoint(reader.read, reader.read_slices, meter, *_OPENAI)
 
 
+_COUNTING: Final = model_reader("count_tokens")
 _USAGE_OPTION: Final = Option(openai_option.ask_usage, openai_option.ask_usage_slices, openai_filter.usage_filter)
 
 _METERED: Final[dict[tuple[Dialect, str], Endpoint]] = {
@@ -108,9 +112,8 @@ _METERED: Final[dict[tuple[Dialect, str], Endpoint]] = {
     ("anthropic", "messages"): Endpoint(
         anthropic_messages.read, anthropic_messages.read_slices, anthropic_messages.meter, *_ANTHROPIC
     ),
-    ("anthropic", "count_tokens"): Endpoint(
-        anthropic_counting.read, anthropic_counting.read_slices, anthropic_counting.meter, *_ANTHROPIC
-    ),
+    # The answer's `input_tokens` were counted, not used.
+    ("anthropic", "count_tokens"): Endpoint(_COUNTING.read, _COUNTING.read_slices, _silent, *_ANTHROPIC),
     ("google", "generate_content"): Endpoint(gemini.read, gemini.read_slices, gemini.meter, *_GOOGLE),
     ("google", "stream_generate_content"): Endpoint(
         gemini.read_stream, gemini.read_stream_slices, gemini.meter, *_GOOGLE
@@ -141,7 +144,3 @@ def _read_nothing(operation: str, body: bytes, route_model: str | None) -> Ask:
 def _read_nothing_slices(operation: str, body: bytes, route_model: str | None) -> Generator[None, None, Ask]:
     yield from ()
     return _read_nothing(operation, body, route_model)
-
-
-def _silent(ask: Ask, content_type: str, status: int) -> Meter:
-    return SilentMeter()

@@ -38,18 +38,10 @@ class CallHead(msgspec.Struct, frozen=True):
     project: str
 
 
-class KeptHeader(msgspec.Struct):
-    """What of a header tells where the chains stand."""
-
-    seq: int
-    tenant: str
-    tenant_seq: int
-
-
 class Kept(msgspec.Struct):
     """What of a line tells where the chains stand."""
 
-    header: KeptHeader
+    header: Header
     hash: str
 
 
