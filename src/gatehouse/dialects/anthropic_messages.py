@@ -14,7 +14,7 @@ import msgspec
 
 from gatehouse.dialects.answer import Seen, meter_answer
 from gatehouse.dialects.anthropic_shapes import Block, Body, Delta, Event, Message, UsageObject
-from gatehouse.dialects.asking import BodyReader, model_asked
+from gatehouse.dialects.asking import BodyReader, Read, ReadSlices, model_asked
 from gatehouse.dialects.values import UNREADABLE, Loose, count, real, size, text
 from gatehouse.http.sse import DEFAULT_LIMIT
 from gatehouse.model.call import Ask
@@ -207,9 +207,9 @@ class _MessageTally:
 
 
 _asks: Final = BodyReader(Body, _ask)
-read: Final = _asks.read
+read: Final[Read] = _asks.read
 """(body, the path's model) → what a request for a message asks."""
-read_slices: Final = _asks.read_slices
+read_slices: Final[ReadSlices] = _asks.read_slices
 """The same for a large body; yields between slices."""
 
 

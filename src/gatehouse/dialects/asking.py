@@ -27,6 +27,11 @@ SEARCH_BYTES: Final = 1024 * 1024
 VALUE_BYTES: Final = 1024 * 1024
 """Largest member read from a body that is searched (`generationConfig` may hold a schema)."""
 
+Read = Callable[[bytes, str | None], Ask]
+"""(body, model named by the path) → what it asks. Never raises."""
+ReadSlices = Callable[[bytes, str | None], Generator[None, None, Ask]]
+"""The same for bodies above `limits.read_whole`: a generator that yields between slices."""
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from gatehouse.dialects.answer import ArrayMeter, DocumentMeter, Seen, SilentMeter, StreamMeter, counts, is_event_stream
-from gatehouse.dialects.asking import BodyReader, model_asked
+from gatehouse.dialects.asking import BodyReader, Read, ReadSlices, model_asked
 from gatehouse.dialects.values import UNREADABLE, Loose, count, real, size, text
 from gatehouse.model.call import Ask
 from gatehouse.model.usage import Reading, Usage, UsageCheck
@@ -259,13 +259,13 @@ class _ResponseTally:
 
 _asks: Final = BodyReader(_Body, partial(_ask, stream=False))
 _asks_stream: Final = BodyReader(_Body, partial(_ask, stream=True))
-read: Final = _asks.read
+read: Final[Read] = _asks.read
 """(body, the path's model) → what a `generateContent` request asks."""
-read_slices: Final = _asks.read_slices
+read_slices: Final[ReadSlices] = _asks.read_slices
 """The same for a large body; yields between slices."""
-read_stream: Final = _asks_stream.read
+read_stream: Final[Read] = _asks_stream.read
 """(body, the path's model) → what a `streamGenerateContent` request asks."""
-read_stream_slices: Final = _asks_stream.read_slices
+read_stream_slices: Final[ReadSlices] = _asks_stream.read_slices
 """The same for a large body; yields between slices."""
 
 

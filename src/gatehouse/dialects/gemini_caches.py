@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from gatehouse.dialects.answer import Seen, meter_answer
-from gatehouse.dialects.asking import BodyReader, model_asked
+from gatehouse.dialects.asking import BodyReader, Read, ReadSlices, model_asked
 from gatehouse.dialects.values import Loose, count, text
 from gatehouse.http.sse import DEFAULT_LIMIT
 from gatehouse.model.call import Ask
@@ -90,9 +90,9 @@ def _ask(fields: _Body, unread: str | None, size: int, route_model: str | None) 
 
 
 _asks: Final = BodyReader(_Body, _ask)
-read: Final = _asks.read
+read: Final[Read] = _asks.read
 """(body, the path's model) → what a request for a cache asks."""
-read_slices: Final = _asks.read_slices
+read_slices: Final[ReadSlices] = _asks.read_slices
 """The same for a large body; yields between slices."""
 
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from gatehouse.dialects.answer import MAX_FINISH, MAX_FINISHES, Seen, Word, meter_answer
-from gatehouse.dialects.asking import SEARCH_BYTES, BodyReader, Model, model_asked
+from gatehouse.dialects.asking import SEARCH_BYTES, BodyReader, Model, ReadSlices, model_asked
 from gatehouse.dialects.openai_shapes import Answer, Body, Message, UsageObject
 from gatehouse.dialects.openai_tokens import take_apart, tidied
 from gatehouse.dialects.values import UNREADABLE, Count, Loose, Real, Text, count, real, size, text
@@ -209,7 +209,7 @@ def read(body: bytes, route_model: str | None) -> Ask:
     return _asks.read(body, route_model)
 
 
-read_slices: Final = _asks.read_slices
+read_slices: Final[ReadSlices] = _asks.read_slices
 """The same for a large body; yields between slices."""
 
 

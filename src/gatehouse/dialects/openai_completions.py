@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from gatehouse.dialects import openai_chat
-from gatehouse.dialects.asking import BodyReader, model_asked
+from gatehouse.dialects.asking import BodyReader, Read, ReadSlices, model_asked
 from gatehouse.dialects.values import count, real
 from gatehouse.model.call import Ask
 
@@ -46,9 +46,9 @@ def _ask(fields: _Body, unread: str | None, size: int, route_model: str | None) 
 
 
 _asks: Final = BodyReader(_Body, _ask)
-read: Final = _asks.read
+read: Final[Read] = _asks.read
 """(body, Azure's deployment) → what a request for completions asks."""
-read_slices: Final = _asks.read_slices
+read_slices: Final[ReadSlices] = _asks.read_slices
 """The same for a large body; yields between slices."""
 
 

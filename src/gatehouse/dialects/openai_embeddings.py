@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from gatehouse.dialects.answer import Seen, meter_answer
-from gatehouse.dialects.asking import model_reader
+from gatehouse.dialects.asking import Read, ReadSlices, model_reader
 from gatehouse.dialects.openai_chat import take_error
 from gatehouse.dialects.openai_shapes import UsageObject
 from gatehouse.dialects.openai_tokens import take_apart, tidied
@@ -70,9 +70,9 @@ class _EmbeddingsTally:
 
 
 _asks: Final = model_reader("embeddings")
-read: Final = _asks.read
+read: Final[Read] = _asks.read
 """(body, the path's model) → what a request for embeddings asks."""
-read_slices: Final = _asks.read_slices
+read_slices: Final[ReadSlices] = _asks.read_slices
 """The same for a large body; yields between slices."""
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from gatehouse.dialects.answer import Seen, meter_answer
-from gatehouse.dialects.asking import model_reader
+from gatehouse.dialects.asking import Read, ReadSlices, model_reader
 from gatehouse.dialects.openai_chat import take_error
 from gatehouse.dialects.values import Loose, text
 from gatehouse.http.sse import DEFAULT_LIMIT
@@ -54,9 +54,9 @@ class _ModerationsTally:
 
 
 _asks: Final = model_reader("moderations")
-read: Final = _asks.read
+read: Final[Read] = _asks.read
 """(body, the path's model) → what a request for moderations asks."""
-read_slices: Final = _asks.read_slices
+read_slices: Final[ReadSlices] = _asks.read_slices
 """The same for a large body; yields between slices."""
 
 

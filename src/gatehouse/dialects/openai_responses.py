@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from gatehouse.dialects.answer import MAX_FINISH, Seen, Word, joined, meter_answer
-from gatehouse.dialects.asking import BodyReader, model_asked
+from gatehouse.dialects.asking import BodyReader, Read, ReadSlices, model_asked
 from gatehouse.dialects.openai_chat import take_error
 from gatehouse.dialects.openai_responses_shapes import Body, Event, Item, Response, ResponseUsage
 from gatehouse.dialects.openai_shapes import UsageObject
@@ -283,9 +283,9 @@ class _ResponseTally:
 
 
 _asks: Final = BodyReader(Body, _ask)
-read: Final = _asks.read
+read: Final[Read] = _asks.read
 """(body, the path's model) → what a request for a response asks."""
-read_slices: Final = _asks.read_slices
+read_slices: Final[ReadSlices] = _asks.read_slices
 """The same for a large body; yields between slices."""
 
 

@@ -26,7 +26,7 @@ from gatehouse.dialects import (
     openai_responses,
 )
 from gatehouse.dialects.answer import SilentMeter
-from gatehouse.dialects.asking import model_reader
+from gatehouse.dialects.asking import Read, ReadSlices, model_reader
 from gatehouse.errors import GatehouseError
 from gatehouse.model.call import Ask, Dialect
 from gatehouse.ports import Filter, Meter
@@ -50,10 +50,8 @@ class Option(NamedTuple):
 class Endpoint(NamedTuple):
     """What a dialect offers for one endpoint. All of it is sans-I/O."""
 
-    read: Callable[[bytes, str | None], Ask]
-    """(body, model named by the path) → what it asks. Never raises."""
-    read_slices: Callable[[bytes, str | None], Generator[None, None, Ask]]
-    """The same for bodies above `limits.read_whole`: a generator that yields between slices."""
+    read: Read
+    read_slices: ReadSlices
     meter: Callable[[Ask, str, int], Meter]
     """(ask, the answer's Content-Type, its status) → the meter for its body."""
     error_body: Callable[[GatehouseError, str], bytes]
