@@ -319,7 +319,7 @@ class House:
 
 @contextlib.contextmanager
 def house(extra: Mapping[str, Any] | None = None, *, gzip_policy: GzipPolicy = "json") -> Iterator[House]:
-    """All four fakes and a gateway whose providers point at them. `extra` is merged into the configuration's top."""
+    """All four fakes and a gateway whose providers point at them. `extra`: further configuration."""
     with contextlib.ExitStack() as stack:
         running = {
             "openai": stack.enter_context(fakes.openai(gzip_policy=gzip_policy)),
@@ -328,7 +328,8 @@ def house(extra: Mapping[str, Any] | None = None, *, gzip_policy: GzipPolicy = "
             "azure": stack.enter_context(fakes.azure(gzip_policy=gzip_policy)),
         }
         providers = {name: {"base_url": fake.url} for name, fake in running.items()}
-        config = {"providers": providers, **(extra or {})}
+        config = dict(extra or {})
+        config["providers"] = {**providers, **config.get("providers", {})}
         started = stack.enter_context(gateway(config))
         yield House(started, running["openai"], running["anthropic"], running["google"], running["azure"])
 

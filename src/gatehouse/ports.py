@@ -12,7 +12,7 @@ from typing import Protocol
 from gatehouse.errors import GatehouseError
 from gatehouse.model.call import Ask, Principal, Route
 from gatehouse.model.record import Candidate, Capture, Decision, Outcome, Refusal
-from gatehouse.model.usage import Reading, Usage
+from gatehouse.model.usage import Reading, ToolUses, Usage
 
 Written = Callable[[GatehouseError | None], None]
 """Called once, on the event loop: with `None` when the line is durable, with the error when it could not be written."""
@@ -88,3 +88,6 @@ class Prices(Protocol):
 
         `at`: Unix time of the decision, for prices that change by date or hour; now, if not given.
         """
+
+    def tools(self, provider: str, model: str, tools: ToolUses, at: float | None = None) -> tuple[int, tuple[str, ...]]:
+        """What the provider's own tools cost, in nano-dollars, and those that nobody knows the price of."""

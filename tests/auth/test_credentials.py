@@ -54,6 +54,8 @@ POSITIONS: dict[str, Carrier] = {
     "query, value encoded": lambda key: ([], "key=" + "".join(f"%{ord(letter):02X}" for letter in key)),
     "another header": header(b"X-My-Header", "token="),
     "another parameter": lambda key: ([], f"token={key}"),
+    "path": lambda key: ([], f"/openai/v1/models/{key}?"),
+    "path, encoded": lambda key: ([], "/openai/v1/models/" + key.replace("g", "%67", 1) + "?"),
     "basic": lambda key: ([(b"Authorization", b"Basic " + b64encode(f"user:{key}".encode()))], ""),
 }
 

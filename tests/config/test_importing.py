@@ -128,8 +128,8 @@ def test_what_both_have_is_translated(tmp_path: Path) -> None:
         ({"server": {"host": "10.0.0.1"}}, "server.host", "can be reached from other machines"),
         ({"server": {"port": "x"}}, "server.port", "is no whole number"),
         ({"server": {"port": 99999}}, "server.port", "left out: Expected `int` <= 65535"),
-        ({"storage": {"driver": "postgres"}}, "storage.driver", "only SQLite is available yet"),
-        ({"storage": {"dsn": f"postgres://u:{SECRET}@h"}}, "storage.dsn", "PostgreSQL is not available yet"),
+        ({"storage": {"driver": "postgres"}}, "storage.driver", "set database.url, postgresql://"),
+        ({"storage": {"dsn": f"postgres://u:{SECRET}@h"}}, "storage.dsn", "holds a password, and is not repeated"),
         ({"tracing": {"capture_bodies": True}}, "tracing.capture_bodies", "bodies were redacted before"),
         ({"tracing": {"capture_bodies": "maybe"}}, "tracing.capture_bodies", "is neither true nor false"),
         ({"tracing": {"body_max_size": 0}}, "tracing.body_max_size", "is not positive"),
@@ -156,6 +156,7 @@ def test_what_both_have_is_translated(tmp_path: Path) -> None:
             "becomes `a-b`, which another provider is called already",
         ),
         ({"providers": {"health": {"upstream": "https://h"}}}, "providers.health", "left out: `health` is reserved"),
+        ({"auth": {"enabled": True}}, "auth.enabled", "gateway keys and accounts are not available yet"),
         ({"whatever": {"x": 1}}, "whatever.x", "is no key that OngoingAI documents"),
         ({"server": 5}, "server", "is no key that OngoingAI documents"),
     ],
@@ -212,3 +213,11 @@ _FILES = st.dictionaries(
 @settings(max_examples=200, deadline=None)
 def test_whatever_the_file_says_the_result_is_valid(tmp_path_factory: pytest.TempPathFactory, theirs: Any) -> None:
     run(theirs, tmp_path_factory.getbasetemp())
+
+
+@pytest.mark.parametrize(
+    "section", [{"pii": {"mode": "off", "headers": {"denylist": ["x"]}}}, {"auth": {"enabled": False}}]
+)
+def test_what_was_off_is_not_missed(tmp_path: Path, section: object) -> None:
+    imported, _ = run(section, tmp_path)
+    assert [note.key for note in imported.notes if note.key.startswith(("pii", "auth"))] == []

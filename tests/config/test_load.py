@@ -107,6 +107,12 @@ def test_a_section_with_a_problem_is_not_judged_as_a_whole(tmp_path: Path) -> No
     ]
 
 
+def test_a_number_in_quotes_is_told_from_a_number(tmp_path: Path) -> None:
+    assert problems(tmp_path, 'server: {port: "8080"}') == [
+        "gatehouse.yaml:1: server.port: is the quoted text `8080`; must be a whole number from 0 to 65535"
+    ]
+
+
 def test_values_of_text_keys_are_never_repeated(tmp_path: Path) -> None:
     text = """
 database: {url: "postgresql://u:hunter2@h/db"}

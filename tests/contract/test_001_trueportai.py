@@ -149,6 +149,37 @@ def test_001_get_analytics_logs(house: House) -> None:
     assert KEY not in json.dumps(page)
 
 
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "google", "azure"])
+def test_001_get_analytics_logs_of_every_provider(house: House, provider: str) -> None:
+    """T8: the parameter table, its names and its dates in whichever form of ISO 8601."""
+    query = f"limit=500&offset=0&provider={provider}&start_date=2024-01-15&end_date=2999-01-15T10:30:00%2B02:00"
+    page = _management(house, "GET", f"/analytics/logs?{query}")
+    assert {item["provider"] for item in page["items"]} <= {provider}
+    assert (page["limit"], page["offset"], page["total"] >= len(page["items"])) == (500, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("logs?limit=501", 400),
+        ("logs?offset=-1", 400),
+        ("logs?start_date=yesterday", 400),
+        ("logs?api_key=sk-0123456789abcdef0123456789", 400),
+        ("stats?period=1y", 400),
+    ],
+)
+def test_001_errors_of_the_management_api(house: House, query: str, status: int) -> None:
+    """T13's shape. A raw key in a URL is refused, and not repeated."""
+    error = _management(house, "GET", f"/analytics/{query}", None, status)
+    assert (error["code"], error["retry_after"]) == ("BAD_REQUEST", None)
+    assert error["detail"] and "0123456789abcdef" not in json.dumps(error)
+
+
+@pytest.mark.parametrize("period", ["24h", "7d", "30d", "90d"])
+def test_001_get_analytics_stats_of_every_period(house: House, period: str) -> None:
+    assert _management(house, "GET", f"/analytics/stats?period={period}")["period"] == period
+
+
 def test_001_get_analytics_stats(house: House) -> None:
     """T9."""
     with house.gateway.recorded() as records:

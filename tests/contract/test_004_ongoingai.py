@@ -244,6 +244,55 @@ def test_004_api_analytics(house: House, path: str) -> None:
         assert (status, len(table.splitlines())) == (200, len(items) + 1)
 
 
+def test_004_api_list_traces_of_one_provider(house: House) -> None:
+    """The page's own query, and a page of one call at a time."""
+    with house.gateway.recorded(3) as records:
+        for path, key in (("/openai/v1/models", "authorization"), ("/anthropic/v1/models", "x-api-key")):
+            house.gateway.call("GET", path, None, {key: "Bearer k"})
+        house.gateway.call("GET", "/anthropic/v1/models", None, {"x-api-key": "k"})
+    for record in records:
+        house.gateway.stored(record.call)
+    page = house.gateway.get_json("/api/traces?limit=50&provider=anthropic")
+    assert {item["provider"] for item in page["items"]} == {"anthropic"}
+    one = house.gateway.get_json("/api/traces?limit=1&provider=anthropic")
+    two = house.gateway.get_json(f"/api/traces?limit=1&provider=anthropic&cursor={one['next_cursor']}")
+    assert [one["items"][0], two["items"][0]] == page["items"][:2]
+
+
+def test_004_api_analytics_summary(house: House) -> None:
+    """O6."""
+    with house.gateway.recorded() as records:
+        house.gateway.call("POST", "/openai/v1/chat/completions", OPENAI_BODY, {**CURL, "authorization": "Bearer k"})
+    house.gateway.stored(records[0].call)
+    theirs, ours = (house.gateway.get_json(f"{prefix}/analytics/summary?from=1h") for prefix in ("/api", "/api/v1"))
+    assert theirs["current"] == ours["current"] and theirs["current"]["calls"] >= 1
+
+
+def test_004_api_usage_is_grouped_as_asked(house: House) -> None:
+    with house.gateway.recorded() as records:
+        house.gateway.call("POST", "/openai/v1/chat/completions", OPENAI_BODY, {**CURL, "authorization": "Bearer k"})
+    house.gateway.stored(records[0].call)
+    usage = house.gateway.get_json("/api/analytics/usage?group_by=model")
+    assert {"model": "gpt-4o-mini"} in [item["group"] for item in usage["items"]]
+    cost = house.gateway.get_json("/api/analytics/cost?group_by=provider")
+    assert {"provider": "openai"} in [item["group"] for item in cost["items"]]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/api/traces?limit=0", 400, "BAD_REQUEST"),
+        ("/api/traces?colour=red", 400, "BAD_REQUEST"),
+        ("/api/traces/019a7000-0000-7000-8000-000000000001", 404, "NOT_FOUND"),
+        ("/api/analytics/usage?group_by=colour", 400, "BAD_REQUEST"),
+        ("/api/analytics/nothing", 404, "NOT_FOUND"),
+    ],
+)
+def test_004_api_errors(house: House, path: str, status: int, code: str) -> None:
+    answered, body = house.gateway.get(path)
+    assert (answered, json.loads(body)["code"]) == (status, code)
+
+
 def test_004_api_health(house: House) -> None:
     assert house.gateway.healthy("/api/health")["status"] == "healthy"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gatehouse.dialects import anthropic_messages
 from gatehouse.model.call import Ask, Dialect
-from gatehouse.model.usage import Usage
+from gatehouse.model.usage import ToolUses, Usage
 from tests.dialects import samples
 from tests.dialects.metering import estimated, first_token_at, metered, provider
 from tests.dialects.samples import CUTS, SSE
@@ -74,6 +74,26 @@ def test_a_stream_cut_anywhere_keeps_the_known_side_i10(complete: bool) -> None:
         elif not half:
             assert reading.usage == (None if complete else Usage(input=100))
         assert reading.note is None
+
+
+def test_what_ran_is_counted_and_what_the_next_request_names_is_known() -> None:
+    """Sources: `anthropic.types.ServerToolUsage`, `ToolUseBlock`, `ServerToolUseBlock`."""
+    used = {"server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 1}}
+    usage = {"input_tokens": 9, "output_tokens": 9} | used
+    blocks = [
+        {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}},
+        {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}},
+        {"type": "tool_use", "id": "toolu_2", "name": "f", "input": {}},
+    ]
+    message = {"id": "m", "type": "message", "model": "c", "content": blocks, "stop_reason": "tool_use", "usage": usage}
+    reading = metered(MESSAGES, json.dumps(message).encode())
+    assert (reading.tools, reading.offers) == (ToolUses(web_search=2, web_fetch=1), ("toolu_1", "toolu_2"))
+    start = {"message": {"id": "m", "model": "c", "usage": {"input_tokens": 9, "output_tokens": 1}}}
+    stream = event("message_start", start)
+    stream += b"".join(event("content_block_start", {"index": 0, "content_block": block}) for block in blocks)
+    stream += event("message_delta", {"delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 9} | used})
+    streamed = metered(MESSAGES, stream + event("message_stop", {}), SSE)
+    assert (streamed.tools, streamed.offers) == (reading.tools, reading.offers)
 
 
 def test_server_tools_raise_the_input_side_later() -> None:

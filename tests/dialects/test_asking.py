@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from gatehouse.dialects import openai_chat
 from gatehouse.model.call import Ask
@@ -52,4 +53,5 @@ def test_slices_read_the_same(extra: bytes) -> None:
             break
         yields += 1
     assert ask == Ask("chat", "m", True, 7, asks_usage=True, input_bytes=len(body))
-    assert openai_chat.read(body, None) == (ask if extra == b'"x":1' else openai_chat.read(body, None))
+    if extra == b'"x":1':
+        assert structs.replace(openai_chat.read(body, None), links=None) == ask

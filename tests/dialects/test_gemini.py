@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from gatehouse.dialects import gemini
 from gatehouse.model.call import Ask, Dialect
-from gatehouse.model.usage import Usage
+from gatehouse.model.usage import ToolUses, Usage
 from tests.dialects import samples
 from tests.dialects.metering import estimated, first_token_at, metered, provider
 from tests.dialects.samples import CUTS, JSON, SSE, cut
@@ -34,7 +35,7 @@ USAGE = Usage(input=44, cache_read=64, audio_input=20, output=11, reasoning=31)
 def test_an_ask_is_read(config: dict[str, Any]) -> None:
     body = json.dumps({"contents": [{"parts": [{"text": "hi"}]}]} | config).encode()
     expected = Ask("generate_content", "gemini-2.5-flash", False, 64, 0.0, 0.5, 2, input_bytes=len(body))
-    assert gemini.read(body, "gemini-2.5-flash") == expected
+    assert structs.replace(gemini.read(body, "gemini-2.5-flash"), links=None) == expected
     streamed = gemini.read_stream(body, "gemini-2.5-flash")
     assert streamed.stream and streamed.max_output == 64
 
@@ -81,6 +82,20 @@ def test_a_stream_cut_after_its_first_piece_keeps_the_prompt_i10(form: str) -> N
     assert usage.reasoning == 31
     assert reading.note is None
     assert estimated(metered(STREAM, b"", content_type, complete=False)) == Usage(input=100)
+
+
+def test_a_cut_stream_keeps_the_images_of_its_prompt_i10() -> None:
+    piece = {
+        "candidates": [{"content": {"parts": [{"text": "Fog and bells."}]}}],
+        "usageMetadata": {
+            "promptTokenCount": 264,
+            "totalTokenCount": 264,
+            "promptTokensDetails": [{"modality": "IMAGE", "tokenCount": 258}],
+        },
+    }
+    stream = b"data: " + json.dumps(piece).encode() + b"\r\n\r\n"
+    reading = metered(STREAM, stream, SSE, complete=False)
+    assert estimated(reading) == Usage(input=6, output=4, image_input=258)
 
 
 def test_a_silent_provider_is_estimated() -> None:
@@ -151,6 +166,47 @@ def test_a_blocked_prompt_costs_its_prompt() -> None:
             Usage(input=11, audio_input=4),
             "ok",
         ),
+        (
+            {
+                "promptTokenCount": 600,
+                "cachedContentTokenCount": 300,
+                "candidatesTokenCount": 1299,
+                "toolUsePromptTokenCount": 10,
+                "totalTokenCount": 1909,
+                "promptTokensDetails": [
+                    {"modality": "TEXT", "tokenCount": 84},
+                    {"modality": "IMAGE", "tokenCount": 516},
+                ],
+                "cacheTokensDetails": [{"modality": "IMAGE", "tokenCount": 258}],
+                "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}],
+                "toolUsePromptTokensDetails": [{"modality": "IMAGE", "tokenCount": 4}],
+            },
+            Usage(
+                input=48,
+                cache_read=42,
+                output=9,
+                image_input=262,
+                image_output=1290,
+                image_cache_read=258,
+            ),
+            "ok",
+        ),
+        (
+            {
+                "promptTokenCount": 5,
+                "cachedContentTokenCount": 2,
+                "candidatesTokenCount": 3,
+                "totalTokenCount": 8,
+                "promptTokensDetails": [{"modality": "IMAGE", "tokenCount": 9}],
+                "cacheTokensDetails": [{"modality": "IMAGE", "tokenCount": 3}],
+                "candidatesTokensDetails": [
+                    {"modality": "AUDIO", "tokenCount": 2},
+                    {"modality": "IMAGE", "tokenCount": 9},
+                ],
+            },
+            Usage(image_input=3, image_cache_read=2, audio_output=2, image_output=1),
+            "ok",
+        ),
     ],
 )
 def test_parts_and_the_total(reported: dict[str, Any], usage: Usage, check: str) -> None:
@@ -207,3 +263,22 @@ def test_strange_pieces_are_counted_and_the_rest_is_metered() -> None:
     assert provider(reading) == USAGE
     assert reading.note == "unreadable pieces: 1"
     assert cut(b"", [1]) == [b"", b""]
+
+
+def test_what_ran_is_counted_and_what_the_next_request_names_is_known() -> None:
+    """Sources: `google.genai.types` (`GroundingMetadata.web_search_queries`, `FunctionCall.id`)."""
+
+    def piece(**candidate: Any) -> bytes:
+        usage = {"promptTokenCount": 9, "candidatesTokenCount": 1, "totalTokenCount": 10}
+        return json.dumps({"candidates": [candidate], "usageMetadata": usage}).encode()
+
+    call = {"parts": [{"functionCall": {"id": "fn-1", "name": "f", "args": {}}}], "role": "model"}
+    pieces = (
+        piece(content=call, groundingMetadata={"webSearchQueries": ["a"]}),
+        piece(finishReason="STOP", groundingMetadata={"webSearchQueries": ["a", "b"]}),
+    )
+    stream = b"".join(b"data: " + each + b"\r\n\r\n" for each in pieces)
+    for grounding in (None, {}, {"webSearchQueries": None}, {"webSearchQueries": 7}):
+        assert metered(("google", "generate_content"), piece(groundingMetadata=grounding)).tools is None
+    reading = metered(("google", "stream_generate_content"), stream, SSE)
+    assert (reading.tools, reading.offers) == (ToolUses(web_search=2), ("fn-1",))

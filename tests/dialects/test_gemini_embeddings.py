@@ -58,6 +58,20 @@ REPORTED: list[tuple[dict[str, Any], Usage, str]] = [
         Usage(audio_input=4),
         "mismatch",
     ),
+    (
+        {"promptTokenCount": 262, "promptTokensDetails": [{"modality": "IMAGE", "tokenCount": 258}]},
+        Usage(input=4, image_input=258),
+        "unchecked",
+    ),
+    (
+        {
+            "promptTokenCount": 9,
+            "totalTokenCount": 9,
+            "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 5}, {"modality": "IMAGE", "tokenCount": 5}],
+        },
+        Usage(audio_input=5, image_input=4),
+        "mismatch",
+    ),
 ]
 
 

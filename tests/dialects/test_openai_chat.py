@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from gatehouse.dialects import openai_chat
 from gatehouse.model.call import Ask, Dialect
@@ -48,7 +49,7 @@ def test_an_ask_is_read() -> None:
             "n": 2,
         }
     ).encode()
-    assert openai_chat.read(body, "path-model") == Ask(
+    assert structs.replace(openai_chat.read(body, "path-model"), links=None) == Ask(
         operation="chat",
         model="gpt-4o-mini",
         stream=True,

@@ -89,7 +89,9 @@ def document(likely: dict[str, st.SearchStrategy[str]]) -> st.SearchStrategy[str
     return st.lists(st.one_of(member, member, member, member, stray), max_size=8).map(lambda m: "{" + ",".join(m) + "}")
 
 
-DETAILS = document(dict.fromkeys(("cached_tokens", "cache_write_tokens", "audio_tokens", "reasoning_tokens"), NUMBER))
+DETAILS = document(
+    dict.fromkeys(("cached_tokens", "cache_write_tokens", "audio_tokens", "image_tokens", "reasoning_tokens"), NUMBER)
+)
 USAGE = document(
     dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), NUMBER)
     | dict.fromkeys(("prompt_tokens_details", "completion_tokens_details"), DETAILS)

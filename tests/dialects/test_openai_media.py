@@ -36,7 +36,9 @@ IMAGE_USAGE: dict[str, Any] = {
     "output_tokens_details": {"image_tokens": 4160, "text_tokens": 15},
     "total_tokens": 4419,
 }
-IMAGE_NOTE = "image tokens, counted with the others: 194 of the input, 4160 of the output"
+IMAGE_PARTS = Usage(input=50, image_input=194, output=15, image_output=4160)
+STREAMED_PARTS = Usage(input=50, image_input=194, image_output=4175)
+"""`EVENT_USAGE`: events do not split their output, which is "the number of image tokens in the output image"."""
 IMAGES: dict[str, Any] = {"created": 1757000000, "background": "opaque", "data": [{"b64_json": "iVBORw0KGgo="}]}
 IMAGE_EVENT: dict[str, Any] = {
     "b64_json": "iVBORw0KGgo=",
@@ -88,14 +90,14 @@ STREAMS: dict[str, tuple[tuple[Dialect, str], bytes, Usage, str | None]] = {
     "generation": (
         GENERATION,
         image_stream("image_generation"),
-        Usage(input=244, output=4175),
-        "image tokens, counted with the others: 194 of the input",
+        STREAMED_PARTS,
+        None,
     ),
     "edit": (
         EDIT,
         image_stream("image_edit"),
-        Usage(input=244, output=4175),
-        "image tokens, counted with the others: 194 of the input",
+        STREAMED_PARTS,
+        None,
     ),
     "transcription": (TRANSCRIPTION, TRANSCRIPT_STREAM, Usage(input=3, audio_input=128, output=40), None),
     "speech": (SPEECH, SPEECH_STREAM, Usage(input=14, audio_output=101), None),
@@ -157,20 +159,47 @@ def test_a_large_ask_is_read_in_slices(route: tuple[Dialect, str]) -> None:
 def test_an_images_answer(cuts: list[int]) -> None:
     for route in (GENERATION, EDIT, VARIATION):
         reading = metered(route, document({**IMAGES, "usage": IMAGE_USAGE}), cuts=cuts)
-        assert provider(reading) == Usage(input=244, output=4175)
-        assert (reading.check, reading.note, reading.uncounted) == ("ok", IMAGE_NOTE, False)
+        assert provider(reading) == IMAGE_PARTS
+        assert (reading.check, reading.note, reading.uncounted) == ("ok", None, False)
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected", "check"),
+    [
+        ({"input_tokens": 9, "output_tokens": 4}, Usage(input=9, image_output=4), "unchecked"),
+        (
+            {"input_tokens": 9, "output_tokens": 4, "output_tokens_details": {"text_tokens": 1}},
+            Usage(input=9, output=1, image_output=3),
+            "unchecked",
+        ),
+        (
+            {"input_tokens": 9, "output_tokens": 4, "total_tokens": 13, "input_tokens_details": {"image_tokens": 10}},
+            Usage(image_input=9, image_output=4),
+            "mismatch",
+        ),
+        (
+            {"input_tokens": 9, "output_tokens": 4, "total_tokens": 13, "output_tokens_details": {"image_tokens": 5}},
+            Usage(input=9, image_output=4),
+            "mismatch",
+        ),
+    ],
+)
+def test_tokens_of_images(usage: dict[str, Any], expected: Usage, check: str) -> None:
+    reading = metered(GENERATION, document({**IMAGES, "usage": usage}))
+    assert provider(reading) == expected
+    assert (reading.check, reading.note) == (check, None)
 
 
 def test_images_of_several_megabytes_are_scanned_i9() -> None:
     answer = {**IMAGES, "data": [{"b64_json": "iVBORw0KGgo" * 100_000}] * 3, "usage": IMAGE_USAGE}
     body = document(answer)
     reading = metered(GENERATION, body, cuts=list(range(0, len(body), 65_536)))
-    assert provider(reading) == Usage(input=244, output=4175)
-    assert reading.note is not None and reading.note.endswith(IMAGE_NOTE)
+    assert provider(reading) == IMAGE_PARTS
+    assert reading.note is not None and "image tokens" not in reading.note
     large = {"type": "image_generation.completed", **IMAGE_EVENT, "b64_json": "QUJD" * 1_000_000, "usage": EVENT_USAGE}
     body = stream(large)
     reading = metered(GENERATION, body, SSE, cuts=list(range(0, len(body), 65_536)))
-    assert provider(reading) == Usage(input=244, output=4175)
+    assert provider(reading) == STREAMED_PARTS
 
 
 def test_an_event_too_large_to_read_makes_usage_unknown_i9() -> None:
@@ -309,8 +338,8 @@ def test_svg_authoring_is_another_models_usage() -> None:
     body = document({**IMAGES, "usage": IMAGE_USAGE, "svg_usage": svg})
     ImagesResponse.model_validate_json(body)
     reading = metered(GENERATION, body)
-    assert provider(reading) == Usage(input=244, output=4175)
-    assert reading.note == f"{IMAGE_NOTE}; not counted: SVG authoring by gpt-5.6, 7 input and 90 output tokens"
+    assert provider(reading) == IMAGE_PARTS
+    assert reading.note == "not counted: SVG authoring by gpt-5.6, 7 input and 90 output tokens"
 
 
 @pytest.mark.parametrize("content_type", ["audio/mpeg", "application/octet-stream", "text/plain; charset=utf-8"])

@@ -19,7 +19,7 @@ from tests.dialects.test_openai_chat_strict import NUMBER, WORD, document, mutat
 pytestmark = pytest.mark.skipif(compiled(), reason="a compiled class has no interpreted sibling")
 
 
-class TolerantTally(openai_responses._ResponseTally):
+class TolerantTally(openai_responses.ResponseTally):
     """Decodes tolerantly what the strict decoder would have taken."""
 
     @staticmethod
@@ -63,14 +63,14 @@ EVENT = document(
 @given(mutated(ANSWER), st.booleans())
 def test_a_strictly_decoded_answer_reads_the_same(answer: bytes, complete: bool) -> None:
     tolerant = read_by(TolerantTally, [answer], JSON, complete)
-    assert read_by(openai_responses._ResponseTally, [answer], JSON, complete) == tolerant
+    assert read_by(openai_responses.ResponseTally, [answer], JSON, complete) == tolerant
 
 
 @given(st.lists(mutated(EVENT) | st.just(b"[DONE]"), max_size=3), st.booleans())
 def test_strictly_decoded_events_read_the_same(events: list[bytes], complete: bool) -> None:
     stream = [b"data: %b\n\n" % event for event in events]
     tolerant = read_by(TolerantTally, stream, SSE, complete)
-    assert read_by(openai_responses._ResponseTally, stream, SSE, complete) == tolerant
+    assert read_by(openai_responses.ResponseTally, stream, SSE, complete) == tolerant
 
 
 def test_the_usual_is_decoded_strictly() -> None:

@@ -39,6 +39,21 @@ def test_audio_and_cache_writes_are_parts() -> None:
     assert check == "ok"
 
 
+def test_images_are_parts_where_they_are_counted() -> None:
+    """xAI counts those of the prompt, OpenRouter those of the answer. Images may be among the cached: those are cached.
+
+    Source of the latter: an answer of `google/gemini-2.5-flash-image`.
+    """
+    prompt = {"prompt_tokens": 300, "completion_tokens": 9, "total_tokens": 309}
+    usage, check = usage_of(prompt | {"prompt_tokens_details": {"text_tokens": 44, "image_tokens": 256}})
+    assert (usage, check) == (Usage(input=44, image_input=256, output=9), "ok")
+    usage, check = usage_of(prompt | {"prompt_tokens_details": {"cached_tokens": 100, "image_tokens": 256}})
+    assert (usage, check) == (Usage(cache_read=100, image_input=200, output=9), "ok")
+    answer = {"prompt_tokens": 6, "completion_tokens": 1299, "total_tokens": 1305}
+    usage, check = usage_of(answer | {"completion_tokens_details": {"image_tokens": 1290}})
+    assert (usage, check) == (Usage(input=6, output=9, image_output=1290), "ok")
+
+
 @pytest.mark.parametrize(
     "details",
     [
@@ -114,10 +129,13 @@ COUNTS = (
             "prompt_tokens_details": st.none()
             | st.just([])
             | st.fixed_dictionaries(
-                {}, optional=dict.fromkeys(("cached_tokens", "audio_tokens", "cache_write_tokens"), COUNTS)
+                {},
+                optional=dict.fromkeys(("cached_tokens", "audio_tokens", "image_tokens", "cache_write_tokens"), COUNTS),
             ),
             "completion_tokens_details": st.none()
-            | st.fixed_dictionaries({}, optional=dict.fromkeys(("reasoning_tokens", "audio_tokens"), COUNTS)),
+            | st.fixed_dictionaries(
+                {}, optional=dict.fromkeys(("reasoning_tokens", "audio_tokens", "image_tokens"), COUNTS)
+            ),
         },
     )
 )
@@ -134,6 +152,8 @@ def test_parts_are_never_negative_and_ok_means_that_they_add_up(reported: dict[s
         usage.reasoning,
         usage.audio_input,
         usage.audio_output,
+        usage.image_input,
+        usage.image_output,
     )
     assert min(parts) >= 0
     if reading.check == "ok":

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from gatehouse.control.metrics import METRICS
 from tests.faults.rows import DIALECTS, ROWS, Expect, Row
 
-PAGE = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "faults.md").read_text()
+MACHINE = "The machine"
 
 GROUPS = list(dict.fromkeys(row.group for row in ROWS))
 NAMES = {"openai": "OpenAI", "anthropic": "Anthropic", "google": "Google"}
@@ -69,4 +72,17 @@ def test_the_page_has_this_table(group: str) -> None:
 
 
 def test_the_page_has_no_other_table() -> None:
-    assert re.findall(r"^## (.*)$", PAGE, re.M) == GROUPS
+    assert re.findall(r"^## (.*)$", PAGE, re.M) == [*GROUPS, MACHINE]
+
+
+def test_every_fault_of_the_machine_has_a_test_and_is_seen() -> None:
+    section = PAGE.partition(f"## {MACHINE}\n")[2].partition("### ")[0]
+    rows = [text.split(" | ") for text in section.splitlines() if text.startswith("|")][2:]
+    shown = {metric.name for metric in METRICS}
+    assert rows
+    for row in rows:
+        tests = re.findall(r"`(tests/[\w/]+\.py)`", row[-1])
+        assert tests, row
+        for test in tests:
+            assert (ROOT / test).is_file(), test
+        assert set(re.findall(r"`(gatehouse_\w+)`", row[3])) <= shown, row

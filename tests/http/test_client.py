@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from gatehouse.http.client import HEAD_LIMIT, ClientConnection
+from gatehouse.http.client import BULK, HEAD_LIMIT, SHARE, ClientConnection
 from tests.fakes.fibers import telling
 from tests.http.line import FakeTransport
 
@@ -201,6 +203,56 @@ def test_I9_informational_storms_are_bounded() -> None:
 def test_1_1_a_101_that_nobody_asked_for_ends_the_connection(lines: tuple[bytes, ...]) -> None:
     connection = Upstream().feed(answer(*lines, first=b"HTTP/1.1 101 Switching Protocols") + FIXED)
     assert (connection.status, connection.complete, connection.lost) == (0, False, True)
+
+
+SWITCHED = answer(b"Upgrade: websocket", b"Connection: Upgrade", first=b"HTTP/1.1 101 Switching Protocols")
+
+
+def test_1_11_behind_a_101_that_was_asked_for_everything_is_the_other_protocols() -> None:
+    """At every split, also where it looks like HTTP; the connection never serves again."""
+    data = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + SWITCHED + b"\x81\x05hello" + FIXED
+    for cut in range(len(data)):
+        upstream = Upstream("GET")
+        upstream.connection.may_switch = True
+        connection = upstream.feed(data[:cut], data[cut:])
+        assert (connection.status, upstream.body, connection.lost) == (101, b"\x81\x05hello" + FIXED, False), cut
+        assert connection.fields[b"upgrade"] == b"websocket"
+        assert not connection.reusable
+        connection.send(b"\x88\x00")
+        assert upstream.transport.written.endswith(b"\x88\x00")
+        assert upstream.end().lost
+
+
+def test_1_11_another_answer_is_an_ordinary_one() -> None:
+    upstream = Upstream("GET")
+    upstream.connection.may_switch = True
+    connection = upstream.feed(FIXED)
+    assert (connection.status, connection.complete, connection.reusable) == (200, True, True)
+    upstream.connection.release()
+    upstream.connection.request(upstream.fiber, "GET", REQUEST, b"")
+    assert upstream.feed(SWITCHED).lost, "it was asked for by the request before"
+
+
+def test_I9_a_provider_that_speaks_too_fast_is_paused() -> None:
+    upstream = Upstream("GET")
+    upstream.connection.may_switch = True
+    for piece in (SWITCHED, *[b"x" * 65_536] * 5):
+        upstream.connection.data_received(piece)
+    assert upstream.connection.held
+    upstream.connection.take()
+    assert not upstream.connection.held
+
+
+def test_what_was_written_goes_out_before_a_finished_connection_ends() -> None:
+    async def finish() -> FakeTransport:
+        upstream = Upstream("GET")
+        upstream.connection.finish()
+        assert upstream.connection.lost
+        upstream.connection.finish()
+        return upstream.transport
+
+    transport = asyncio.run(finish())
+    assert (transport.closed, transport.aborted) == (True, False)
 
 
 # -- when a connection may serve again
@@ -414,6 +466,41 @@ def test_the_idle_clock_starts_anew_when_reading_goes_on() -> None:
     upstream.owner.now += 1000
     upstream.connection.take()
     assert upstream.connection.last_byte == upstream.owner.now
+
+
+def test_a_fast_upstream_leaves_the_loop_to_others() -> None:
+    """One whose answer is there faster than it can be read has a share of each turn: 40 of them held the loop up."""
+
+    async def main() -> None:
+        upstream = Upstream()
+        upstream.feed(answer(b"Content-Length: 99999999"))
+        piece = b"x" * BULK
+        for _ in range(SHARE // BULK - 1):
+            assert not upstream.feed(piece).held
+            assert not upstream.transport.paused
+        assert not upstream.feed(piece).held, "that is the business of whoever is served"
+        paused = [upstream.transport.paused]
+        await asyncio.sleep(0)
+        paused.append(upstream.transport.paused)
+        for _ in range(SHARE // BULK + 1):
+            upstream.feed(b"x" * (BULK - 1))
+        paused.append(upstream.transport.paused)  # small reads say that nothing waits
+        assert paused == [True, False, False]
+
+    asyncio.run(main())
+
+
+def test_a_turn_that_was_left_to_others_does_not_overrule_a_hold() -> None:
+    async def main() -> None:
+        upstream = Upstream()
+        upstream.feed(answer(b"Content-Length: 99999999"), *[b"x" * BULK] * (SHARE // BULK))
+        upstream.connection.hold()
+        await asyncio.sleep(0)
+        paused = [upstream.transport.paused]
+        upstream.connection.take()
+        assert [*paused, upstream.transport.paused] == [True, False]
+
+    asyncio.run(main())
 
 
 def test_an_upstream_that_takes_no_bytes_is_seen_and_its_return_wakes() -> None:

@@ -7,7 +7,9 @@ import tracemalloc
 
 import pytest
 
-from tests.http.line import Line, limited
+from gatehouse.http.client import BULK, SHARE
+from gatehouse.http.exchange import Exchange
+from tests.http.line import Line, echo, limited
 
 GET = b"GET /v1/x HTTP/1.1\r\nHost: gw\r\n\r\n"
 
@@ -408,18 +410,94 @@ def test_1_4_h2c_close_and_the_limit_on_its_body() -> None:
     line.hang_up()
 
 
-@pytest.mark.parametrize("value", [b"websocket", b"WebSocket", b"h2c, websocket"])
-def test_1_4_a_websocket_is_answered_426_and_closed(value: bytes) -> None:
-    data = post(b"Connection: Upgrade", b"Upgrade: " + value, b"Sec-WebSocket-Key: x", first=b"GET /v1/x HTTP/1.1")
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        ((b"Upgrade: h2c, websocket",), 426),
+        ((b"Upgrade: h2c", b"Upgrade: websocket"), 426),
+        ((b"upgrade: WebSocket", b"Upgrade: h2c"), 426),
+        ((b"Upgrade: websocket", b"Content-Length: 2"), 400),
+    ],
+)
+def test_1_4_an_odd_request_for_websocket_is_refused_and_closed(lines: tuple[bytes, ...], status: int) -> None:
+    data = post(b"Connection: Upgrade", *lines, first=b"GET /v1/x HTTP/1.1")
     for pieces in ([GET + data + b"\x81\x05hello"], [GET, *[data[i : i + 1] for i in range(len(data))], b"\x81\x00"]):
         line = Line().feed(*pieces)
-        assert [answer.status for answer in line.answers()] == [200, 426]
-        assert line.app.rejected[0].kind.code == "UPGRADE_UNSUPPORTED"
+        assert [answer.status for answer in line.answers()] == [200, status]
+        assert line.app.rejected[0].kind.status == status
         assert line.ended()
         line.hang_up()
+
+
+@pytest.mark.parametrize("lines", [(), (b"Content-Length: 0",)])
+def test_1_11_what_follows_a_request_for_websocket_stays_with_it(lines: tuple[bytes, ...]) -> None:
+    """However it is split, and whatever it looks like."""
+    behind = GET + b"\x81\x05hello" + GET
+    data = post(b"Connection: Upgrade", b"Upgrade: WebSocket", *lines, first=b"GET /v1/x HTTP/1.1") + behind
+    for pieces in ([GET + data], [GET, *[data[i : i + 1] for i in range(len(data))]]):
+        line = Line(switched).feed(*pieces)
+        assert line.transport.written.endswith(b"101 Switching Protocols\r\nconnection: Upgrade\r\n"
+                                               b"upgrade: websocket\r\nx: y\r\n\r\n" + behind)  # fmt: skip
+        assert [exchange.upgrade for exchange in line.app.served] == [False, True]
+        line.pass_time(1000)
+        assert not line.ended(), "no time-out of requests holds for it"
+        line.hang_up()
+
+
+async def switched(exchange: Exchange) -> None:
+    """Answers ordinary requests as `echo` does, and sends everything else back as it comes."""
+    if not exchange.upgrade:
+        await echo(exchange)
+        return
+    exchange.switch(b"x: y\r\n")
+    while not exchange.gone:
+        for piece in exchange.take():
+            exchange.write(piece)
+        exchange.forget()
+        await exchange.fiber.sleep()
+    exchange.end()
+
+
+def test_1_11_a_websocket_that_is_declined_closes_the_connection() -> None:
+    """What the client said early is no request."""
+    data = post(b"Connection: Upgrade", b"Upgrade: websocket", first=b"GET /v1/x HTTP/1.1")
+    line = Line(limited(1 << 20)).feed(data + GET, GET)
+    assert [(answer.status, answer.headers["connection"]) for answer in line.answers()] == [(200, "close")]
+    assert line.ended()
+    line.hang_up()
+
+
+def test_I9_a_client_that_speaks_early_is_paused() -> None:
+    async def waits(exchange: Exchange) -> None:
+        while not exchange.gone:
+            await exchange.fiber.sleep()
+        exchange.abort()
+
+    data = post(b"Connection: Upgrade", b"Upgrade: websocket", first=b"GET /v1/x HTTP/1.1")
+    line = Line(waits).feed(data, *[b"x" * 65_536] * 5)
+    assert not line.reading()
+    assert line.server.held == 5 * 65_536
+    line.hang_up()
 
 
 def test_1_4_upgrade_without_connection_upgrade_is_ignored() -> None:
     line = Line().feed(post(b"Upgrade: websocket", b"Content-Length: 2", body=b"ok") + GET)
     assert [answer.text[-2:] for answer in line.answers()] == ["ok", "1 "]
+    line.hang_up()
+
+
+def test_a_fast_client_leaves_the_loop_to_others() -> None:
+    """One that sends faster than it can be read has a share of each turn of the loop, as an upstream has."""
+    line = Line(limited(4 * SHARE)).feed(post(b"Content-Length: %d" % (3 * SHARE)))
+    paused = []
+    for _ in range(SHARE // BULK):
+        paused.append(line.transport.paused)
+        line.connection.data_received(b"x" * BULK)
+    paused.append(line.transport.paused)
+    line.turns.settle()
+    assert paused == [False] * (SHARE // BULK) + [True]
+    assert not line.transport.paused
+    line.feed(*[b"x" * BULK] * (2 * SHARE // BULK))
+    (answer,) = line.answers()
+    assert (answer.status, len(answer.body)) == (200, len(b"POST /v1/x 1.1 ") + 3 * SHARE)
     line.hang_up()

@@ -6,7 +6,7 @@ import pytest
 
 from gatehouse.http.exchange import Exchange
 from tests.http.line import FakeTransport, Line, echo, read_answers, tell, whole_body
-from tests.http.test_reader import GET, post
+from tests.http.test_reader import GET, post, switched
 
 LONG = post(b"Content-Length: 100000")
 
@@ -337,6 +337,24 @@ def test_I9_a_request_that_is_whole_is_neither_starved_nor_refused() -> None:
     line.server.sweep()
     assert not line.transport.written
     line.hang_up()
+
+
+def test_I9_a_websocket_that_holds_nothing_back_is_not_starved() -> None:
+    """It is not what fills the memory, and giving it up would free nothing."""
+    tunnel = Line(switched, body_memory=50_000, body_idle=0.0)
+    tunnel.feed(post(b"Connection: Upgrade", b"Upgrade: websocket", first=b"GET / HTTP/1.1"))
+    other, transport = tunnel.server.connection(), FakeTransport()
+    other.connection_made(transport)
+    other.data_received(LONG + b"a" * 60_000)
+    assert transport.paused
+    tunnel.feed(b"heard")
+    assert tunnel.reading()
+    tunnel.server.sweep()
+    assert [answer.status for answer in read_answers(bytes(transport.written))] == [503]
+    tunnel.feed(b" still")
+    assert bytes(tunnel.transport.written).endswith(b"heard still")
+    other.connection_lost(None)
+    tunnel.hang_up()
 
 
 def test_I9_memory_bounded_over_many_connections_and_reads() -> None:

@@ -174,6 +174,7 @@ class FaultyFiles:
         self.capacity: int | None = None
         """Bytes that can still be written; then the disk is full."""
         self.write_error: int | None = None
+        self.create_error: int | None = None
         self.shortened = b""
         """What the last short write should have written."""
         self.short: int | None = None
@@ -190,9 +191,11 @@ class FaultyFiles:
     def heal(self, *, ahead: bool) -> None:
         """Work again; `ahead`: blocks can be allocated ahead."""
         self.capacity = self.write_error = self.short = self.truncate_error = self.sync_error = None
+        self.create_error = None
         self.allocate_error = None if ahead else errno.EOPNOTSUPP
 
     def create(self, path: Path) -> int:
+        _raise(self.create_error)
         return self._system.create(path)
 
     def write(self, fd: int, data: bytes, offset: int) -> int:

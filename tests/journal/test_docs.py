@@ -16,14 +16,20 @@ import pytest
 from gatehouse.journal.records import BODIES, Header, OpenCall
 from gatehouse.journal.retention import compress
 from gatehouse.model.call import OutcomeName
-from gatehouse.model.record import RECORD_VERSION, Candidate
-from gatehouse.model.usage import Usage
+from gatehouse.model.record import RECORD_VERSION, Candidate, Lineage
+from gatehouse.model.usage import ToolUses, Usage
 from tests.journal.samples import read_all
 from tests.journal.test_recovery import control, dead_worker
 
 DOCS = Path(__file__).parents[2] / "docs" / "journal.md"
 TEXT = DOCS.read_text()
-PARTS: dict[str, type[msgspec.Struct]] = {"candidate": Candidate, "usage": Usage, "open call": OpenCall}
+PARTS: dict[str, type[msgspec.Struct]] = {
+    "candidate": Candidate,
+    "lineage": Lineage,
+    "usage": Usage,
+    "tools": ToolUses,
+    "open call": OpenCall,
+}
 ALL: dict[str, type[msgspec.Struct]] = {"Header": Header, **BODIES, **PARTS}
 ROW = re.compile(r"^\| `(\w+)`" + 4 * r" \|\s*([^|]*?)\s*" + r"\|$", re.M)
 

@@ -382,9 +382,9 @@ class TestBrowsers:
             assert post(made, headers=KEY | {"origin": app}).headers["access-control-allow-origin"] == app
             made.wait(1)
 
-    def test_upgrades_are_426(self, running: House, fake: Fake) -> None:
+    def test_upgrades_that_nobody_tunnels_are_426(self, running: House, fake: Fake) -> None:
         request = (
-            b"GET /openai/v1/responses HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
+            b"GET /openai/v1/models HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
             b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
         assert running.exchange_bytes(request).startswith(b"HTTP/1.1 426 ")

@@ -57,10 +57,28 @@ def test_free_entries_are_those_the_list_calls_free() -> None:
     ] == []
 
 
-def test_the_units_a_cost_leaves_out_are_fees_and_cached_audio() -> None:
+def test_the_one_unit_a_cost_leaves_out_is_cached_audio() -> None:
     """Nothing else may be left out of a known price: it would be too low without a word."""
-    assert {"web_searches_kcount", "storage_searches_kcount", "cache_audio_read_mtok"} == LEFT_OUT
+    assert {"cache_audio_read_mtok"} == LEFT_OUT
     assert LEFT_OUT.isdisjoint(RATES)
+
+
+def test_searches_cost_what_the_list_says_of_a_thousand() -> None:
+    rates = {
+        price.id: price.periods[-1].rates
+        for name in ("anthropic", "openai", "google")
+        for price in PACKAGED.providers[name].prices
+    }
+    for identity, web, file in (
+        ("anthropic/claude-sonnet-4-5", 10_000_000, None),
+        ("google/gemini-3-flash-preview", 14_000_000, None),
+        # Charged by the grounded prompt: what is counted are searches.
+        ("google/gemini-2.5-flash", None, None),
+    ):
+        found = rates[identity]
+        assert found is not None
+        assert (found.web_search, found.file_search) == (web, file), identity
+    assert any(each is not None and each.file_search == 2_500_000 for each in rates.values())
 
 
 def test_anthropic_lists_a_rate_for_one_hour_writes_of_twice_the_input() -> None:

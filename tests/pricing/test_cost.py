@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gatehouse.config.settings import ModelPrice, Prices
 from gatehouse.model.prices import Period, Price, ProviderPrices, Rates, Tier
 from gatehouse.model.snapshot import PriceTable
-from gatehouse.model.usage import Usage
+from gatehouse.model.usage import ToolUses, Usage
 from gatehouse.ports import Prices as Port
 from gatehouse.pricing.cost import NAME_LIMIT, REMEMBERED, Pricing
 from gatehouse.pricing.table import table
@@ -49,8 +49,8 @@ counts = st.integers(0, 10**7)
 
 
 @given(
-    st.builds(Rates, rates, rates, rates, rates, rates, rates, rates, rates, st.integers(0, 10**12)),
-    st.builds(Usage, counts, counts, counts, counts, counts, counts, counts, counts),
+    st.builds(Rates, *[rates] * 11, st.integers(0, 10**12)),
+    st.builds(Usage, *[counts] * 11),
 )
 def test_a_missing_rate_is_that_of_the_larger_part(given_rates: Rates, usage: Usage) -> None:
     def first(*candidates: int | None) -> int:
@@ -66,6 +66,9 @@ def test_a_missing_rate_is_that_of_the_larger_part(given_rates: Rates, usage: Us
         + u.output * first(r.output)
         + u.reasoning * first(r.reasoning, r.output)
         + u.audio_output * first(r.audio_output, r.output)
+        + u.image_input * first(r.image_input, r.input)
+        + u.image_output * first(r.image_output, r.output)
+        + u.image_cache_read * first(r.image_cache_read, r.cache_read, r.input)
     )
     assert nanos(pricing(Period(rates=r)), u) == r.per_request + (exact + 500_000) // 1_000_000
 
@@ -125,7 +128,7 @@ def test_unknown_is_none_and_free_is_zero() -> None:
     for provider, model in [
         ("openai", "no-such-model"),
         ("openai", "whisper-1"),
-        ("google", "gemini-2.5-flash-image"),
+        ("google", "gemini-3.1-flash-live-preview"),
         ("nobody", "gpt-4o"),
         ("ollama", "llama3.3"),
         ("vllm", "meta-llama/Llama-3.3-70B-Instruct"),
@@ -176,6 +179,46 @@ def test_own_prices_go_before_listed_ones_first_match_first() -> None:
     assert prices.cost("x-ai", "grok-4", million) == (5 * 10**9, "own:xai/grok-4")
     assert prices.cost("ollama", "llama3.3", million) == (0, "own:ollama/*")
     assert prices.cost("openai", "o3", million) == Pricing(LISTED).cost("openai", "o3", million)
+
+
+def test_images_cost_what_the_list_says() -> None:
+    """In US dollars per million: `gpt-image-1` has no rate for generated images but one for all output; `gpt-4o` has
+    none for images at all; `gpt-realtime-mini` has one for cached images.
+    """
+    listed = Pricing(LISTED)
+    for model, usage, nanos_a_token in [
+        ("gpt-image-1", Usage(image_output=1), 40_000),
+        ("gpt-image-1", Usage(image_input=1), 10_000),
+        ("gpt-image-1.5", Usage(image_output=1), 32_000),
+        ("gpt-image-1.5", Usage(output=1), 10_000),
+        ("gpt-4o", Usage(image_input=1), 2_500),
+        ("gpt-4o", Usage(image_cache_read=1), 1_250),
+        ("gpt-realtime-mini", Usage(image_cache_read=1), 80),
+    ]:
+        assert listed.cost("openai", model, usage) == (nanos_a_token, f"openai/{model}")
+
+
+def test_own_prices_of_images() -> None:
+    rates = {"image_input": "3", "image_output": "5", "image_cache_read": "7"}
+    own = Pricing(table(Prices(models=(ModelPrice(provider="p", model="m", input="1", output="2", **rates),))))
+    usage = Usage(input=1, output=10, image_input=100, image_output=1_000, image_cache_read=10_000)
+    assert own.cost("p", "m", usage) == (1_000 * (1 + 20 + 300 + 5_000 + 70_000), "own:p/m")
+
+
+def test_the_providers_tools_cost_by_use_and_unknown_ones_are_named() -> None:
+    prices = pricing(Period(rates=Rates(input=1, web_search=10_000_000)))
+    assert prices.tools("p", "m", ToolUses(web_search=3)) == (30_000_000, ())
+    uses = ToolUses(web_search=1, web_fetch=5, file_search=2, code_execution=1)
+    assert prices.tools("p", "m", uses) == (10_000_000, ("file_search", "code_execution"))
+    assert prices.tools("p", "other", ToolUses(web_search=1)) == (0, ("web_search",))
+    later = pricing(Period(rates=Rates(web_search=1)), Period(rates=Rates(web_search=2), since=100))
+    assert [later.tools("p", "m", ToolUses(web_search=1), at)[0] for at in (99, 100)] == [1, 2]
+
+
+def test_own_prices_of_tools_are_per_thousand() -> None:
+    own = Prices(models=(ModelPrice(provider="openai", model="m", input="1", web_search="25", file_search="2.5"),))
+    priced = Pricing(table(own)).tools("openai", "m", ToolUses(web_search=2, file_search=1))
+    assert priced == (2 * 25_000_000 + 2_500_000, ())
 
 
 def test_what_is_remembered_is_bounded() -> None:

@@ -57,29 +57,13 @@ UNKNOWN: Final = {
         "x-ai/grok-voice-think-fast-1.0",
         "x-ai/grok-voice-think-fast-2.0",
     },
-    "image and video tokens have a rate of their own, up to 60 times the text rate, and `Usage` counts them as text": {
-        "google/gemini-2.5-flash-image",
-        "google/gemini-3-pro-image-preview",
-        "google/gemini-3.1-flash-image-preview",
-        "google/gemini-3.1-flash-lite-image",
+    "video tokens have a rate of their own, up to 60 times the text rate, and `Usage` counts them as text": {
         "google/gemini-3.1-flash-live-preview",
         "google/gemini-3.8-live",
         "google/gemini-embedding-2",
         "google/gemini-live-2.5-flash",
-        "google/gemini-nano-banana-2.1",
         "google/gemini-omni-1.1-flash",
         "google/gemini-omni-flash-preview",
-        "openai/chatgpt-image-latest",
-        "openai/gpt-image-1",
-        "openai/gpt-image-1-mini",
-        "openai/gpt-image-1.5",
-        "openai/gpt-image-2",
-        "openai/gpt-image-2.5-flare",
-        "openai/gpt-image-2.5-sunburst",
-        "openai/gpt-realtime",
-        "openai/gpt-realtime-2",
-        "openai/gpt-realtime-mini",
-        "quicksilverpro/gemini-3-pro-image",
     },
     "citation tokens come beside the completion's and `Usage` does not count them": {
         "perplexity/sonar-deep-research",
@@ -158,14 +142,17 @@ def theirs(provider: str, model: str, usage: Usage, at: float) -> tuple[Decimal,
     """genai-prices' answer in nano-dollars, and the id of its model. Its parts overlap where ours are disjoint."""
     overlapping = genai_prices.Usage(
         input_tokens=usage.input_total,
-        cache_read_tokens=usage.cache_read,
+        cache_read_tokens=usage.cache_read + usage.image_cache_read,
         cache_write_tokens=usage.cache_write + usage.cache_write_1h,
         cache_write_1h_tokens=usage.cache_write_1h,
         input_audio_tokens=usage.audio_input,
         cache_audio_read_tokens=0,
+        input_image_tokens=usage.image_input + usage.image_cache_read,
+        cache_image_read_tokens=usage.image_cache_read,
         output_tokens=usage.output_total,
         output_reasoning_tokens=usage.reasoning,
         output_audio_tokens=usage.audio_output,
+        output_image_tokens=usage.image_output,
     )
     try:
         answer = genai_prices.calc_price(
@@ -200,6 +187,9 @@ usages = st.builds(
     reasoning=st.integers(0, 100_000),
     audio_input=st.integers(0, 100_000),
     audio_output=st.integers(0, 100_000),
+    image_input=st.integers(0, 100_000),
+    image_output=st.integers(0, 100_000),
+    image_cache_read=st.integers(0, 100_000),
 )
 
 
@@ -208,8 +198,9 @@ usages = st.builds(
     [
         Usage(input=1_003, cache_read=507, cache_write=211, cache_write_1h=97, output=1_501, reasoning=61),
         Usage(input=300_001, cache_read=9_973, output=70_001, audio_input=1_009, audio_output=1_013),
+        Usage(input=41, cache_read=43, output=47, image_input=4_001, image_output=4_003, image_cache_read=4_007),
     ],
-    ids=["small", "above every tier"],
+    ids=["small", "above every tier", "images"],
 )
 def test_every_listed_name(usage: Usage) -> None:
     pricing, now = Pricing(TABLE), time.time()

@@ -11,6 +11,15 @@ from tests.routing.routers import route, router, upstream_url
 
 TABLE = router()
 PROXY = "/api/v1/gateway/proxy"
+ONGOINGAI = ("usage", "cost", "models", "keys", "latency", "errors", "summary")
+TRUEPORTAI = (
+    "analytics/logs",
+    "analytics/stats",
+    "analytics/violations",
+    "analytics/violations/VIO-001",
+    "keys",
+    "policies",
+)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +94,35 @@ def test_the_proxy_with_a_provider_switched_off() -> None:
         with pytest.raises(GatehouseError) as caught:
             route(router(**{name: Provider(enabled=False)}), path)
         assert caught.value.kind is errors.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        # O6
+        ("/api/traces", "/api/v1/traces"),
+        ("/api/traces/01a1fc04-b08e-7085-8704-8930d2796c30", "/api/v1/traces/01a1fc04-b08e-7085-8704-8930d2796c30"),
+        *((f"/api/analytics/{name}", f"/api/v1/analytics/{name}") for name in ONGOINGAI),
+        ("/api/health", "/health"),
+        # T6, T8, T9, T12; T7, T10 and T11 wait for their routes
+        *((f"/trueportai-services/api/v1/{name}", f"/api/v1/{name}") for name in TRUEPORTAI),
+        ("/trueportai-services/health", "/health"),
+    ],
+)
+def test_management_paths(theirs: str, ours: str) -> None:
+    found = TABLE.resolve(b"GET", theirs, "limit=5&provider=anthropic", [])
+    assert (found.plane, found.path, found.route) == ("control", ours, None)
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/tracesx", "/api/analyticsx/usage", "/api/healthx", "/trueportai-services/healthx", "/traces"]
+)
+def test_what_only_looks_like_theirs(path: str) -> None:
+    """Ours or nobody's: never taken for one of theirs."""
+    try:
+        assert TABLE.resolve(b"GET", path, "", []).path == path
+    except GatehouseError as error:
+        assert error.kind is errors.NOT_FOUND
 
 
 def test_their_prefixes_only() -> None:

@@ -137,6 +137,8 @@ def test_splitting_a_version_loses_nothing(version: str, rest: str) -> None:
         ("api-version=2024-09-01-preview&foo=1", "/p?api-version=2024-09-01-preview"),
         ("api%2Dversion=2024%2D02-01", "/p?api-version=2024-02-01"),
         ("alt=sse&key=AIzaSecret", "/p?alt=sse"),
+        ("beta=true", "/p?beta=true"),
+        ("beta=sk-secret", "/p"),
         ("key=AIzaSecret", "/p"),
         ("k%65y=AIzaSecret&%61lt=sse", "/p?alt=sse"),
         ("alt=AIzaSecret", "/p"),
@@ -171,3 +173,13 @@ def test_credentials_never_survive_in_a_recorded_path(
     assert secret not in recorded
     assert recorded.startswith("/google/v1beta/models")
     assert recorded_path("/p?key=" + secret, "") == "/p", "a query that was not split off is cut"
+
+
+@pytest.mark.parametrize(
+    "spelt", ["gth_live_S3cret0", "%67th_live_S3cret0", "gth_%6Cive_S3cret0", "gth_test_%533cret0"]
+)
+def test_a_gateway_key_in_a_path_is_cut_short(spelt: str) -> None:
+    """I3: it is refused with 401, and the refusal is on record."""
+    recorded = recorded_path(f"/openai/v1/models/{spelt}/x%20y", "alt=sse")
+    assert "cret0" not in recorded
+    assert recorded in ("/openai/v1/models/gth_live_***/x%20y?alt=sse", "/openai/v1/models/gth_test_***/x%20y?alt=sse")

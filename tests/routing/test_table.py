@@ -6,9 +6,12 @@ import pytest
 
 from gatehouse import errors
 from gatehouse.config.settings import Provider, Settings, Simulated
+from gatehouse.dialects.registry import for_endpoint
+from gatehouse.dialects.turns import unheard
 from gatehouse.errors import GatehouseError
 from gatehouse.model.call import Origin
 from gatehouse.providers.entries import entries
+from gatehouse.routing.endpoints import tunnels
 from gatehouse.routing.table import Router
 from tests.routing.routers import route, router, upstream_url
 
@@ -123,6 +126,7 @@ DATA = [
     ("/anthropic/v1/files", "https://api.anthropic.com/v1/files", "anthropic", "anthropic", "files"),
     ("/anthropic/v1/models", "https://api.anthropic.com/v1/models", "anthropic", "anthropic", "models"),
     ("/anthropic/v1/skills", "https://api.anthropic.com/v1/skills", "anthropic", "anthropic", "other"),
+    ("/anthropic/api/hello", "https://api.anthropic.com/api/hello", "anthropic", "anthropic", "other"),
     ("/groq/v1/chat/completions", "https://api.groq.com/openai/v1/chat/completions", "groq", "openai", "chat"),
     ("/groq/chat/completions", "https://api.groq.com/openai/v1/chat/completions", "groq", "openai", "chat"),
     ("/mistral/v1/fim/completions", "https://api.mistral.ai/v1/fim/completions", "mistral", "openai", "other"),
@@ -184,7 +188,7 @@ GOOGLE = [
     ("v1beta/models/m:batchEmbedContents", None, "embed_content", "m"),
     ("v1beta/models/m:embedContent", None, "embed_content", "m"),
     ("v1beta/models/imagen-4:predict", None, "other", "imagen-4"),
-    ("v1beta/models/m:batchGenerateContent", None, "other", "m"),
+    ("v1beta/models/m:batchGenerateContent", None, "batches", "m"),
     ("v1beta/tunedModels/t-1:generateContent", None, "generate_content", "tunedModels/t-1"),
     ("v1beta/models", None, "models", None),
     ("v1beta/models/gemini-2.5-flash", None, "models", None),
@@ -194,7 +198,7 @@ GOOGLE = [
     ("v1beta/cachedContents", None, "cached_contents", None),
     ("v1beta/cachedContents/c1", None, "other", None),
     ("v1beta1/projects/p/locations/l/cachedContents", None, "cached_contents", None),
-    ("v1beta/batches/b1:cancel", None, "other", None),
+    ("v1beta/batches/b1:cancel", None, "batches", None),
     ("upload/v1beta/files", None, "files", None),
     ("upload/v1/files", None, "files", None),
     ("upload/files", "/upload/v1beta/files", "files", None),
@@ -241,11 +245,53 @@ def test_the_live_api_names_its_version_inside() -> None:
     assert route(TABLE, f"/google{path}", b"GET").path == path
 
 
+_LIVE = "/google/ws/google.ai.generativelanguage"
+
+
+@pytest.mark.parametrize(
+    ("path", "endpoint"),
+    [
+        ("/openai/v1/realtime", "realtime"),
+        ("/openai/v1/realtime/translations", "realtime"),
+        ("/openai/v1/responses", "responses"),
+        ("/openai/realtime", "realtime"),
+        ("/groq/v1/responses", "responses"),
+        ("/azure/res/dep/openai/realtime", "realtime"),
+        ("/azure/res/dep/openai/v1/realtime", "realtime"),
+        ("/azure/res/dep/openai/v1/responses", "responses"),
+        (f"{_LIVE}.v1beta.GenerativeService.BidiGenerateContent", "live"),
+        (f"{_LIVE}.v1alpha.GenerativeService.BidiGenerateContentConstrained", "live"),
+        ("/google/ws/google.cloud.aiplatform.v1beta1.LlmBidiService/BidiGenerateContent", "live"),
+    ],
+)
+def test_what_is_spoken_over_websocket(path: str, endpoint: str) -> None:
+    """As the SDKs connect: `openai.resources.realtime`, `…responses`, `google.genai.live`."""
+    found = route(TABLE, path, b"GET")
+    assert (found.endpoint, tunnels(found)) == (endpoint, True)
+    assert for_endpoint(found.dialect, endpoint).converse is not unheard, "somebody watches it"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/openai/v1/chat/completions",
+        "/openai/v1/realtime/client_secrets",
+        "/openai/v1/realtime/calls/1/hangup",
+        "/openai/v1/responses/resp_1",
+        "/openai/v1/responses/compact",
+        "/anthropic/v1/messages",
+        "/google/v1beta/models/m:generateContent",
+        "/openai/v1/audio/transcriptions",
+    ],
+)
+def test_what_is_not(path: str) -> None:
+    assert not tunnels(route(TABLE, path, b"GET"))
+
+
 @pytest.mark.parametrize(
     ("path", "endpoint"),
     [
         ("/openai/v1/chat/completions", "other"),
-        ("/openai/v1/responses", "other"),
         ("/openai/v1/models", "models"),
         ("/anthropic/v1/messages", "other"),
         ("/anthropic/v1/messages/batches", "batches"),

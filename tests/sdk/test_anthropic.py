@@ -200,12 +200,14 @@ def test_overloaded_in_the_middle_of_a_stream(house: House) -> None:
     assert records[0].usage["input"] == anthropic_api.INPUT_TOKENS
 
 
-def test_a_stream_the_provider_cuts_ends_in_an_error(house: House) -> None:
-    """F4: the dialect's own error event, then an abnormal end; what `message_start` said is not lost (F3)."""
-    house.anthropic.misbehave(Misbehaviour(cut=1000))
+@pytest.mark.parametrize("cut", [*range(960, 1000, 5), 1000])
+def test_a_stream_the_provider_cuts_ends_in_an_error(house: House, cut: int) -> None:
+    """F4: the dialect's own error event, also behind half an event, then an abnormal end; what `message_start` said is
+    not lost (F3)."""
+    house.anthropic.misbehave(Misbehaviour(cut=cut))
     with house.gateway.recorded() as records, connect(house) as client:
         stream = client.messages.create(model=MODEL, max_tokens=64, messages=HELLO, stream=True)
-        with pytest.raises(anthropic.APIError):
+        with pytest.raises(anthropic.APIStatusError):
             list(stream)
     assert records[0].outcome["outcome"] == "cut"
     assert records[0].usage["input"] == anthropic_api.INPUT_TOKENS

@@ -43,7 +43,7 @@ def connect(house: House) -> openai.OpenAI:
 
 
 def test_images_generated(house: House) -> None:
-    """Its price is for images' tokens apart, which `Usage` does not tell apart: unknown, never too low."""
+    """Images' tokens have rates of their own: 50 at 5 and 4160 at 40 US dollars per million."""
     house.openai.respond(openai_api.indented(IMAGES))
     with house.gateway.recorded() as records, connect(house) as client:
         images = client.images.generate(model="gpt-image-1", prompt="a lamp", n=1)
@@ -52,9 +52,10 @@ def test_images_generated(house: House) -> None:
     [record] = records
     assert record.decision["route"] == "openai/image_generation"
     assert (record.decision["operation"], record.decision["model"]) == ("image_generation", "gpt-image-1")
-    assert record.usage == {"input": 50, "output": 4160}
+    assert record.usage == {"input": 50, "image_output": 4160}
     assert (record.outcome["usage_source"], record.outcome["usage_check"]) == ("provider", "ok")
-    assert (record.outcome["price"], "cost" in record.outcome) == ("unknown", False)
+    assert (record.outcome["price"], record.outcome["price_id"]) == ("known", "openai/gpt-image-1")
+    assert record.outcome["cost"] == 50 * 5_000 + 4160 * 40_000
 
 
 def test_images_streamed(house: House) -> None:
@@ -67,7 +68,7 @@ def test_images_streamed(house: House) -> None:
     assert [event.type for event in events] == ["image_generation.partial_image", "image_generation.completed"]
     [record] = records
     assert record.decision["stream"] is True
-    assert record.usage == {"input": 50, "output": 4160}
+    assert record.usage == {"input": 50, "image_output": 4160}
     assert record.outcome["first_token_us"] > 0
 
 
@@ -79,7 +80,7 @@ def test_images_edited_by_a_form_that_is_streamed_past(house: House) -> None:
     [record] = records
     assert record.decision["operation"] == "image_edit" and "model" not in record.decision
     assert "unread" not in record.decision
-    assert record.usage == {"input": 50, "output": 4160}
+    assert record.usage == {"input": 50, "image_output": 4160}
 
 
 def test_transcription(house: House) -> None:

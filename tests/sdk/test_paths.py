@@ -117,7 +117,7 @@ def test_where_it_arrives(
     assert decision["path_sent"].partition("?")[0] == target.partition("?")[0]
 
 
-def test_a_websocket_is_426_so_that_codex_falls_back_at_once(house: House) -> None:
+def test_a_websocket_that_nobody_tunnels_is_426(house: House) -> None:
     connection = http.client.HTTPConnection(house.gateway.host, timeout=10)
     upgrade = {
         **BEARER,
@@ -127,7 +127,7 @@ def test_a_websocket_is_426_so_that_codex_falls_back_at_once(house: House) -> No
         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
     }
     with house.gateway.recorded() as records:
-        connection.request("GET", "/openai/v1/responses", headers=upgrade)
+        connection.request("GET", "/openai/v1/chat/completions", headers=upgrade)
         response = connection.getresponse()
         body = json.loads(response.read())
         connection.close()

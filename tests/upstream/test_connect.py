@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import pytest
 
+from gatehouse.config.descriptors import Descriptors
 from gatehouse.http.client import ClientConnection
 from gatehouse.model.call import Origin
 from gatehouse.upstream.connect import ConnectError, Connector
@@ -214,6 +215,26 @@ def test_a_name_that_hangs_ends_in_time() -> None:
         with pytest.raises(ConnectError, match=r"^no connection within 0.1 s$"):
             await opened(Origin("http", "far.test", 80), using=connector(loop.as_loop()), within=0.1)
         loop.answering.set()
+
+    run(main())
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_out_of_descriptors(scheme: str, tmp_path: Path) -> None:
+    """It says nothing of the provider, and what was opened is closed again."""
+
+    async def main() -> None:
+        tls = self_signed(tmp_path, "IP:127.0.0.1") if scheme == "https" else None
+        async with far_side(tls=server_context(tls) if tls else None) as far:
+            descriptors = Descriptors(16)  # every new one is kept back
+            loop = asyncio.get_running_loop()
+            short = Connector(loop, dns_seconds=60.0, handshakes=4, builtins={}, descriptors=descriptors)
+            origin = Origin("https" if tls else "http", "127.0.0.1", far.port)
+            with pytest.raises(ConnectError, match="out of file descriptors") as refused:
+                await opened(origin, using=short, ca_file=str(tls) if tls else None)
+            assert refused.value.ours
+            assert descriptors.denied == 1
+            await until(lambda: not far.open_connections())
 
     run(main())
 

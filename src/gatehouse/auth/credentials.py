@@ -65,14 +65,15 @@ def is_gateway_key(text: str) -> bool:
     return match is not None and checksum(match[1]) == match[2]
 
 
-def refuse_gateway_keys(fields: Fields, headers: Headers, query: str) -> None:
+def refuse_gateway_keys(fields: Fields, headers: Headers, target: str) -> None:
     """With authentication off: raises `GatehouseError` (401) if anything like a gateway key stands in any position.
 
-    Every header value and the whole query are searched, not only where keys belong: what is not found is forwarded.
+    Every header value and the whole target, path and query, are searched, not only where keys belong: what is not found
+    is forwarded.
     """
     values = b"\n".join([value for _, value in headers])
     found = _MARK in values and _RESEMBLES.search(values)
-    if found or (query and _in_query(query)) or _in_basic(fields):
+    if found or _in_target(target) or _in_basic(fields):
         raise GatehouseError(
             errors.UNAUTHORIZED,
             "gateway keys need auth.enabled, which is off; send the provider's own key",
@@ -132,10 +133,10 @@ def _subprotocol_key(fields: Fields) -> bytes | None:
     return None
 
 
-def _in_query(query: str) -> bool:
-    if "%" in query:
-        query = unquote_plus(query, errors="replace")
-    return "gth_" in query and _RESEMBLES.search(query.encode(errors="replace")) is not None
+def _in_target(target: str) -> bool:
+    if "%" in target:
+        target = unquote_plus(target, errors="replace")
+    return "gth_" in target and _RESEMBLES.search(target.encode(errors="replace")) is not None
 
 
 def _in_basic(fields: Fields) -> bool:

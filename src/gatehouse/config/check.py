@@ -46,6 +46,7 @@ def check(settings: Settings) -> list[Violation]:
         *_journal(settings),
         *_origins(settings.cors.origins),
         *_later(settings),
+        *_database(settings),
     ]
 
 
@@ -213,9 +214,17 @@ def _origins(origins: tuple[str, ...]) -> Iterator[Violation]:
 def _later(settings: Settings) -> Iterator[Violation]:
     if settings.auth.enabled:
         yield "auth.enabled", "gateway keys and accounts are not available yet; must be false"
-    if settings.database.url is not None:
-        backend, _, path = settings.database.url.partition(":///")
-        if backend not in ("sqlite", "sqlite+aiosqlite"):
-            yield "database.url", "only SQLite is available yet: sqlite:////var/lib/gatehouse/store.db"
-        elif not path or path.startswith((":memory:", "file:")) or "?" in path:
-            yield "database.url", "must name a file, without options: sqlite:////var/lib/gatehouse/store.db"
+
+
+def _database(settings: Settings) -> Iterator[Violation]:
+    """What can be told without the drivers; `store.engine.locate` looks closer."""
+    if settings.database.url is None:
+        return
+    backend, _, rest = settings.database.url.partition("://")
+    if backend in ("postgresql", "postgres", "postgresql+asyncpg"):
+        if not rest.partition("?")[0].rpartition("@")[2].partition("/")[2]:
+            yield "database.url", "must name a database: postgresql://user:password@host:5432/database"
+    elif backend not in ("sqlite", "sqlite+aiosqlite"):
+        yield "database.url", "must begin with postgresql:// or sqlite:///"
+    elif not rest.startswith("/") or not rest[1:] or rest.startswith(("/:memory:", "/file:")) or "?" in rest:
+        yield "database.url", "must name a file, without options: sqlite:////var/lib/gatehouse/store.db"

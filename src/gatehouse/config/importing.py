@@ -29,10 +29,10 @@ _UPSTREAMS: Final = {"openai": "https://api.openai.com", "anthropic": "https://a
 _DIALECTS: Final = {"api.anthropic.com": "anthropic", "generativelanguage.googleapis.com": "google"}
 
 _REASONS: Final = (
-    ("storage.dsn", "PostgreSQL is not available yet; calls are kept in SQLite under the data directory"),
+    ("storage.dsn", "holds a password, and is not repeated here: set database.url to a database of its own"),
     ("storage.path", "calls are kept under the data directory (--data); the old database is not read"),
     ("tracing.retention.cleanup", "the store deletes what is too old all the time, in small pieces"),
-    ("observability.otel.prometheus", "Prometheus metrics are not available yet"),
+    ("observability.otel.prometheus", "metrics are always there, at /metrics"),
     ("observability", "OpenTelemetry export is not available yet"),
     ("pii", "detection and redaction are not available yet: what they held back will pass"),
     ("auth", "gateway keys and accounts are not available yet: callers need none"),
@@ -105,9 +105,18 @@ class _Translation:
         self._storage()
         self._providers()
         self._tracing()
+        for switch in ("pii.mode", "auth.enabled"):
+            self._leave_out_what_is_off(switch)
         for key, value in self.theirs.items():
             self._note(key, _reason(key, value))
         self._drop_refused()
+
+    def _leave_out_what_is_off(self, switch: str) -> None:
+        """A section that was switched off is not missed."""
+        state = self.theirs.get(switch)
+        if isinstance(state, Scalar) and state.written.lower() in _NO:
+            section = switch.partition(".")[0] + "."
+            self.theirs = {key: value for key, value in self.theirs.items() if not key.startswith(section)}
 
     def _set(self, source: str, section: str, key: str, value: object) -> None:
         self.ours.setdefault(section, {})[key] = value
@@ -163,7 +172,10 @@ class _Translation:
     def _storage(self) -> None:
         driver = self._take("storage.driver")
         if driver is not None and driver.written != "sqlite":
-            self._note("storage.driver", "only SQLite is available yet; calls are kept under the data directory")
+            self._note(
+                "storage.driver",
+                "set database.url, postgresql://…, to keep calls there; else they are under the data directory",
+            )
 
     def _tracing(self) -> None:
         mode = self.theirs.get("pii.mode")

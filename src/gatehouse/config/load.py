@@ -224,7 +224,8 @@ def _wrong(tree: Tree, field: schema.Field) -> str:
     if isinstance(tree, Scalar) and tree.value is not None and not field.text and not field.many:
         written = tree.written if len(tree.written) <= 40 else tree.written[:40] + "…"
         close = difflib.get_close_matches(written, field.choices, n=1)
-        return f"is `{written}`; {must}" + (f"; did you mean {close[0]}?" if close else "")
+        quoted = "the quoted text " if isinstance(tree.value, str) and written.isdecimal() else ""
+        return f"is {quoted}`{written}`; {must}" + (f"; did you mean {close[0]}?" if close else "")
     return f"is {_kind(tree)}; {must}"
 
 

@@ -41,6 +41,8 @@ class Gauges(NamedTuple):
     """Calls that run."""
     streams: int
     """Of them those that ask for a stream."""
+    websockets: int
+    """Of those WebSockets."""
     connections: int
     """Of clients."""
     idle: int
@@ -64,6 +66,12 @@ class Gauges(NamedTuple):
     """Pieces of captured bodies that found no room."""
     connections_without_request: int
     """Ended before a whole request head had come."""
+    tasks: int
+    """Of the event loop. Calls have none: what stays while nothing runs is a leak."""
+    descriptors_denied: int
+    """Connections turned away, or not made, for want of file descriptors."""
+    descriptors_denied_at: int
+    """When that last happened: as `swept`; 0: never."""
 
 
 _BYTES: Final = 8

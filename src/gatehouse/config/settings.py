@@ -40,7 +40,11 @@ class Server(Section, frozen=True):
         tuple[str, ...], Meta(description="Further names accepted in `Host`, besides loopback and `public_url`.")
     ] = ()
     trusted_proxies: Annotated[
-        tuple[str, ...], Meta(description="Addresses or networks whose `Forwarded` and `X-Forwarded-*` are believed.")
+        tuple[str, ...],
+        Meta(
+            description="Addresses or networks of proxies whose `Forwarded` and `X-Forwarded-For` are believed. Who "
+            "comes through one is not on this machine: the management API tells them no more than it tells everybody."
+        ),
     ] = ()
     insecure: Annotated[
         bool, Meta(description="Allow a listener other than loopback while `auth.enabled` is false.")
@@ -73,7 +77,7 @@ class Limits(Section, frozen=True):
 
 
 class Timeouts(Section, frozen=True):
-    """All in seconds. One coarse sweep enforces them: they fire up to half a second late."""
+    """All in seconds. One coarse sweep enforces them: they fire up to half a second early or late."""
 
     header: Annotated[
         Seconds, Meta(description="A request head must be complete this long after its first byte; then 408.")
@@ -84,6 +88,9 @@ class Timeouts(Section, frozen=True):
     connect: Annotated[Seconds, Meta(description="Resolve, connect and TLS handshake with a provider.")] = 10.0
     first_byte: Annotated[Seconds, Meta(description="From the request sent to the answer's head.")] = 600.0
     idle: Annotated[Seconds, Meta(description="Longest silence inside an answer.")] = 300.0
+    websocket_idle: Annotated[
+        Seconds, Meta(description="Longest silence of both sides of a WebSocket; pings count as speaking.")
+    ] = 1800.0
 
 
 class RouteTimeouts(Section, frozen=True):
@@ -94,6 +101,7 @@ class RouteTimeouts(Section, frozen=True):
     connect: Annotated[Seconds | None, Meta(description="As `timeouts.connect`.")] = None
     first_byte: Annotated[Seconds | None, Meta(description="As `timeouts.first_byte`.")] = None
     idle: Annotated[Seconds | None, Meta(description="As `timeouts.idle`.")] = None
+    websocket_idle: Annotated[Seconds | None, Meta(description="As `timeouts.websocket_idle`.")] = None
 
 
 class Pool(Section, frozen=True):
@@ -129,6 +137,13 @@ class Provider(Section, frozen=True):
         bool | None,
         Meta(description="Allow addresses that are not public. Default: yes where you set `base_url`, else no."),
     ] = None
+    trace_context: Annotated[
+        Literal["off", "propagate"],
+        Meta(
+            description="`propagate`: `traceparent` goes on with our span as parent, `tracestate` and `baggage` as "
+            "they came. `off`: none of them leaves."
+        ),
+    ] = "off"
 
 
 class Metering(Section, frozen=True):
@@ -153,7 +168,14 @@ class ModelPrice(Section, frozen=True):
     reasoning: Annotated[Money | None, Meta(description="Default: as `output`.")] = None
     audio_input: Annotated[Money | None, Meta(description="Default: as `input`.")] = None
     audio_output: Annotated[Money | None, Meta(description="Default: as `output`.")] = None
+    image_input: Annotated[Money | None, Meta(description="Default: as `input`.")] = None
+    image_output: Annotated[Money | None, Meta(description="Default: as `output`.")] = None
+    image_cache_read: Annotated[Money | None, Meta(description="Default: as `cache_read`.")] = None
     per_request: Annotated[Money, Meta(description="US dollars per call.")] = "0"
+    web_search: Annotated[
+        Money | None, Meta(description="US dollars per 1,000 searches of the provider's own web search.")
+    ] = None
+    file_search: Annotated[Money | None, Meta(description="US dollars per 1,000 searches of its file search.")] = None
 
 
 class Prices(Section, frozen=True):
@@ -183,10 +205,30 @@ class Journal(Section, frozen=True):
 class Database(Section, frozen=True):
     """The store: a projection of the journal that can be rebuilt."""
 
-    url: Annotated[str | None, Meta(description="SQLAlchemy URL; default: SQLite in the data directory.")] = None
+    url: Annotated[
+        str | None,
+        Meta(
+            description="`postgresql://user:password@host:5432/database`, or `sqlite:////path/to/store.db`. Default: "
+            "SQLite, `store.db` in the data directory."
+        ),
+    ] = None
     keep_days: Annotated[
         int, Meta(ge=1, description="Calls are deleted from the store after this; the journal keeps them longer.")
     ] = 30
+    max_bytes: Annotated[
+        int,
+        Meta(
+            ge=64 * 1024 * 1024,
+            description="Calls together, with their bodies and indexes; beyond: the oldest are deleted from the store.",
+            extra={"unit": "bytes"},
+        ),
+    ] = 10 * 1024**3
+    keep_hourly_days: Annotated[
+        int, Meta(ge=1, description="What is summed up by the hour is kept so long, and at least as long as calls.")
+    ] = 90
+    keep_daily_days: Annotated[
+        int, Meta(ge=1, description="What is summed up by the day is kept so long, and at least as long as hours.")
+    ] = 1096
 
 
 class Capture(Section, frozen=True):

@@ -16,10 +16,10 @@ import msgspec
 
 from gatehouse.dialects.elements import Elements
 from gatehouse.dialects.scan import ENDS_EARLY, Scanner
-from gatehouse.dialects.values import UNREADABLE, text, tokens
+from gatehouse.dialects.values import TEXT_LIMIT, UNREADABLE, text, tokens
 from gatehouse.http.sse import Reader
 from gatehouse.model.call import Ask
-from gatehouse.model.usage import Reading, Usage, UsageCheck, UsageSource
+from gatehouse.model.usage import Reading, ToolUses, Usage, UsageCheck, UsageSource
 from gatehouse.ports import Meter
 
 HOLD: Final = 1024 * 1024
@@ -27,6 +27,9 @@ HOLD: Final = 1024 * 1024
 
 MAX_FINISHES: Final = 128
 """Choices whose finish reason is kept: the largest `n` any provider takes."""
+
+MAX_OFFERS: Final = 4
+"""Ids of an answer by which a later request may name it."""
 
 MAX_FINISH: Final = 64
 """Characters of a finish reason that are kept."""
@@ -54,6 +57,10 @@ class Seen:
     """The provider's own error inside a 200 answer."""
     unread = 0
     """Pieces that could not be read."""
+    offers: tuple[str, ...] = ()
+    """Ids that a later request names if it goes on from this answer."""
+    tools: ToolUses | None = None
+    """The provider's own tools that ran, as it reports."""
 
     def __init__(self) -> None:
         self.finishes: dict[int, str] = {}
@@ -68,6 +75,12 @@ class Seen:
         word = text(reason, MAX_FINISH)
         if word and len(self.finishes) < MAX_FINISHES:
             self.finishes[choice if type(choice) is int else 0] = word
+
+    def add_offer(self, name: object) -> None:
+        """An id, of a tool call above all, by which the next request may name this answer."""
+        if len(self.offers) < MAX_OFFERS and type(name) is str and 0 < len(name) <= TEXT_LIMIT:
+            if name not in self.offers:
+                self.offers = (*self.offers, name)
 
     def add_error(self, *words: object) -> None:
         """The provider's error, by the first of its words that is an identifier (messages may quote the prompt)."""
@@ -87,7 +100,10 @@ class Seen:
         finishes = self.finishes
         reasons = tuple(finishes.values()) if len(finishes) == 1 else self.finish_reasons()
         source: UsageSource | None = None if usage is None else "provider"
-        return Reading(self.model, self.response_id, reasons, usage, source, check, note)
+        # By position, which is faster.
+        return Reading(
+            self.model, self.response_id, reasons, usage, source, check, note, False, self.tools, None, self.offers
+        )
 
     def estimate(self, ask: Ask, known: Usage | None, *, complete: bool, note: str | None) -> Reading:
         """With usage estimated, but for what is `known`. Something generated is never nothing.
@@ -108,8 +124,14 @@ class Seen:
             reasoning=known.reasoning,
             audio_input=known.audio_input,
             audio_output=known.audio_output,
+            image_input=known.image_input,
+            image_output=known.image_output,
+            image_cache_read=known.image_cache_read,
         )
-        return Reading(self.model, self.response_id, self.finish_reasons(), usage, "estimated", "unchecked", note)
+        reasons, tools, offers = self.finish_reasons(), self.tools, self.offers
+        return Reading(
+            self.model, self.response_id, reasons, usage, "estimated", "unchecked", note, False, tools, None, offers
+        )
 
 
 class Tally(Protocol):

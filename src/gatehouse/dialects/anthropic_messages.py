@@ -15,11 +15,15 @@ import msgspec
 from gatehouse.dialects.answer import Seen, meter_answer
 from gatehouse.dialects.anthropic_shapes import Block, Body, Delta, Event, Message, UsageObject
 from gatehouse.dialects.asking import BodyReader, Read, ReadSlices, model_asked
+from gatehouse.dialects.links import messages_links
 from gatehouse.dialects.values import UNREADABLE, Loose, count, real, size, text
 from gatehouse.http.sse import DEFAULT_LIMIT
 from gatehouse.model.call import Ask
-from gatehouse.model.usage import Reading, Usage, UsageCheck
+from gatehouse.model.usage import Reading, ToolUses, Usage, UsageCheck
 from gatehouse.ports import Meter
+
+_SERVER_TOOL: Final = "srvtoolu_"
+"""Begins the ids of what the provider's own tools do: no later request brings a result of it."""
 
 _messages: Final = Loose(Message)
 _decode_message: Final = _messages.strict
@@ -37,6 +41,7 @@ def _ask(fields: Body, unread: str | None, size: int, route_model: str | None) -
         max_output=count(fields.max_tokens),
         temperature=real(fields.temperature),
         top_p=real(fields.top_p),
+        links=messages_links(fields.messages),
         input_bytes=size,
         unread=unread or overlong,
     )
@@ -167,6 +172,8 @@ class _MessageTally:
 
     def _block(self, block: Block | None) -> None:
         if block is not None:
+            if type(block.id) is str and not block.id.startswith(_SERVER_TOOL):
+                self.seen.add_offer(block.id)
             generated = _generated(block)
             if generated:
                 self.seen.generated = True
@@ -186,6 +193,13 @@ class _MessageTally:
         if self._reported is None:
             self._reported = _Reported()
         self._reported.add(usage)
+        used = usage.server_tool_use
+        if used is not None:
+            before = self.seen.tools or ToolUses()
+            self.seen.tools = ToolUses(
+                web_search=_later(used.web_search_requests, before.web_search) or 0,
+                web_fetch=_later(used.web_fetch_requests, before.web_fetch) or 0,
+            )
 
     def _other(self, event: Event) -> None:
         seen = self.seen

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from gatehouse.dialects.links_shapes import Turns
+
 
 class Body(msgspec.Struct):
     model: Any = None
@@ -17,6 +19,7 @@ class Body(msgspec.Struct):
     max_tokens: Any = None
     temperature: Any = None
     top_p: Any = None
+    messages: Turns = None
 
 
 class CacheCreation(msgspec.Struct, gc=False):
@@ -28,6 +31,11 @@ class OutputDetails(msgspec.Struct, gc=False):
     thinking_tokens: Any = None
 
 
+class ServerToolUse(msgspec.Struct, gc=False):
+    web_search_requests: Any = None
+    web_fetch_requests: Any = None
+
+
 class UsageObject(msgspec.Struct):
     """A `usage` object, of a message or of a delta."""
 
@@ -37,6 +45,7 @@ class UsageObject(msgspec.Struct):
     cache_creation: CacheCreation | None = None
     output_tokens: Any = None
     output_tokens_details: OutputDetails | None = None
+    server_tool_use: ServerToolUse | None = None
 
 
 class Block(msgspec.Struct):
@@ -49,6 +58,7 @@ class Block(msgspec.Struct):
     input: Any = None
     data: Any = None
     stop_reason: Any = None
+    id: Any = None
 
 
 class Error(msgspec.Struct):

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
 
+from gatehouse.dialects.links_shapes import Turns
 from gatehouse.dialects.scan import Scanner, scan, scan_now
 from gatehouse.dialects.values import UNREADABLE
 from gatehouse.model.call import Ask
@@ -27,6 +28,9 @@ SEARCH_BYTES: Final = 1024 * 1024
 VALUE_BYTES: Final = 1024 * 1024
 """Largest member read from a body that is searched (`generationConfig` may hold a schema)."""
 
+CROWD: Final = 256 * 1024
+"""Commas in a body from which on it may hold absurdly many values: each takes up to forty times its bytes in memory."""
+
 Read = Callable[[bytes, str | None], Ask]
 """(body, model named by the path) → what it asks. Never raises."""
 ReadSlices = Callable[[bytes, str | None], Generator[None, None, Ask]]
@@ -38,21 +42,31 @@ T = TypeVar("T", bound=msgspec.Struct)
 class BodyReader(Generic[T]):
     """Reads bodies into one struct, whose fields are all optional and of any type, and says what they ask."""
 
-    __slots__ = ("_ask", "_decode", "_names", "_type", "_value", "_wanted")
+    __slots__ = ("_ask", "_decode", "_decode_raw", "_names", "_type", "_value", "_wanted")
 
     def __init__(self, kind: type[T], ask: Callable[[T, str | None, int, str | None], Ask]) -> None:
         """`ask`: (fields, why they could not be read, bytes of the body, model named by the path) → what is asked."""
         self._type = kind
         self._ask = ask
         self._decode = msgspec.json.Decoder(kind).decode
-        self._names = {field.encode_name: field.name for field in msgspec.structs.fields(kind)}
+        # A conversation is not worth searching for.
+        fields = [field for field in msgspec.structs.fields(kind) if field.type != Turns]
+        self._names = {field.encode_name: field.name for field in fields}
         self._wanted = frozenset(name.casefold() for name in self._names)
         self._value = msgspec.json.Decoder(Any)
+        raw = msgspec.defstruct(
+            kind.__name__,
+            [(field.name, msgspec.Raw, msgspec.Raw(b"null")) for field in fields],
+            rename={field.name: field.encode_name for field in fields},
+        )
+        self._decode_raw = msgspec.json.Decoder(raw).decode
 
     def read(self, body: bytes, route_model: str | None) -> Ask:
         """What a body asks. `route_model`: the model its path names."""
         size = len(body)
         try:
+            if size > 2 * CROWD and body.count(b",") > CROWD:
+                return self._ask(self._few(body), None, size, route_model)
             return self._ask(self._decode(body), None, size, route_model)
         except UNREADABLE:
             if size > SEARCH_BYTES:
@@ -63,6 +77,13 @@ class BodyReader(Generic[T]):
     def read_slices(self, body: bytes, route_model: str | None) -> Generator[None, None, Ask]:
         """The same for a large body; yields between slices."""
         return self._found((yield from scan(body, self._wanted, VALUE_BYTES)), len(body), route_model)
+
+    def _few(self, body: bytes) -> T:
+        """Of a crowded body the members of no great size, and no conversation. Raises one of `UNREADABLE`."""
+        members = self._decode_raw(body)
+        raw = {name: getattr(members, name) for name in self._names.values()}
+        small = {name: value for name, value in raw.items() if len(memoryview(value)) <= CROWD}
+        return self._type(**{name: self._value.decode(value) for name, value in small.items()})
 
     def _found(self, found: Scanner, size: int, route_model: str | None) -> Ask:
         if found.fault is not None:

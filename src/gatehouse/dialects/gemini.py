@@ -15,9 +15,11 @@ import msgspec
 
 from gatehouse.dialects.answer import ArrayMeter, DocumentMeter, Seen, SilentMeter, StreamMeter, counts, is_event_stream
 from gatehouse.dialects.asking import BodyReader, Read, ReadSlices, model_asked
+from gatehouse.dialects.links import contents_links
+from gatehouse.dialects.links_shapes import Turns
 from gatehouse.dialects.values import UNREADABLE, Loose, count, real, size, text
 from gatehouse.model.call import Ask
-from gatehouse.model.usage import Reading, Usage, UsageCheck
+from gatehouse.model.usage import Reading, ToolUses, Usage, UsageCheck
 from gatehouse.ports import Meter
 
 PIECE_LIMIT: Final = 8 * 1024 * 1024
@@ -26,16 +28,17 @@ PIECE_LIMIT: Final = 8 * 1024 * 1024
 
 class _Body(msgspec.Struct, rename="camel"):
     model: Any = None
+    contents: Turns = None
     generation_config: Any = None
     snake: Any = msgspec.field(default=None, name="generation_config")
 
 
-class _TokenCount(msgspec.Struct, rename="camel", gc=False):
+class TokenCount(msgspec.Struct, rename="camel", gc=False):
     modality: Any = None
     token_count: Any = None
 
 
-class _Usage(msgspec.Struct, rename="camel"):
+class UsageMetadata(msgspec.Struct, rename="camel"):
     """`usageMetadata`."""
 
     prompt_token_count: Any = None
@@ -44,10 +47,10 @@ class _Usage(msgspec.Struct, rename="camel"):
     thoughts_token_count: Any = None
     tool_use_prompt_token_count: Any = None
     total_token_count: Any = None
-    prompt_tokens_details: list[_TokenCount] | None = None
-    cache_tokens_details: list[_TokenCount] | None = None
-    candidates_tokens_details: list[_TokenCount] | None = None
-    tool_use_prompt_tokens_details: list[_TokenCount] | None = None
+    prompt_tokens_details: list[TokenCount] | None = None
+    cache_tokens_details: list[TokenCount] | None = None
+    candidates_tokens_details: list[TokenCount] | None = None
+    tool_use_prompt_tokens_details: list[TokenCount] | None = None
 
 
 class _Blob(msgspec.Struct, rename="camel", gc=False):
@@ -66,10 +69,15 @@ class _Content(msgspec.Struct):
     parts: list[_Part] | None = None
 
 
+class _Grounding(msgspec.Struct, rename="camel", gc=False):
+    web_search_queries: Any = None
+
+
 class _Candidate(msgspec.Struct, rename="camel"):
     index: Any = None
     content: _Content | None = None
     finish_reason: Any = None
+    grounding_metadata: _Grounding | None = None
 
 
 class _Feedback(msgspec.Struct, rename="camel", gc=False):
@@ -82,7 +90,7 @@ class _Error(msgspec.Struct, gc=False):
 
 class _Response(msgspec.Struct, rename="camel"):
     candidates: list[_Candidate] | None = None
-    usage_metadata: _Usage | None = None
+    usage_metadata: UsageMetadata | None = None
     model_version: Any = None
     response_id: Any = None
     prompt_feedback: _Feedback | None = None
@@ -107,6 +115,7 @@ def _ask(fields: _Body, unread: str | None, size: int, route_model: str | None, 
         temperature=real(config.get("temperature")),
         top_p=real(_either(config, "topP", "top_p")),
         choices=count(_either(config, "candidateCount", "candidate_count")),
+        links=contents_links(fields.contents),
         input_bytes=size,
         unread=unread or overlong,
     )
@@ -117,13 +126,13 @@ def _either(config: dict[str, Any], camel: str, snake: str) -> object:
     return config.get(snake) if value is None else value
 
 
-def _audio(details: list[_TokenCount] | None) -> int | None:
+def _of(modality: str, details: list[TokenCount] | None) -> int | None:
     if not details:
         return None
-    return sum(count(detail.token_count) or 0 for detail in details if detail.modality == "AUDIO")
+    return sum(count(detail.token_count) or 0 for detail in details if detail.modality == modality)
 
 
-class _Reported:
+class Reported:
     """Usage as reported so far: what comes later replaces what came before, count by count."""
 
     __slots__ = ("_counts",)
@@ -131,7 +140,7 @@ class _Reported:
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
 
-    def add(self, usage: _Usage) -> None:
+    def add(self, usage: UsageMetadata) -> None:
         """Take in one `usageMetadata`."""
         for name, value in (
             ("prompt", usage.prompt_token_count),
@@ -140,10 +149,14 @@ class _Reported:
             ("thoughts", usage.thoughts_token_count),
             ("tool", usage.tool_use_prompt_token_count),
             ("total", usage.total_token_count),
-            ("prompt_audio", _audio(usage.prompt_tokens_details)),
-            ("cached_audio", _audio(usage.cache_tokens_details)),
-            ("candidates_audio", _audio(usage.candidates_tokens_details)),
-            ("tool_audio", _audio(usage.tool_use_prompt_tokens_details)),
+            ("prompt_audio", _of("AUDIO", usage.prompt_tokens_details)),
+            ("prompt_images", _of("IMAGE", usage.prompt_tokens_details)),
+            ("cached_audio", _of("AUDIO", usage.cache_tokens_details)),
+            ("cached_images", _of("IMAGE", usage.cache_tokens_details)),
+            ("candidates_audio", _of("AUDIO", usage.candidates_tokens_details)),
+            ("candidates_images", _of("IMAGE", usage.candidates_tokens_details)),
+            ("tool_audio", _of("AUDIO", usage.tool_use_prompt_tokens_details)),
+            ("tool_images", _of("IMAGE", usage.tool_use_prompt_tokens_details)),
         ):
             number = count(value) if value is not None else None
             if number is not None:
@@ -166,19 +179,28 @@ class _Reported:
         if cached > prompt:
             prompt, check = cached, "mismatch"
         # Cached audio is counted as cached.
-        audio = max(0, counts.get("prompt_audio", 0) - counts.get("cached_audio", 0))
-        audio = min(prompt - cached, audio)
-        tool_audio = min(tool, counts.get("tool_audio", 0))
-        spoken = min(candidates, counts.get("candidates_audio", 0))
+        cached_images = min(cached, counts.get("cached_images", 0))
+        heard, seen = self._media("prompt", prompt - cached, (counts.get("cached_audio", 0), cached_images))
+        tool_heard, tool_seen = self._media("tool", tool)
+        spoken, drawn = self._media("candidates", candidates)
         usage = Usage(
-            input=prompt - cached - audio + tool - tool_audio,
-            cache_read=cached,
-            audio_input=audio + tool_audio,
-            output=candidates - spoken,
+            input=prompt - cached - heard - seen + tool - tool_heard - tool_seen,
+            cache_read=cached - cached_images,
+            audio_input=heard + tool_heard,
+            output=candidates - spoken - drawn,
             reasoning=thoughts,
             audio_output=spoken,
+            image_input=seen + tool_seen,
+            image_output=drawn,
+            image_cache_read=cached_images,
         )
         return usage, check
+
+    def _media(self, side: str, most: int, cached: tuple[int, int] = (0, 0)) -> tuple[int, int]:
+        """Audio and image tokens among the `most` of a side, those `cached` left out."""
+        audio = min(most, max(0, self._counts.get(f"{side}_audio", 0) - cached[0]))
+        images = min(most - audio, max(0, self._counts.get(f"{side}_images", 0) - cached[1]))
+        return audio, images
 
 
 def _generated(part: _Part) -> int:
@@ -188,6 +210,22 @@ def _generated(part: _Part) -> int:
         if value is not None:
             total += size(value)
     return total + 1 if part.inline_data is not None else total
+
+
+def _take_part(seen: Seen, part: _Part) -> None:
+    if type(part.function_call) is dict:
+        seen.add_offer(part.function_call.get("id"))
+    generated = _generated(part)
+    if generated:
+        seen.generated = True
+        seen.size += generated
+
+
+def _searched(seen: Seen, queries: object) -> None:
+    """What the answer was grounded on. Each piece of a stream repeats the queries so far."""
+    if type(queries) is list:
+        before = seen.tools.web_search if seen.tools is not None else 0
+        seen.tools = ToolUses(web_search=max(len(queries), before))
 
 
 class _ResponseTally:
@@ -203,7 +241,7 @@ class _ResponseTally:
 
     def __init__(self) -> None:
         self.seen = Seen()
-        self._reported = _Reported()
+        self._reported = Reported()
 
     def event(self, name: bytes, data: bytes) -> None:
         try:
@@ -241,12 +279,11 @@ class _ResponseTally:
             seen.begun = True
             if candidate.content is not None:
                 for part in candidate.content.parts or ():
-                    generated = _generated(part)
-                    if generated:
-                        seen.generated = True
-                        seen.size += generated
+                    _take_part(seen, part)
             if candidate.finish_reason is not None:
                 seen.add_finish(candidate.index, candidate.finish_reason)
+            if candidate.grounding_metadata is not None:
+                _searched(seen, candidate.grounding_metadata.web_search_queries)
         if response.prompt_feedback is not None and response.prompt_feedback.block_reason is not None:
             seen.begun = True
             seen.add_finish(0, response.prompt_feedback.block_reason)

@@ -95,9 +95,12 @@ def _parts(reported: _Usage) -> tuple[Usage, UsageCheck] | None:
     check: UsageCheck = "unchecked" if total is None else "ok" if total == prompt else "mismatch"
     details = reported.prompt_token_details or reported.prompt_tokens_details or ()
     audio = sum(count(detail.token_count) or 0 for detail in details if detail.modality == "AUDIO")
-    if audio > prompt:
-        audio, check = prompt, "mismatch"
-    return Usage(input=prompt - audio, audio_input=audio), check
+    images = sum(count(detail.token_count) or 0 for detail in details if detail.modality == "IMAGE")
+    if audio + images > prompt:
+        check = "mismatch"
+        audio = min(audio, prompt)
+        images = min(images, prompt - audio)
+    return Usage(input=prompt - audio - images, audio_input=audio, image_input=images), check
 
 
 def _ask(fields: _Body, unread: str | None, size: int, route_model: str | None) -> Ask:

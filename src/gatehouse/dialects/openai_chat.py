@@ -17,7 +17,8 @@ import msgspec
 
 from gatehouse.dialects.answer import MAX_FINISH, MAX_FINISHES, Seen, Word, meter_answer
 from gatehouse.dialects.asking import SEARCH_BYTES, BodyReader, Model, ReadSlices, model_asked
-from gatehouse.dialects.openai_shapes import Answer, Body, Message, UsageObject
+from gatehouse.dialects.links import chat_links
+from gatehouse.dialects.openai_shapes import Answer, Body, Message, ToolCall, UsageObject
 from gatehouse.dialects.openai_tokens import take_apart, tidied
 from gatehouse.dialects.values import UNREADABLE, Count, Loose, Real, Text, count, real, size, text
 from gatehouse.http.sse import DEFAULT_LIMIT
@@ -44,6 +45,7 @@ def _ask(fields: Body[str, int, float], model: str | None, unread: str | None, s
         temperature=fields.temperature,
         top_p=fields.top_p,
         choices=fields.n,
+        links=chat_links(fields.messages),
         asks_usage=None if options is None else asks_usage(options),
         input_bytes=size,
         unread=unread,
@@ -144,17 +146,18 @@ class _ChatTally:
         if answer.choices:
             seen.begun = True
             for choice in answer.choices:
+                message = choice.delta or choice.message
                 if sizes:
-                    message = choice.delta or choice.message
                     # `text`: legacy completions. Some chat chunks repeat `delta` in it.
                     generated = size(choice.text) if message is None else _generated(message)
                     if generated:
                         seen.generated = True
                         seen.size += generated
+                if message is not None and message.tool_calls:
+                    _offer(seen, message.tool_calls)
                 if choice.finish_reason and len(seen.finishes) < MAX_FINISHES:
                     seen.finishes[choice.index or 0] = choice.finish_reason
-                if choice.usage is not None:
-                    reported = reported or choice.usage
+                reported = reported or choice.usage
         if answer.x_groq is not None:
             reported = reported or answer.x_groq.usage
         if reported is not None:
@@ -171,6 +174,13 @@ def take_error(seen: Seen, error: object) -> None:
         seen.add_error(error.get("code"), error.get("type"), error.get("status"))
     else:
         seen.add_error()
+
+
+def _offer(seen: Seen, calls: list[ToolCall]) -> None:
+    """The tool calls an answer proposes: the next request brings their results."""
+    for call in calls:
+        if call.id:
+            seen.add_offer(call.id)
 
 
 def _generated(message: Message) -> int:

@@ -2,10 +2,10 @@
 
 Rules: sans-I/O. Usage is what the provider reported or nothing: neither images nor audio can be estimated from bytes,
 so what was not reported is unknown, never zero. Answers that are no JSON (audio, subtitles) are not looked into.
-Requests that are forms are streamed and not read: of those the ask is what the path says. `Usage` has no part for
-images: their tokens count with the others, and the note says how many they are. SVG authoring is another model's usage
-beside the image's: noted, not counted. Streams hold one image (OpenAI refuses `n` above 1 there), so that the event
-that completes it is the last word.
+Requests that are forms are streamed and not read: of those the ask is what the path says. Of generated images, output
+that is not split (no stream splits it) is image tokens. SVG authoring is another model's usage beside the image's:
+noted, not counted. Streams hold one image (OpenAI refuses `n` above 1 there), so that the event that completes it is
+the last word.
 Sources: `openai.types` (`images_response`, `image_gen_*_event`, `image_edit_*_event`, `audio.transcription*`,
 `audio.speech_create_params`), OpenAI's schema of `speech.audio.done`, genai-prices' `images` extractor; Mistral's
 transcriptions name their counts as chat does.
@@ -105,7 +105,7 @@ def _first(*values: object) -> int | None:
     return None
 
 
-def _take_apart(reported: _Usage, *, hears: bool, speaks: bool) -> _Counted | None:
+def _take_apart(reported: _Usage, *, hears: bool, speaks: bool, draws: bool) -> _Counted | None:
     """Disjoint parts; `None` where the tokens of a side, or all of them, are missing."""
     entered = _first(reported.input_tokens, reported.prompt_tokens)
     made = _first(reported.output_tokens, reported.completion_tokens)
@@ -117,29 +117,35 @@ def _take_apart(reported: _Usage, *, hears: bool, speaks: bool) -> _Counted | No
     out = reported.output_tokens_details or _NO_SPLIT
     if _split_sum(into) > entered or _split_sum(out) > made:
         check = "mismatch"
-    heard, note = 0, _note_images(into, out)
+    heard, note = 0, None
     if hears:
         written, sounds = count(into.text_tokens), count(into.audio_tokens)
         if sounds is None:
             sounds = entered - min(written or 0, entered)
             note = "the input's tokens were not split: all counted as audio" if written is None else note
         heard = min(sounds, entered)
+    seen = min(count(into.image_tokens) or 0, entered - heard)
     spoken = made if speaks else 0
-    usage = Usage(input=entered - heard, audio_input=heard, output=made - spoken, audio_output=spoken)
+    drawn = _drawn(out, made) if draws else 0
+    usage = Usage(
+        input=entered - heard - seen,
+        audio_input=heard,
+        image_input=seen,
+        output=made - spoken - drawn,
+        audio_output=spoken,
+        image_output=drawn,
+    )
     return _Counted(usage, check, note)
+
+
+def _drawn(out: _Split, made: int) -> int:
+    """Image tokens among those `made`: as reported, else what is not text."""
+    images = count(out.image_tokens)
+    return made - min(count(out.text_tokens) or 0, made) if images is None else min(images, made)
 
 
 def _split_sum(split: _Split) -> int:
     return sum(count(value) or 0 for value in (split.text_tokens, split.image_tokens, split.audio_tokens))
-
-
-def _note_images(into: _Split, out: _Split) -> str | None:
-    drawn = [
-        f"{number} of the {side}"
-        for side, split in (("input", into), ("output", out))
-        if (number := count(split.image_tokens))
-    ]
-    return f"image tokens, counted with the others: {', '.join(drawn)}" if drawn else None
 
 
 def _note_svg(usage: _SvgUsage) -> str:
@@ -149,16 +155,19 @@ def _note_svg(usage: _SvgUsage) -> str:
 
 
 class _MediaTally:
-    """Takes a whole answer, or the events of a stream. `hears`: the prompt is audio; `speaks`: the answer is."""
+    """Takes a whole answer, or the events of a stream. `hears`: the prompt is audio; `speaks`: the answer is; `draws`:
+    the answer is images.
+    """
 
-    __slots__ = ("_hears", "_reported", "_seconds", "_speaks", "_svg", "seen")
+    __slots__ = ("_draws", "_hears", "_reported", "_seconds", "_speaks", "_svg", "seen")
 
     wanted: ClassVar = frozenset({"id", "model", "created", "data", "text", "duration", "usage", "svg_usage", "error"})
     marks: ClassVar = frozenset({"data", "text", "usage"})
     finish_name: ClassVar[bytes | None] = b"finish_reason"
 
-    def __init__(self, *, hears: bool = False, speaks: bool = False) -> None:
+    def __init__(self, *, hears: bool = False, speaks: bool = False, draws: bool = False) -> None:
         self.seen = Seen()
+        self._draws = draws
         self._hears = hears
         self._speaks = speaks
         self._reported: _Usage | None = None
@@ -197,7 +206,9 @@ class _MediaTally:
 
     def reading(self, ask: Ask, *, complete: bool, note: str | None) -> Reading:
         seen, reported = self.seen, self._reported
-        counted = _take_apart(reported, hears=self._hears, speaks=self._speaks) if reported is not None else None
+        counted = None
+        if reported is not None:
+            counted = _take_apart(reported, hears=self._hears, speaks=self._speaks, draws=self._draws)
         if counted is None:
             why = self._why(complete)
             note = joined(note, why, self._svg)
@@ -285,7 +296,7 @@ def _is_object(body: bytes) -> bool:
 
 def meter_images(ask: Ask, content_type: str, status: int) -> Meter:
     """The meter for images, generated or edited."""
-    return _meter(_MediaTally(), ask, content_type, status)
+    return _meter(_MediaTally(draws=True), ask, content_type, status)
 
 
 def meter_speech(ask: Ask, content_type: str, status: int) -> Meter:

@@ -7,7 +7,8 @@ streamed counts when it is done. Unknown events are ignored.
 
 An answer with `background` is `queued` or `in_progress`: what it will use is not known yet, which is not nothing. It
 has no usage, and a note that says so. Where the provider adds an earlier conversation to the prompt, an estimate from
-the body's size is too low, and says so. What hosted tools use is charged beside `usage`: where reported, it is noted.
+the body's size is too low, and says so. What hosted tools use is charged beside `usage`: how often they ran
+is counted, and the tokens of generated images are noted.
 Sources: `openai.types.responses` (`response`, `response_usage`, `response_status`, `response_stream_event` and each of
 its events, `response_output_item`); Azure's `error` events (openai/openai-dotnet issue 881); genai-prices' extractors.
 """
@@ -20,13 +21,14 @@ import msgspec
 
 from gatehouse.dialects.answer import MAX_FINISH, Seen, Word, joined, meter_answer
 from gatehouse.dialects.asking import BodyReader, Read, ReadSlices, model_asked
+from gatehouse.dialects.links import input_links
 from gatehouse.dialects.openai_chat import take_error
-from gatehouse.dialects.openai_responses_shapes import Body, Event, Item, Response, ResponseUsage
+from gatehouse.dialects.openai_responses_shapes import Body, Event, Item, Kind, Response, ResponseUsage
 from gatehouse.dialects.openai_shapes import UsageObject
 from gatehouse.dialects.openai_tokens import take_apart, tidied
 from gatehouse.dialects.values import UNREADABLE, Count, Loose, Text, count, real, size, text
 from gatehouse.model.call import Ask
-from gatehouse.model.usage import Reading
+from gatehouse.model.usage import Reading, ToolUses
 from gatehouse.ports import Meter
 
 PIECE_LIMIT: Final = 8 * 1024 * 1024
@@ -36,12 +38,24 @@ _events: Final = Loose(Event)
 _items: Final = Loose(Item)
 _decode_response: Final = msgspec.json.Decoder(Response[Text, Word, Count]).decode
 _responses: Final = Loose(Response[Any, Any, Any])
+_decode_kind: Final = msgspec.json.Decoder(Kind).decode
+_decode_kinds: Final = msgspec.json.Decoder(list[Kind]).decode
 _decode_output: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 _FINAL: Final = frozenset(("completed", "incomplete", "failed", "cancelled"))
 _PENDING: Final = frozenset(("queued", "in_progress"))
 _LAST_EVENTS: Final = frozenset(f"response.{status}" for status in _FINAL)
 _NOTHING: Final = b"null"
+
+_CALL: Final = b'_call"'
+"""Stands in every kind of tool call."""
+_HOSTED: Final = {
+    "web_search_call": "web_search",
+    "file_search_call": "file_search",
+    "code_interpreter_call": "code_execution",
+    "image_generation_call": "image_generation",
+}
+"""The provider's own tools, as `ToolUses` names them."""
 
 _TOOLS_OUTPUT: Final = "response.shell_call_output_content.delta"
 """Comes from a tool, not from the model."""
@@ -57,6 +71,7 @@ def _ask(fields: Body, unread: str | None, size: int, route_model: str | None) -
     conversation = fields.conversation
     if type(conversation) is dict:
         conversation = conversation.get("id")
+    previous, conversation = text(fields.previous_response_id), text(conversation)
     return Ask(
         operation="chat",
         model=model,
@@ -65,7 +80,8 @@ def _ask(fields: Body, unread: str | None, size: int, route_model: str | None) -
         temperature=real(fields.temperature),
         top_p=real(fields.top_p),
         background=fields.background is True,
-        continues=text(fields.previous_response_id) or text(conversation),
+        continues=previous or conversation,
+        links=input_links(fields.input, previous, conversation),
         input_bytes=size,
         unread=unread or overlong,
     )
@@ -121,20 +137,29 @@ def _parts(content: object) -> int:
     return written
 
 
-def _tools(used: object) -> str | None:
-    """What hosted tools used, in words; `None` if nothing is reported."""
+def _searches(used: object) -> int | None:
+    """How often the hosted search ran, as reported."""
+    searches = used.get("web_search") if type(used) is dict else None
+    return count(searches.get("num_requests")) if type(searches) is dict else None
+
+
+def _kinds(output: bytes) -> list[Kind]:
+    try:
+        return _decode_kinds(output)
+    except UNREADABLE:
+        return []
+
+
+def _images(used: object) -> str | None:
+    """What generating images used, in words; `None` if nothing is reported."""
     if type(used) is not dict:
         return None
-    searches, images = used.get("web_search"), used.get("image_gen")
-    requests = count(searches.get("num_requests")) if type(searches) is dict else None
+    images = used.get("image_gen")
     tokens = count(images.get("total_tokens")) if type(images) is dict else None
-    told = joined(
-        f"web searches: {requests}" if requests else None, f"tokens of generated images: {tokens}" if tokens else None
-    )
-    return f"charged beside usage: {told}" if told else None
+    return f"charged beside usage: tokens of generated images: {tokens}" if tokens else None
 
 
-class _ResponseTally:
+class ResponseTally:
     """Adds up a stream's events, or one whole response."""
 
     wanted: ClassVar = frozenset(
@@ -155,6 +180,8 @@ class _ResponseTally:
 
     def __init__(self) -> None:
         self.seen = Seen()
+        self._ran: dict[str, int] = {}
+        """The provider's tools."""
 
     def event(self, name: bytes, data: bytes) -> None:
         seen = self.seen
@@ -167,6 +194,7 @@ class _ResponseTally:
                 self._add(_generated(bytes(event.item)))
             elif kind == "response.output_item.done":
                 self._item_done(_generated(bytes(event.item)))
+                self._called([_decode_kind(event.item)])
             elif kind == "error":
                 self._error(event)
             elif event.error is not None:
@@ -184,6 +212,8 @@ class _ResponseTally:
         seen, usage, output = self.seen, response.usage, bytes(response.output)
         if output != _NOTHING:
             seen.begun = True
+            if _CALL in output:
+                self._called(_kinds(output))
             # With both sides reported, and output, nothing is left to estimate.
             if usage is None or not usage.completion_tokens or usage.prompt_tokens is None:
                 self._output(output)
@@ -192,6 +222,8 @@ class _ResponseTally:
 
     def reading(self, ask: Ask, *, complete: bool, note: str | None) -> Reading:
         seen = self.seen
+        if self._ran:
+            seen.tools = ToolUses(**self._ran)
         counted = take_apart(self._reported) if self._reported is not None else None
         if counted is not None and counted.whole and self._at_end:
             usage = counted.usage
@@ -245,9 +277,23 @@ class _ResponseTally:
             seen.begun = True
             self._reported = response.usage
             self._at_end = final
-        self._hosted = _tools(response.tool_usage) or self._hosted
+        seen.add_offer(response.id)
+        self._hosted = _images(response.tool_usage) or self._hosted
+        searches = _searches(response.tool_usage)
+        if searches:
+            self._ran["web_search"] = searches
         if response.error is not None:
             take_error(seen, response.error)
+
+    def _called(self, items: list[Kind]) -> None:
+        """Which of the items are calls: of the caller's tools, whose results the next request brings, or hosted."""
+        for item in items:
+            self.seen.add_offer(item.call_id)
+            tool = _HOSTED.get(item.type) if type(item.type) is str else None
+            # A search opens pages and looks through them as well: only searching is charged.
+            opened = type(item.action) is dict and item.action.get("type") not in (None, "search")
+            if tool is not None and not opened:
+                self._ran[tool] = self._ran.get(tool, 0) + 1
 
     def _output(self, output: bytes) -> None:
         try:
@@ -291,4 +337,4 @@ read_slices: Final[ReadSlices] = _asks.read_slices
 
 def meter(ask: Ask, content_type: str, status: int) -> Meter:
     """The meter for an answer."""
-    return meter_answer(ask, _ResponseTally, content_type, status, PIECE_LIMIT)
+    return meter_answer(ask, ResponseTally, content_type, status, PIECE_LIMIT)

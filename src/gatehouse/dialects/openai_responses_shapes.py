@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
+from gatehouse.dialects.links_shapes import Turns
 from gatehouse.dialects.openai_shapes import Details, UsageObject
 
 S = TypeVar("S")
@@ -30,6 +31,7 @@ class Body(msgspec.Struct):
     background: Any = None
     previous_response_id: Any = None
     conversation: Any = None
+    input: Turns = None
 
 
 class ResponseUsage(UsageObject[N], Generic[N]):
@@ -72,6 +74,14 @@ class Item(msgspec.Struct):
     content: Any = None
     summary: Any = None
     encrypted_content: Any = None
+
+
+class Kind(msgspec.Struct, gc=False):
+    """An item of the output: which call of which tool it is."""
+
+    type: Any = None
+    call_id: Any = None
+    action: Any = None
 
 
 class Event(msgspec.Struct):

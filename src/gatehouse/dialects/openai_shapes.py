@@ -11,6 +11,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from gatehouse.dialects.links_shapes import Turns
+
 # What members are decoded as: as they should be, or as anything.
 S = TypeVar("S")
 W = TypeVar("W")
@@ -25,6 +27,7 @@ class Details(msgspec.Struct, Generic[N], gc=False):
     cached_tokens: N | None = None
     cache_write_tokens: N | None = None
     audio_tokens: N | None = None
+    image_tokens: N | None = None
     reasoning_tokens: N | None = None
 
 
@@ -51,6 +54,7 @@ class Body(msgspec.Struct, Generic[S, N, R]):
     temperature: R | None = None
     top_p: R | None = None
     n: N | None = None
+    messages: Turns = None
 
 
 class Function(msgspec.Struct, gc=False):
@@ -59,6 +63,7 @@ class Function(msgspec.Struct, gc=False):
 
 
 class ToolCall(msgspec.Struct):
+    id: Any = None
     function: Function | None = None
     custom: Any = None
 

@@ -1,7 +1,8 @@
 """OpenAI's `usage` object, and its relatives', taken apart into disjoint parts.
 
 Inside `prompt_tokens` OpenAI counts cached, cache-written and audio tokens; inside `completion_tokens` reasoning and
-audio tokens. Relatives differ, and say so only by their totals:
+audio tokens. On either side some relatives count those of images, which are inside, too. Relatives differ, and say so
+only by their totals:
 
 - xAI counts reasoning beside `completion_tokens` (total = prompt + completion + reasoning);
 - where cached tokens exceed `prompt_tokens`, or the total includes them, they are counted beside it;
@@ -56,9 +57,11 @@ def tidied(reported: UsageObject[Any] | None) -> UsageObject[int] | None:
             cached_tokens=count(cached),
             cache_write_tokens=count(into.cache_write_tokens),
             audio_tokens=count(into.audio_tokens),
+            image_tokens=count(into.image_tokens),
         ),
         completion_tokens_details=Details(
             audio_tokens=count(out.audio_tokens),
+            image_tokens=count(out.image_tokens),
             reasoning_tokens=count(out.reasoning_tokens or reported.reasoning_tokens),
         ),
     )
@@ -88,7 +91,8 @@ def take_apart(reported: UsageObject[int], *, generates: bool = True) -> Counted
         or 0
     )
     reasoning = out.reasoning_tokens or reported.reasoning_tokens or 0
-    if cached or reasoning or into.cache_write_tokens or into.audio_tokens or out.audio_tokens:
+    media = into.audio_tokens or out.audio_tokens or into.image_tokens or out.image_tokens
+    if cached or reasoning or media or into.cache_write_tokens:
         usage = _parts(reported, prompt, completion, cached, reasoning)
         summed = usage.total
     else:
@@ -108,17 +112,21 @@ def _parts(reported: UsageObject[int], prompt: int, completion: int, cached: int
     apart = cached + written
     if apart > prompt or (apart and total == prompt + completion + apart):
         prompt += apart  # counted beside it
-    # Audio may be among the cached; those are counted as cached.
+    # Audio and images may be among the cached; those are counted as cached.
     audio_input = min(prompt - apart, into.audio_tokens or 0)
+    image_input = min(prompt - apart - audio_input, into.image_tokens or 0)
     if reasoning > completion or (reasoning and total == prompt + completion + reasoning):
         completion += reasoning  # counted beside it
     audio_output = min(completion - reasoning, out.audio_tokens or 0)
+    image_output = min(completion - reasoning - audio_output, out.image_tokens or 0)
     return Usage(
-        input=prompt - apart - audio_input,
+        input=prompt - apart - audio_input - image_input,
         cache_read=cached,
         cache_write=written,
-        output=completion - reasoning - audio_output,
+        output=completion - reasoning - audio_output - image_output,
         reasoning=reasoning,
         audio_input=audio_input,
         audio_output=audio_output,
+        image_input=image_input,
+        image_output=image_output,
     )

@@ -16,6 +16,8 @@ from gatehouse.dialects import (
     gemini,
     gemini_caches,
     gemini_embeddings,
+    gemini_live,
+    jobs,
     openai_chat,
     openai_completions,
     openai_embeddings,
@@ -23,10 +25,13 @@ from gatehouse.dialects import (
     openai_media,
     openai_moderations,
     openai_option,
+    openai_realtime,
     openai_responses,
+    openai_responses_socket,
 )
 from gatehouse.dialects.answer import SilentMeter
 from gatehouse.dialects.asking import Read, ReadSlices, model_reader
+from gatehouse.dialects.turns import Conversation, unheard
 from gatehouse.errors import GatehouseError
 from gatehouse.model.call import Ask, Dialect
 from gatehouse.ports import Filter, Meter
@@ -60,6 +65,8 @@ class Endpoint(NamedTuple):
     """(error, call id, the answer's Content-Type) → what ends a stream that failed; empty where nothing can."""
     option: Option | None = None
     """Present where usage has to be asked for."""
+    converse: Callable[[Ask], Conversation] = unheard
+    """Who watches the endpoint's WebSocket."""
 
 
 _OPENAI: Final = Wording(errors.openai_body, errors.openai_event)
@@ -84,6 +91,21 @@ def _media(operation: str, meter: Callable[[Ask, str, int], Meter], *, form: boo
     return Endpoint(reader.read, reader.read_slices, meter, *_OPENAI)
 
 
+def _read_nothing(operation: str, body: bytes, route_model: str | None) -> Ask:
+    return Ask(operation=operation, model=route_model, input_bytes=len(body))
+
+
+def _read_nothing_slices(operation: str, body: bytes, route_model: str | None) -> Generator[None, None, Ask]:
+    yield from ()
+    return _read_nothing(operation, body, route_model)
+
+
+def _conversed(operation: str, wording: Wording, converse: Callable[[Ask], Conversation]) -> Endpoint:
+    """An endpoint that is spoken over WebSocket alone."""
+    read = partial(_read_nothing, operation)
+    return Endpoint(read, partial(_read_nothing_slices, operation), _silent, *wording, converse=converse)
+
+
 _COUNTING: Final = model_reader("count_tokens")
 _USAGE_OPTION: Final = Option(openai_option.ask_usage, openai_option.ask_usage_slices, openai_filter.usage_filter)
 
@@ -93,8 +115,13 @@ _METERED: Final[dict[tuple[Dialect, str], Endpoint]] = {
         openai_completions.read, openai_completions.read_slices, openai_completions.meter, *_OPENAI, _USAGE_OPTION
     ),
     ("openai", "responses"): Endpoint(
-        openai_responses.read, openai_responses.read_slices, openai_responses.meter, *_OPENAI
+        openai_responses.read,
+        openai_responses.read_slices,
+        openai_responses.meter,
+        *_OPENAI,
+        converse=openai_responses_socket.converse,
     ),
+    ("openai", "realtime"): _conversed("realtime", _OPENAI, openai_realtime.converse),
     ("openai", "moderations"): Endpoint(
         openai_moderations.read, openai_moderations.read_slices, openai_moderations.meter, *_OPENAI
     ),
@@ -116,6 +143,7 @@ _METERED: Final[dict[tuple[Dialect, str], Endpoint]] = {
     ("google", "stream_generate_content"): Endpoint(
         gemini.read_stream, gemini.read_stream_slices, gemini.meter, *_GOOGLE
     ),
+    ("google", "live"): _conversed("live", _GOOGLE, gemini_live.converse),
     ("google", "embed_content"): Endpoint(
         gemini_embeddings.read, gemini_embeddings.read_slices, gemini_embeddings.meter, *_GOOGLE
     ),
@@ -125,20 +153,22 @@ _METERED: Final[dict[tuple[Dialect, str], Endpoint]] = {
 }
 
 
+_JOBS: Final[dict[Dialect, tuple[str, ...]]] = {
+    "openai": ("files", "batches", "fine_tuning", "videos"),
+    "anthropic": ("files", "batches"),
+    "google": ("files", "batches", "operations"),
+}
+"""Endpoints whose answers are about an object that the provider keeps."""
+
+
 def for_endpoint(dialect: Dialect, endpoint: str) -> Endpoint:
     """The entry for an endpoint of a dialect."""
     known = _METERED.get((dialect, endpoint))
     if known is not None:
         return known
+    meter = _silent
+    if endpoint in _JOBS.get(dialect, ()):
+        meter = jobs.meter_google if dialect == "google" else jobs.meter
     return Endpoint(
-        partial(_read_nothing, endpoint), partial(_read_nothing_slices, endpoint), _silent, *_WORDINGS[dialect]
+        partial(_read_nothing, endpoint), partial(_read_nothing_slices, endpoint), meter, *_WORDINGS[dialect]
     )
-
-
-def _read_nothing(operation: str, body: bytes, route_model: str | None) -> Ask:
-    return Ask(operation=operation, model=route_model, input_bytes=len(body))
-
-
-def _read_nothing_slices(operation: str, body: bytes, route_model: str | None) -> Generator[None, None, Ask]:
-    yield from ()
-    return _read_nothing(operation, body, route_model)

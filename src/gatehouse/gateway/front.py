@@ -14,11 +14,14 @@ from gatehouse.dialects.registry import Endpoint, for_endpoint
 from gatehouse.errors import GatehouseError
 from gatehouse.gateway.guard import Guard
 from gatehouse.http.exchange import Exchange
+from gatehouse.http.message import Head
+from gatehouse.http.websocket import check_handshake
 from gatehouse.model.call import Dialect
 from gatehouse.model.record import Refusal
 from gatehouse.pipeline.answer import say
 from gatehouse.pipeline.serve import Pipeline
 from gatehouse.ports import Journal
+from gatehouse.routing.endpoints import tunnels
 from gatehouse.routing.paths import recorded_path
 from gatehouse.routing.table import Router
 
@@ -64,13 +67,17 @@ class Front:
         try:
             if not head.kin.admitted:
                 self._guard.check(head, exchange.peer, exchange.wire.local)
-                if head.method == b"OPTIONS" and b"access-control-request-method" in head.fields:
+                if exchange.upgrade:
+                    self._check_upgrade(head)
+                elif head.method == b"OPTIONS" and b"access-control-request-method" in head.fields:
                     self._preflight(exchange)
                     return
             resolution = self.router.resolve(head.method, head.path, head.query, head.headers)
             if not head.kin.admitted and resolution.route is not None:
                 self._admit_call(exchange)
         except GatehouseError as error:
+            if error.kind is errors.BAD_REQUEST:
+                exchange.keep = False  # whoever sends such a head may mean something else by what follows it
             self._answer(exchange, *self.reject(exchange, error))
             return
         if resolution.route is not None:
@@ -79,6 +86,13 @@ class Front:
             self._management.serve(exchange, resolution.path)
         else:
             self._answer_health(exchange, resolution.path)
+
+    def _check_upgrade(self, head: Head) -> None:
+        """WebSocket is passed on where the endpoint table says so, and served nowhere."""
+        route = self.router.resolve(b"GET", head.path, head.query, head.headers).route
+        if route is None or not tunnels(route):
+            raise GatehouseError(errors.UPGRADE_UNSUPPORTED, "WebSocket is not served here")
+        check_handshake(head)
 
     def _admit_call(self, exchange: Exchange) -> None:
         """Check what holds for calls alone. A head without `Origin` need not be checked again while it repeats."""

@@ -10,7 +10,6 @@ Rules: decided on the head alone, before routing; each refusal says which header
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Final
 from urllib.parse import urlsplit
@@ -18,16 +17,13 @@ from urllib.parse import urlsplit
 from gatehouse import errors
 from gatehouse.config.settings import Settings
 from gatehouse.errors import GatehouseError
-from gatehouse.http.message import Fields, Head
+from gatehouse.gateway.proxies import Proxies, address, sent_by_proxy
+from gatehouse.http.message import Head
 
-_PROXIED: Final = frozenset((b"forwarded", b"via", b"x-real-ip"))
-_PROXIED_PREFIX: Final = b"x-forwarded"
 _LOOPBACK_NAMES: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 _HOST: Final = re.compile(rb"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.-]+))(?::[0-9]{0,5})?")
 _HOST_BYTES: Final = 255 + len(":65535")
 _REMEMBERED: Final = 1024
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Guard:
@@ -40,9 +36,7 @@ class Guard:
         if server.public_url is not None:
             public = urlsplit(server.public_url).hostname
             self._hosts |= {public} if public else frozenset()
-        self._proxies: tuple[Network, ...] = tuple(
-            ipaddress.ip_network(entry, strict=False) for entry in server.trusted_proxies
-        )
+        self._proxies = Proxies(server.trusted_proxies)
         self._known_hosts: dict[tuple[bytes, str], bool] = {}
 
     def check(self, head: Head, peer: str, local: str) -> None:
@@ -53,8 +47,12 @@ class Guard:
                 errors.FORBIDDEN,
                 "this Host is not served; name it in server.allowed_hosts or server.public_url if it is yours",
             )
-        if not _PROXIED.isdisjoint(fields) or _PROXIED_PREFIX in b"\n".join(fields):
-            self._check_proxy(fields, peer)
+        told = sent_by_proxy(fields)
+        if told is not None and not self._proxies.trusts(peer):
+            raise GatehouseError(
+                errors.FORBIDDEN,
+                f"the request came through a proxy ({told.decode()[:64]}) that server.trusted_proxies does not name",
+            )
         origin = fields.get(b"origin")
         if origin is not None and origin.lower() not in self._origins and origin.partition(b"://")[2] != head.host:
             raise GatehouseError(errors.FORBIDDEN, "this Origin may not call; name it in cors.origins")
@@ -71,20 +69,14 @@ class Guard:
         elif fields.get(b"sec-fetch-site") == b"cross-site":
             raise GatehouseError(errors.FORBIDDEN, "cross-site browser request without an allowed Origin")
 
+    def client(self, head: Head, peer: str) -> str:
+        """The address of who asks, which behind a proxy is not `peer`; empty where the proxy does not say."""
+        return self._proxies.client(head.headers, head.fields, peer)
+
     def allowed_origin(self, head: Head) -> bytes | None:
         """The caller's `Origin`, if it is one of `cors.origins`."""
         origin = head.fields.get(b"origin")
         return origin if origin is not None and origin.lower() in self._origins else None
-
-    def _check_proxy(self, fields: Fields, peer: str) -> None:
-        """`peer` sent something that only a proxy sends: is it one of ours?"""
-        name = next((name for name in fields if name in _PROXIED or name.startswith(_PROXIED_PREFIX)), None)
-        address = _address(peer)
-        if name is not None and not (address and any(address in network for network in self._proxies)):
-            raise GatehouseError(
-                errors.FORBIDDEN,
-                f"the request came through a proxy ({name.decode()[:64]}) that server.trusted_proxies does not name",
-            )
 
     def _host_known(self, host: bytes, local: str) -> bool:
         key = (host, local)
@@ -103,15 +95,5 @@ class Guard:
         if name in self._hosts:
             return True
         # A literal address cannot be rebound by DNS; ours is as good as a name.
-        address = _address(name)
-        return address is not None and address == _address(local)
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
+        literal = address(name)
+        return literal is not None and literal == address(local)

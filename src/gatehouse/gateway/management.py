@@ -1,8 +1,9 @@
 """The control plane as one more upstream: `/api`, `/health`, `/metrics` and the console, over its Unix socket.
 
-Rules: no record (these are not calls to a model); the caller's address travels in a header that only the worker sets,
-and so does what it knows of its own journal, for `/health`; request bodies are small and read whole. Control has a
-bound on its silence, which `sweep` enforces. Without control, `/health` says `down` and everything else is 503.
+Rules: no record (these are not calls to a model); the caller's address, as far as it is known, travels in a header that
+only the worker sets, and so does what it knows of its own journal, for `/health`; request bodies are small and read
+whole. Control has a bound on its silence, which `sweep` enforces. Event streams have no end of their own: `drain` ends
+them. Without control, `/health` says `down` and everything else is 503.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from gatehouse import errors
-from gatehouse.dialects.registry import for_endpoint
 from gatehouse.errors import GatehouseError
 from gatehouse.http.client import ClientConnection
 from gatehouse.http.exchange import Exchange
 from gatehouse.http.headers import AnswerHeaders, RequestHeaders, lines
+from gatehouse.http.message import Head
 from gatehouse.model.call import Origin
-from gatehouse.pipeline.answer import say
 from gatehouse.pipeline.call import Pool
 from gatehouse.upstream.pool import Upstreams
 
@@ -30,13 +32,17 @@ _HEALTH_SECONDS: Final = 3.0
 _SILENCE_SECONDS: Final = 30.0
 """The same for everything else."""
 _ANSWER_NAMES: Final = (b"x-request-id",)
+_EVENTS: Final = b"text/event-stream"
+_UNBUFFERED: Final = (b"x-accel-buffering", b"no")
+"""nginx in front of us must not gather events."""
+_JSON: Final = b"content-type: application/json\r\ncache-control: no-store\r\n"
 _DOWN: Final = b'{"status":"unhealthy","services":{"control":"down"}}'
 
 
 class _Passing:
     """One request on its way."""
 
-    __slots__ = ("connection", "exchange", "late", "path", "since")
+    __slots__ = ("connection", "endless", "exchange", "late", "over", "path", "since")
 
     def __init__(self, exchange: Exchange, path: str) -> None:
         self.exchange = exchange
@@ -45,6 +51,10 @@ class _Passing:
         """Set once the request is sent."""
         self.since = 0.0
         self.late = False
+        self.endless = False
+        """The answer is an event stream."""
+        self.over = False
+        """It is to end now."""
 
     def sweep(self, now: float) -> None:
         connection = self.connection
@@ -67,8 +77,16 @@ class _Passing:
 class ManagementProxy:
     """Passes requests to control and answers back."""
 
-    def __init__(self, upstreams: Upstreams, socket_path: str, trouble: Callable[[], str | None]) -> None:
-        """`trouble`: the state of this worker's journal and why, `full no room`; `None` if it takes calls."""
+    def __init__(
+        self,
+        upstreams: Upstreams,
+        socket_path: str,
+        client: Callable[[Head, str], str],
+        trouble: Callable[[], str | None],
+    ) -> None:
+        """`client`: (head, address of the socket) → the caller's address, empty if unknown. `trouble`: the state of
+        this worker's journal and why, `full no room`; `None` if it takes calls."""
+        self._client = client
         self._trouble = trouble
         self._upstreams = upstreams
         self._origin = Origin("unix", socket_path, 0)
@@ -76,6 +94,7 @@ class ManagementProxy:
         self._answers = AnswerHeaders(names=_ANSWER_NAMES)
         self._running: set[_Passing] = set()
         self._now = 0.0
+        self._draining = False
 
     def serve(self, exchange: Exchange, path: str) -> None:
         exchange.fiber.start(self._run(_Passing(exchange, path)))
@@ -85,6 +104,14 @@ class ManagementProxy:
         self._now = now
         for passing in tuple(self._running):
             passing.sweep(now)
+
+    def drain(self) -> None:
+        """End event streams, now and from now on: their clients come back to whoever serves next."""
+        self._draining = True
+        for passing in tuple(self._running):
+            if passing.endless:
+                passing.over = True
+                passing.exchange.fiber.wake()
 
     async def _run(self, passing: _Passing) -> None:
         exchange, path = passing.exchange, passing.path
@@ -96,9 +123,9 @@ class ManagementProxy:
             if exchange.gone or exchange.started:
                 exchange.abort()
             elif path == "/health" and error.kind is errors.OVERLOADED:
-                _answer(exchange, 503, b"content-type: application/json\r\ncache-control: no-store\r\n", _DOWN)
+                _answer(exchange, 503, _JSON, _DOWN)
             else:
-                _answer(exchange, *say(error, for_endpoint("openai", "other"), "management"))
+                _refuse(exchange, error)
         except Exception as bug:  # noqa: BLE001 - the outermost arm of a management request
             _LOG.error("bug while passing %s to control", path, exc_info=bug)
             exchange.abort()
@@ -119,6 +146,10 @@ class ManagementProxy:
                     raise GatehouseError(errors.OVERLOADED, "the control plane did not answer", retry_after=1)
                 await passing.wait()
             kept = self._answers.downstream(connection.headers, lambda address: None)
+            passing.endless = any(name == b"content-type" and value.startswith(_EVENTS) for name, value in kept)
+            if passing.endless:
+                passing.over = self._draining
+                kept.append(_UNBUFFERED)
             exchange.start(connection.status, lines(kept), connection.length)
             await self._relay(passing, connection)
             exchange.end()
@@ -130,12 +161,12 @@ class ManagementProxy:
         while True:
             for piece in connection.take():
                 exchange.write(piece)
-            if connection.complete and not connection.pieces:
+            if passing.over or (connection.complete and not connection.pieces):
                 return
             if connection.lost:
                 raise GatehouseError(errors.OVERLOADED, "the control plane broke off")
             exchange.flush()
-            while exchange.paused and not exchange.gone:
+            while exchange.paused and not (exchange.gone or passing.over):
                 connection.hold()
                 await exchange.fiber.sleep()
             await passing.wait()
@@ -155,7 +186,8 @@ class ManagementProxy:
     def _head(self, exchange: Exchange, path: str, body: bytes) -> bytes:
         received = exchange.head
         target = f"{path}?{received.query}" if received.query else path
-        kept = [*self._requests.upstream(received.headers), (b"x-gatehouse-peer", exchange.peer.encode())]
+        client = self._client(received, exchange.peer)
+        kept = [*self._requests.upstream(received.headers), (b"x-gatehouse-peer", client.encode())]
         trouble = self._trouble()
         if trouble is not None:
             kept.append((b"x-gatehouse-journal", trouble.encode("latin-1", "replace")))
@@ -180,6 +212,18 @@ async def _connect(passing: _Passing, pool: Pool) -> ClientConnection:
         pool.withdraw(ticket)
         raise
     return ticket.connection
+
+
+def _refuse(exchange: Exchange, error: GatehouseError) -> None:
+    """An error as control words its own (`control.answers.ErrorBody`)."""
+    told: dict[str, object] = {
+        "detail": error.detail,
+        "code": error.kind.code,
+        "retry_after": error.retry_after,
+        "errors": [],
+    }
+    again = b"" if error.retry_after is None else b"retry-after: %d\r\n" % error.retry_after
+    _answer(exchange, error.kind.status, _JSON + again, msgspec.json.encode(told))
 
 
 def _answer(exchange: Exchange, status: int, header_lines: bytes, body: bytes) -> None:

@@ -39,7 +39,7 @@ def live(snapshot: Snapshot, settings: Settings) -> Live:
 
 def timeouts(general: Timeouts, overrides: tuple[RouteTimeouts, ...]) -> Callable[[str, str | None], Times]:
     """Upstream time-outs by (path received, model asked); the first override that matches counts."""
-    plain = Times(general.connect, general.first_byte, general.idle)
+    plain = Times(general.connect, general.first_byte, general.idle, general.websocket_idle)
     if not overrides:
         return lambda path, model: plain
     compiled = [
@@ -50,6 +50,7 @@ def timeouts(general: Timeouts, overrides: tuple[RouteTimeouts, ...]) -> Callabl
                 override.connect or general.connect,
                 override.first_byte or general.first_byte,
                 override.idle or general.idle,
+                override.websocket_idle or general.websocket_idle,
             ),
         )
         for override in overrides

@@ -8,9 +8,10 @@ Rules
   reach the next caller. Any byte while no request is outstanding closes the connection.
 - It may be reused only if the request was fully written, the final answer ended by Content-Length or the last chunk,
   keep-alive holds, and no byte followed (empty lines aside, which llhttp skips).
-- 1xx is consumed. HEAD ends at its head, and the connection with it. A body with neither length nor chunks ends at EOF,
-  over TLS at close_notify: a bare end of the TCP connection, or one we made ourselves, is a cut.
-  Trailers are dropped.
+- 1xx is consumed, but for a 101 that was asked for (`may_switch`): from then on `take` and `send` are that protocol's
+  bytes, to the end of the connection. HEAD ends at its head, and the connection with it. A body with neither length
+  nor chunks ends at EOF, over TLS at close_notify: a bare end of the TCP connection, or one we made ourselves, is a
+  cut. Trailers are dropped.
 - Everything is state plus a wake-up of the owning fiber; nothing is raised out of a callback. `lost` is true from the
   moment the end is known or decided, before the transport says so: nobody is handed such a connection.
 """
@@ -28,7 +29,12 @@ from gatehouse.http.message import Fields, Headers, check_response
 HEAD_LIMIT: Final = 64 * 1024
 _HEADERS_LIMIT: Final = 256
 _INFORMATIONAL_LIMIT: Final = 32
+_LAST_SECONDS: Final = 5.0
 _BUFFER_HIGH: Final = 256 * 1024
+BULK: Final = 65_536
+"""A read as large as this says that more waits: the loop would read on, up to 8 MiB of one connection in a turn."""
+SHARE: Final = 512 * 1024
+"""Bytes of bulk that a connection takes in one turn of the loop, before it is the others' turn."""
 _BODILESS: Final = frozenset((204, 304))
 _NO_FIELDS: Final[Fields] = {}
 
@@ -51,10 +57,10 @@ class ClientConnection:
     """
 
     __slots__ = (
-        "_barren", "_ended", "_head_bytes", "_informational", "_is_head", "_parser", "_paused_reading", "_spent",
-        "_to_eof", "_transport", "address", "buffered", "chunked", "complete", "failure", "fields", "fiber", "headers",
-        "idle_since", "last_byte", "length", "lost", "owner", "paused", "pieces", "received", "reused", "sending",
-        "status",
+        "_barren", "_bulk", "_ended", "_head_bytes", "_informational", "_is_head", "_parser", "_paused_reading",
+        "_spent", "_to_eof", "_transport", "address", "buffered", "chunked", "complete", "failure", "fields", "fiber",
+        "headers", "idle_since", "last_byte", "length", "lost", "may_switch", "owner", "paused", "pieces", "received",
+        "reused", "sending", "status",
     )  # fmt: skip
 
     def __init__(self, owner: Owner) -> None:
@@ -74,6 +80,8 @@ class ClientConnection:
         self.last_byte = owner.now
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)  # set by connection_made
         self._paused_reading = False
+        self._bulk = 0
+        """Bytes of large reads since the last turn that was left to others."""
         self._parser: httptools.HttpResponseParser | None = None
         self._ended = False
         """The upstream has ended its side properly."""
@@ -90,6 +98,8 @@ class ClientConnection:
         self.buffered = 0
         self.received = 0
         self.complete = False
+        self.may_switch = False
+        """The request asks for another protocol: to be set after `request()`."""
         self._head_bytes = 0
         self._barren = 0
         """Bytes read since the last that were body."""
@@ -177,6 +187,14 @@ class ClientConnection:
         self.pieces = []
         self.headers = []
 
+    def finish(self) -> None:
+        """End the connection once the upstream has taken what was written to it, or soon after."""
+        self.fiber = None
+        if not self.lost:
+            self.lost = True
+            self._transport.close()
+            asyncio.get_running_loop().call_later(_LAST_SECONDS, self._transport.abort)
+
     def abort(self) -> None:
         """Cancel whatever runs: the upstream sees the connection end at once."""
         self.fiber = None
@@ -213,8 +231,11 @@ class ClientConnection:
     def data_received(self, data: bytes) -> None:
         parser = self._parser
         if parser is None or self.complete:
-            # Nobody asked: an answer to nothing, or bytes behind an answer. Never hand it to the next caller.
-            self._break("bytes that nobody asked for")
+            if self.status == 101 and not self.lost:
+                self._pass(data)
+            else:
+                # Nobody asked: an answer to nothing, or bytes behind an answer. Never hand it to the next caller.
+                self._break("bytes that nobody asked for")
             return
         self.last_byte = self.owner.now
         received = self.received
@@ -222,8 +243,8 @@ class ClientConnection:
             self._head_bytes += len(data)
         try:
             parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._break("unexpected upgrade")
+        except httptools.HttpParserUpgrade as upgrade:
+            self._switched(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._garbled(str(error.args[0] if error.args else error))
         if not self.status:
@@ -237,7 +258,40 @@ class ClientConnection:
             self._barren = 0
         if self.buffered > _BUFFER_HIGH:
             self.hold()
+        if len(data) >= BULK:
+            self._take_turns(len(data))
         self._wake()
+
+    def _switched(self, rest: bytes) -> None:
+        """The parser stopped behind a 101. `rest`: what came behind it."""
+        if self.status != 101:
+            self._break("unexpected upgrade")
+            return
+        self._parser = None
+        if rest:
+            self._pass(rest)
+
+    def _pass(self, data: bytes) -> None:
+        """Bytes of the other protocol."""
+        self.last_byte = self.owner.now
+        self.on_body(data)
+        if self.buffered > _BUFFER_HIGH:
+            self.hold()
+        if len(data) >= BULK:
+            self._take_turns(len(data))
+        self._wake()
+
+    def _take_turns(self, size: int) -> None:
+        """Leave the rest of a fast upstream's bytes for the loop's next turn, once it had its share of this one."""
+        self._bulk += size
+        if self._bulk >= SHARE and not (self._paused_reading or self.lost or self._transport.is_closing()):
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._bulk = 0
+        if not (self._paused_reading or self.lost or self._transport.is_closing()):
+            self._transport.resume_reading()
 
     def _garbled(self, how: str) -> None:
         if self.complete:
@@ -282,7 +336,11 @@ class ClientConnection:
             return
         if status < 200:
             self._informational += 1
-            if status == 101 or self._informational > _INFORMATIONAL_LIMIT:
+            if status == 101 and self.may_switch and parser.should_upgrade():
+                self.fields = {name.lower(): value for name, value in self.headers}
+                self.status = status
+                self._spent = self._to_eof = True
+            elif status == 101 or self._informational > _INFORMATIONAL_LIMIT:
                 self._break("unexpected 101 answer" if status == 101 else "too many informational answers")
             return
         try:
@@ -319,10 +377,12 @@ class ClientConnection:
 class Ticket:
     """A call's place in a pool's queue: in the end one of `connection` and `error` is set, and `fiber` woken."""
 
-    __slots__ = ("connect_seconds", "connection", "error", "fiber")
+    __slots__ = ("connect_seconds", "connection", "error", "fiber", "ours")
 
     def __init__(self, fiber: Fiber, connect_seconds: float) -> None:
         self.fiber = fiber
         self.connect_seconds = connect_seconds
         self.connection: ClientConnection | None = None
         self.error = ""
+        self.ours = False
+        """The error is the gateway's own: nothing is known of the provider."""

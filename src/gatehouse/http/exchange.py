@@ -59,8 +59,8 @@ class Exchange:
 
     __slots__ = (
         "_chunked", "_forgotten", "_headless", "_held", "_length", "buffered", "complete", "extra", "fault", "fiber",
-        "finished", "gone", "head", "keep", "limit", "paused", "pieces", "received", "sent", "started", "wire",
-        "wire_bytes",
+        "finished", "gone", "head", "keep", "limit", "paused", "pieces", "received", "sent", "started", "upgrade",
+        "wire", "wire_bytes",
     )  # fmt: skip
 
     head: Head
@@ -81,6 +81,8 @@ class Exchange:
         self.limit = limit
         self.complete = False
         """The whole request has arrived."""
+        self.upgrade = False
+        """It asks for WebSocket: what follows its head is no body, and waits in `pieces` for a `switch()`."""
         self.fault: GatehouseError | None = None
         self.gone = False
         self.paused = False
@@ -182,6 +184,13 @@ class Exchange:
             framing += b"connection: keep-alive\r\n"
         reason = REASONS.get(status, b"")
         self._held = b"HTTP/1.1 %d %b\r\n%b%b%b\r\n" % (status, reason, header_lines, self.extra, framing)
+
+    def switch(self, header_lines: bytes) -> None:
+        """Answer 101: from here on `write` and `pieces` are bytes of the other protocol. For `upgrade` alone."""
+        self.started = True
+        head = b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
+        self._held = b"%b%b%b\r\n" % (head, header_lines, self.extra)
+        self.flush()
 
     def write(self, data: bytes) -> None:
         """Hand body bytes to the transport (none where the status or method has no body)."""

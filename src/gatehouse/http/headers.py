@@ -8,12 +8,15 @@ Rules
 - Framing (`Content-Length`, `Transfer-Encoding`) and `Host` are never here: whoever writes the message sets them.
 - A verdict depends on the name alone and is remembered per spelling, within a bound. The one exception is `Connection`,
   which names further headers to take out.
+- Of a request, `Transfer_Encoding` and the like count as what they resemble: servers that turn names into variables
+  (CGI and its heirs) cannot tell them apart, and would read a framing that is not ours.
 - Credentials are not decided here (`auth.credentials`).
 - Names and values are bytes as received: `list[tuple[bytes, bytes]]`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -27,6 +30,8 @@ _ADDRESS: Final = 3
 _REMEMBERED: Final = 1024
 """Spellings a filter remembers; more come only from somebody who invents names."""
 _REMEMBERED_LENGTH: Final = 64
+
+_ODD: Final = re.compile(rb"[^a-z0-9]")
 
 _PLAIN_CONNECTION: Final = frozenset((b"keep-alive", b"Keep-Alive", b"close", b""))
 
@@ -163,6 +168,7 @@ def lines(headers: Headers) -> bytes:
 
 
 def _judge_request(name: bytes) -> int:
+    name = _ODD.sub(b"-", name).strip(b"-")
     if name == b"connection":
         return _CONNECTION
     return _DROP if name in _PRIVATE or name.startswith(_PRIVATE_PREFIXES) else _KEEP

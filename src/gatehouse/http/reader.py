@@ -1,7 +1,7 @@
 """Reading requests off a client connection: bytes become exchanges, in order. No I/O, no clock, no answers.
 
-What lives here: feeding llhttp, counting what it is fed, pipelining, `Upgrade` that nobody asked us for. What does not:
-what a head may say (`message`), when an exchange is served and how a fault is answered (`server`).
+What lives here: feeding llhttp, counting what it is fed, pipelining, `Upgrade`. What does not: what a head may say
+(`message`), when an exchange is served and how a fault is answered (`server`), which WebSockets are (`Application`).
 
 Rules
 - Parser callbacks only collect. `feed` returns first; whoever called it acts.
@@ -11,10 +11,12 @@ Rules
 - The first fault stands in `refusal`. Nothing behind it is read.
 - What comes after the head as a header is a trailer, and dropped: an `Authorization` there would come after
   authentication.
+- A request for WebSocket is the last one: whatever follows its head stays with it, as it came.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from typing import Final, Protocol, cast
 
@@ -102,7 +104,7 @@ class RequestReader:
                 data = data[size:]
             except httptools.HttpParserUpgrade as upgrade:
                 data = data[upgrade.args[0] :]
-                self._ignore_upgrade()
+                self._upgrade()
             except httptools.HttpParserError as error:
                 reason = error.args[0] if error.args else error
                 self.refuse(GatehouseError(errors.BAD_REQUEST, f"malformed HTTP: {reason}"))
@@ -119,6 +121,7 @@ class RequestReader:
         """The connection is over: nothing more is fed, and nothing here will be answered."""
         self._parser = cast(httptools.HttpRequestParser, None)  # it refers back to us
         self._wire = None
+        self.incoming = None
         for waiting in self.queue:
             waiting.drop()
         self.queue.clear()
@@ -141,8 +144,10 @@ class RequestReader:
             self.head_bytes += size
             return size
         length = incoming.head.length
-        if length is not None:
+        if length:
             return min(size, length - incoming.received)
+        if incoming.upgrade:
+            return size
         if incoming.received != self._progress:
             self._progress = incoming.received
             self._barren = 0
@@ -154,18 +159,30 @@ class RequestReader:
         incoming.wire_bytes += size
         return size
 
-    def _ignore_upgrade(self) -> None:
-        """`Upgrade` on an ordinary request (JDK clients offer h2c): read its body with the framing it declared.
-
-        llhttp stopped at the head. A fresh parser gets a synthetic head with the same framing, then what follows.
-        """
+    def _upgrade(self) -> None:
+        """llhttp stopped at a head with `Upgrade`: what follows is WebSocket, or an ordinary body."""
         incoming = self.incoming
         if incoming is None or self.refusal is not None:
             return
         head = incoming.head
-        if b"websocket" in (head.upgrade or b""):
-            self.refuse(GatehouseError(errors.UPGRADE_UNSUPPORTED, "WebSocket is not served here"))
-            return
+        wanted = b",".join([value for name, value in head.headers if name.lower() == b"upgrade"]).strip().lower()
+        if b"websocket" not in wanted:
+            self._ignore_upgrade(incoming, head)
+        elif wanted != b"websocket":
+            self.refuse(GatehouseError(errors.UPGRADE_UNSUPPORTED, "`Upgrade` may name websocket, or others, not both"))
+        elif head.length or head.chunked:
+            self.refuse(GatehouseError(errors.BAD_REQUEST, "a WebSocket handshake has no body"))
+        else:
+            incoming.upgrade = incoming.complete = True
+            incoming.keep = False
+            incoming.limit = sys.maxsize
+            self._parser = cast(httptools.HttpRequestParser, _Through(self))
+
+    def _ignore_upgrade(self, incoming: Exchange, head: Head) -> None:
+        """`Upgrade` on an ordinary request (JDK clients offer h2c): read its body with the framing it declared.
+
+        A fresh parser gets a synthetic head with the same framing, then what follows.
+        """
         framing = b"transfer-encoding: chunked\r\n" if head.chunked else b"content-length: %d\r\n" % (head.length or 0)
         self._parser = httptools.HttpRequestParser(self)
         self._resuming = True
@@ -251,3 +268,15 @@ class RequestReader:
             return  # it says so before it has seen the body
         exchange.complete = True
         self.incoming = None
+
+
+class _Through:
+    """Stands where the parser stood, once what comes is no HTTP any more."""
+
+    __slots__ = ("_reader",)
+
+    def __init__(self, reader: RequestReader) -> None:
+        self._reader = reader
+
+    def feed_data(self, data: bytes) -> None:
+        self._reader.on_body(data)

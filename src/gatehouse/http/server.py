@@ -22,6 +22,7 @@ from typing import Final, Protocol, cast
 
 from gatehouse import errors
 from gatehouse.errors import GatehouseError
+from gatehouse.http.client import BULK, SHARE
 from gatehouse.http.exchange import REASONS, Exchange
 from gatehouse.http.reader import RequestReader
 
@@ -67,8 +68,8 @@ class ServerConnection:
     """
 
     __slots__ = (
-        "_asked", "_blocked", "_closing", "_head_since", "_lingering", "_paused_reading", "_reader", "_sent", "_server",
-        "_starved", "_taken", "_taken_at", "_transport", "active", "heard_at", "keep", "local", "peer",
+        "_asked", "_blocked", "_bulk", "_closing", "_head_since", "_lingering", "_paused_reading", "_reader", "_sent",
+        "_server", "_starved", "_taken", "_taken_at", "_transport", "active", "heard_at", "keep", "local", "peer",
     )  # fmt: skip
 
     def __init__(self, server: Server) -> None:
@@ -96,6 +97,8 @@ class ServerConnection:
         """Since when only the client's end of the connection is open; 0: both are, or neither."""
         self._paused_reading = False
         self._starved = False
+        self._bulk = 0
+        """Bytes of large reads since the last turn that was left to others."""
 
     # -- the transport's callbacks
 
@@ -152,6 +155,8 @@ class ServerConnection:
             self._head_since = now
         reader.feed(data)
         self._advance()
+        if len(data) >= BULK:
+            self._take_turns(len(data))
 
     # -- acting
 
@@ -199,9 +204,7 @@ class ServerConnection:
 
     def _refuse(self, error: GatehouseError) -> None:
         """Answer a fault that belongs to no complete head, and close."""
-        status, lines, body = self._server.application.reject(None, error)
-        head = b"HTTP/1.1 %d %b\r\n%bcontent-length: %d\r\nconnection: close\r\n\r\n"
-        self.send(head % (status, REASONS.get(status, b""), lines, len(body)) + body)
+        self.send(self._server.refusal(error))
         self._linger()
 
     def next_exchange(self, exchange: Exchange) -> None:
@@ -216,7 +219,7 @@ class ServerConnection:
         if not exchange.complete:
             self._linger()
         elif not (exchange.keep and self.keep):
-            if reader.queue or reader.head_bytes or reader.refusal is not None:
+            if reader.queue or reader.head_bytes or reader.refusal is not None or exchange.upgrade:
                 self._linger()
             else:
                 self.close()
@@ -277,6 +280,18 @@ class ServerConnection:
         if self._paused_reading and not self._starved and not self._much_waits():
             self._resume_reading()
 
+    def _take_turns(self, size: int) -> None:
+        """Leave the rest of a fast client's bytes for the loop's next turn, once it had its share of this one."""
+        self._bulk += size
+        if self._bulk >= SHARE and not (self._paused_reading or self._transport.is_closing()):
+            self._bulk = 0
+            self._transport.pause_reading()
+            self._server.loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        if not self._paused_reading and not self._transport.is_closing():
+            self._transport.resume_reading()
+
     def hold(self, size: int) -> bool:
         return self._server.hold(size)
 
@@ -285,8 +300,9 @@ class ServerConnection:
 
     @property
     def receiving(self) -> bool:
-        """Whether a request's body is arriving."""
-        return self._reader.incoming is not None and not self._closing
+        """Whether a request's body is arriving, or more over a WebSocket than its other side takes."""
+        incoming = self._reader.incoming
+        return incoming is not None and not self._closing and not (incoming.upgrade and not incoming.buffered)
 
     def starve(self, starved: bool) -> None:
         """`body_memory` is used up (read nothing), or no longer."""
@@ -367,6 +383,12 @@ class Server:
     def protocol(self) -> asyncio.Protocol:
         """The protocol factory for `create_server`."""
         return cast(asyncio.Protocol, ServerConnection(self))
+
+    def refusal(self, error: GatehouseError) -> bytes:
+        """A whole answer to a connection of which no request head was read; it closes behind it."""
+        status, lines, body = self.application.reject(None, error)
+        head = b"HTTP/1.1 %d %b\r\n%bcontent-length: %d\r\nconnection: close\r\n\r\n"
+        return head % (status, REASONS.get(status, b""), lines, len(body)) + body
 
     def lost(self, connection: ServerConnection) -> None:
         self.connections.discard(connection)

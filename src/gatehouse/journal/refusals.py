@@ -53,7 +53,7 @@ class FloodGate:
             self._tallies[key] = _Tally(refusal.project, refusal.reason, 1, now, now)
         else:
             tally.count += 1
-            tally.until = now
+            tally.until = max(tally.until, now)  # clocks are set back, too
 
     def due(self, now: int, *, everything: bool = False) -> list[tuple[str, RefusedMany]]:
         """Summaries, each with its tenant, of what has been counted for a second (or at all), taken out."""

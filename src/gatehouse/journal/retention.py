@@ -12,7 +12,6 @@ import asyncio
 import gzip
 import heapq
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
@@ -22,6 +21,7 @@ import msgspec
 from gatehouse.config import settings
 from gatehouse.errors import GatehouseError
 from gatehouse.journal.chain import read_line
+from gatehouse.journal.clock import Steady
 from gatehouse.journal.files import (
     CLOSED,
     directory_bytes,
@@ -91,8 +91,10 @@ class Retention:
         writer: JournalWriter,
         options: settings.Journal,
         patience: float = TOMBSTONE_SECONDS,
+        clock: Steady | None = None,
     ) -> None:
-        """`patience`: seconds a tombstone may take to become durable."""
+        """`patience`: seconds a tombstone may take to become durable. `clock`: tells what is too old."""
+        self._clock = clock or Steady()
         self._patience = patience
         self._directory = directory
         self._writer = writer
@@ -107,7 +109,7 @@ class Retention:
         compressed = await asyncio.to_thread(_compress_some, [segment.path for lane in segments for segment in lane])
         total = await asyncio.to_thread(directory_bytes, self._directory)
         deletable = await asyncio.to_thread(self._survey, dict(collected)) if compressed else segments
-        chosen = self._choose([lane for lane in deletable if not self._control[lane[0].lane]], total, time.time())
+        chosen = self._choose([lane for lane in deletable if not self._control[lane[0].lane]], total, self._clock.now())
         if chosen:
             await self._bury(chosen)
             await asyncio.to_thread(self._delete, [segment for segment, _ in chosen])

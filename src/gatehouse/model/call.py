@@ -24,6 +24,18 @@ class Principal(msgspec.Struct, frozen=True):
     user: str | None = None
 
 
+class Links(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a request carries of the calls it goes on from, in the provider's words: for the record it is hashed."""
+
+    ids: tuple[str, ...] = ()
+    """Of the answer it goes on from, or of tool calls that answer proposed."""
+    names: tuple[str, ...] = ()
+    """By which later requests may name this one."""
+    before: bytes | None = None
+    """The conversation up to its last answer, in brief: what the request of that answer had as `whole`."""
+    whole: bytes | None = None
+
+
 class Ask(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a dialect read from a request: what the gateway must know, nothing more."""
 
@@ -42,6 +54,7 @@ class Ask(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """OpenAI responses: generated after the answer is over; that answer has no usage."""
     continues: str | None = None
     """OpenAI responses: the previous response, or the conversation, that the provider adds to the prompt."""
+    links: Links | None = None
     input_bytes: int = 0
     """Size of the body read, for estimating a prompt nobody counted."""
     unread: str | None = None

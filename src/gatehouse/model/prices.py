@@ -11,8 +11,9 @@ import msgspec
 
 class Rates(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Nano-dollars per 1,000,000 tokens for each part of `Usage`. `None`: no rate of its own; the part costs what the
-    larger part it belongs to costs (cached, written and audio prompt tokens as `input`, 1-hour writes as
-    `cache_write`, reasoning and audio answers as `output`). Without `input` or `output`, that side costs nothing.
+    larger part it belongs to costs (cached, written, audio and image prompt tokens as `input`, 1-hour writes as
+    `cache_write`, cached images as `cache_read`, reasoning, audio and image answers as `output`). Without `input` or
+    `output`, that side costs nothing.
     """
 
     input: int | None = None
@@ -23,8 +24,14 @@ class Rates(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     reasoning: int | None = None
     audio_input: int | None = None
     audio_output: int | None = None
+    image_input: int | None = None
+    image_output: int | None = None
+    image_cache_read: int | None = None
     per_request: int = 0
     """Nano-dollars per call."""
+    web_search: int | None = None
+    """Nano-dollars per search of the provider's own tool; `None`: not known. Likewise what follows."""
+    file_search: int | None = None
 
 
 class Tier(msgspec.Struct, frozen=True, gc=False):

@@ -1,4 +1,4 @@
-"""What the journal keeps of a call. Field by field in `docs/journal.md`; `RECORD_VERSION` changes with any of them.
+"""What the journal keeps of a call. Field by field in `docs/journal.md`, which says what changes `RECORD_VERSION`.
 
 Bodies hold ids, sizes, hashes and counts: no prompt, no answer, no secret, no client address. Times that are durations
 are integer microseconds; money is integer nano-dollars; absent fields are unknown, never zero. Records are trees: the
@@ -12,7 +12,7 @@ from typing import Final, Literal
 import msgspec
 
 from gatehouse.model.call import OutcomeName
-from gatehouse.model.usage import Usage, UsageCheck, UsageSource
+from gatehouse.model.usage import ToolUses, Usage, UsageCheck, UsageSource
 
 RECORD_VERSION: Final = 1
 
@@ -25,6 +25,18 @@ class Candidate(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     model: str | None = None
     credential: str | None = None
     """Id of the stored credential; absent where the caller brought its own key."""
+
+
+class Lineage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Which calls belong together, in the caller's own words (`docs/lineage.md`)."""
+
+    group: str | None = None
+    thread: str | None = None
+    run: str | None = None
+    parent: str | None = None
+    """A call's id, or the caller's own name for a step."""
+    sequence: int | None = None
+    tags: tuple[str, ...] = ()
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -54,6 +66,13 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     trace: str | None = None
     """W3C trace id the caller sent, 32 hex digits."""
     parent_span: str | None = None
+    lineage: Lineage | None = None
+    continues: tuple[str, ...] = ()
+    """Keys, 16 hex digits each, of what this call goes on from: an earlier call's `offers` hold one of them."""
+    offers: tuple[str, ...] = ()
+    """Keys that a later call carries if it goes on from this one, as far as the request tells."""
+    job: str | None = None
+    """The provider's id of the batch, file, fine-tuning … that the path names."""
     max_output: int | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -91,12 +110,20 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     model: str | None = None
     """Model answered."""
     response_id: str | None = None
+    job: str | None = None
+    """The provider's id of the batch, file, fine-tuning … that the answer is about, where the path names none."""
+    offers: tuple[str, ...] = ()
+    """As in the decision, as far as the answer tells."""
     upstream_request_id: str | None = None
     finish_reasons: tuple[str, ...] = ()
     usage: Usage | None = None
     usage_source: UsageSource | None = None
     usage_check: UsageCheck | None = None
     usage_note: str | None = None
+    tools: ToolUses | None = None
+    """The provider's own tools that were used, where it reports them."""
+    turns: int | None = None
+    """WebSocket: answers on the connection."""
     cost: int | None = None
     """Nano-dollars. Absent: unknown (see `price`)."""
     price: Literal["known", "unknown", "free", "not_applicable"] = "not_applicable"
@@ -140,6 +167,7 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     user: str | None = None
     provider_key_hash: str | None = None
     user_agent: str | None = None
+    lineage: Lineage | None = None
     request_bytes: int = 0
     request_sha256: str | None = None
     duration_us: int = 0

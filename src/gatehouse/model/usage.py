@@ -18,30 +18,46 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """
 
     input: int = 0
-    """Prompt tokens (text, image, document) neither read from nor written to a cache, audio excluded."""
+    """Prompt tokens neither read from nor written to a cache, without audio, and without images where the provider
+    counts those apart."""
     cache_read: int = 0
     cache_write: int = 0
     """Written with the provider's default lifetime (Anthropic: 5 minutes)."""
     cache_write_1h: int = 0
     output: int = 0
-    """Generated tokens that are neither reasoning nor audio."""
+    """Generated tokens that are neither reasoning nor audio nor images."""
     reasoning: int = 0
     audio_input: int = 0
     audio_output: int = 0
+    image_input: int = 0
+    image_output: int = 0
+    image_cache_read: int = 0
+    """Images among what was read from a cache, where the provider counts them apart."""
 
     @property
     def input_total(self) -> int:
         """Everything on the prompt side, cached included (OpenTelemetry's `gen_ai.usage.input_tokens`)."""
-        return self.input + self.cache_read + self.cache_write + self.cache_write_1h + self.audio_input
+        uncached = self.input + self.audio_input + self.image_input
+        return uncached + self.cache_read + self.image_cache_read + self.cache_write + self.cache_write_1h
 
     @property
     def output_total(self) -> int:
         """Everything generated, reasoning included (OpenTelemetry's `gen_ai.usage.output_tokens`)."""
-        return self.output + self.reasoning + self.audio_output
+        return self.output + self.reasoning + self.audio_output + self.image_output
 
     @property
     def total(self) -> int:
         return self.input_total + self.output_total
+
+
+class ToolUses(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """How often the provider's own tools ran, as the provider reports it: charged beside the tokens."""
+
+    web_search: int = 0
+    web_fetch: int = 0
+    file_search: int = 0
+    code_execution: int = 0
+    image_generation: int = 0
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
@@ -60,3 +76,10 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     """Why metering stopped early, if it did (never fatal to the call), and what `usage` cannot tell."""
     uncounted: bool = False
     """Something was used that nobody counted: without usage the price is unknown, not inapplicable."""
+    tools: ToolUses | None = None
+    job: str | None = None
+    """The provider's id of the batch, file, fine-tuning … that the answer is about."""
+    offers: tuple[str, ...] = ()
+    """What a later request names if it goes on from this answer: ids in the provider's words, for the record hashed."""
+    turns: int | None = None
+    """WebSocket: answers on the connection."""

@@ -19,6 +19,7 @@ from gatehouse.errors import GatehouseError
 from gatehouse.http.client import ClientConnection
 from gatehouse.http.headers import AnswerHeaders, lines
 from gatehouse.http.message import Fields
+from gatehouse.http.websocket import accept_lines
 from gatehouse.model.call import Ask, Route
 from gatehouse.pipeline.call import Call, Ended, Phase
 from gatehouse.pipeline.observe import Observer
@@ -96,6 +97,17 @@ class Relay:
         call.exchange.start(status, lines(kept) + own, length)
         return editing
 
+    def switch(self, call: Call, connection: ClientConnection) -> None:
+        """Pass a 101 on. Raises `GatehouseError` if it does not answer the caller's handshake."""
+        try:
+            accepted = accept_lines(call.exchange.head, connection.fields)
+        except ValueError as error:
+            raise GatehouseError(errors.UPSTREAM_ERROR, f"no WebSocket from the provider: {error}") from None
+        kept = self._answer_headers.downstream(connection.headers, lambda address: None)
+        call.status = 101
+        call.digest = hashlib.sha256()
+        call.exchange.switch(accepted + lines(kept) + b"x-gatehouse-id: %b\r\n" % call.id.encode())
+
     def _watch(self, call: Call, piece: bytes) -> None:
         observer = call.observer
         assert observer is not None  # noqa: S101 - made with the head
@@ -145,7 +157,8 @@ def tell(call: Call, endpoint: Endpoint, ended: Ended) -> None:
             event = endpoint.error_event(error, call.id, call.answer_type)
             whole = not call.last_piece or call.last_piece.endswith(_EVENT_ENDS)
             if event and not whole:
-                event = b"\n\n" + event
+                # A named event takes the half one over, which its reader could not decode alone.
+                event = (b"\n" if event.startswith(b"event:") else b"\n\n") + event
             exchange.write(event)
             if call.digest is not None:
                 call.digest.update(event)

@@ -22,6 +22,7 @@ from gatehouse.model.call import Ask, Origin, OutcomeName, Principal, Route
 from gatehouse.model.record import Decision
 from gatehouse.model.snapshot import ProviderEntry
 from gatehouse.pipeline.facts import Facts
+from gatehouse.pipeline.links import LinkKeys
 from gatehouse.pipeline.observe import Observer
 from gatehouse.ports import Prices
 
@@ -36,6 +37,7 @@ class Phase(enum.Enum):
     CONNECT = "connect"
     FIRST_BYTE = "first_byte"
     ANSWER = "answer"
+    TUNNEL = "tunnel"
 
 
 class Ended(Exception):
@@ -51,12 +53,13 @@ class Ended(Exception):
 class Times:
     """Seconds a call may wait, from settings and route overrides."""
 
-    __slots__ = ("connect", "first_byte", "idle")
+    __slots__ = ("connect", "first_byte", "idle", "websocket_idle")
 
-    def __init__(self, connect: float, first_byte: float, idle: float) -> None:
+    def __init__(self, connect: float, first_byte: float, idle: float, websocket_idle: float) -> None:
         self.connect = connect
         self.first_byte = first_byte
         self.idle = idle
+        self.websocket_idle = websocket_idle
 
 
 class Clock(Protocol):
@@ -109,6 +112,11 @@ class Call:
     times: Times | None = None
     request_sha256: str | None = None
     rewritten: tuple[str, ...] = ()
+    continues: tuple[str, ...] = ()
+    offers: tuple[str, ...] = ()
+    """Keys by which the calls of an agent loop know each other (`links`)."""
+    link_keys: LinkKeys
+    """Set with the decision."""
     kept_request: bytes | None = None
     """The request's body, where bodies are captured."""
     journalled = False
@@ -133,6 +141,8 @@ class Call:
     last_piece = b""
     kept_response: list[bytes] | None = None
     first_token_us: int | None = None
+    leaving = False
+    """The gateway stops: a tunnel ends between two frames."""
     recorded = False
     """Its outcome or refusal is written."""
 
@@ -155,6 +165,17 @@ class Call:
         if self.cause is None:
             self.cause = cause
             self.exchange.fiber.wake()
+
+    def hurry(self, idle: float) -> None:
+        """Wait no longer than `idle` seconds for a WebSocket that is as good as closed."""
+        times = self.times
+        if times is not None and times.websocket_idle > idle:
+            self.times = Times(times.connect, times.first_byte, times.idle, idle)
+
+    def leave(self) -> None:
+        """End soon, as a tunnel does that is to end well."""
+        self.leaving = True
+        self.exchange.fiber.wake()
 
     def check(self) -> None:
         """Raises `Ended` if something has ended the call."""
@@ -188,6 +209,9 @@ class Call:
         elif self.phase is Phase.ANSWER and connection is not None and not connection.held:
             if now - connection.last_byte > times.idle and not connection.complete:
                 self._time_out("cut", errors.UPSTREAM_ERROR, f"upstream silent for {times.idle:g} s")
+        elif self.phase is Phase.TUNNEL:
+            if now - self.since > times.websocket_idle and not (connection is not None and connection.held):
+                self._time_out("cut", errors.UPSTREAM_ERROR, f"both sides silent for {times.websocket_idle:g} s")
 
     def _time_out(self, outcome: OutcomeName, kind: errors.Kind, why: str) -> None:
         self.stop(Ended(outcome, why, GatehouseError(kind, why)))

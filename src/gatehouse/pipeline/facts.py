@@ -10,27 +10,29 @@ from gatehouse.auth.credentials import KeyHashes, provider_key, refuse_gateway_k
 from gatehouse.http.headers import RequestHeaders, lines
 from gatehouse.http.message import Head
 from gatehouse.model.call import Route
+from gatehouse.pipeline.lineage import lineage_of
+from gatehouse.pipeline.trace import TRACE_HEADERS, TraceContext, trace_context
 from gatehouse.routing.bodies import body_plan, is_upload
+from gatehouse.routing.jobs import job_of
 from gatehouse.routing.paths import recorded_path
 
 _TEXT_LIMIT = 200
-_HEXADECIMAL = frozenset("0123456789abcdef")
 
 
 class Facts:
     """Read from one head on one route."""
 
     __slots__ = (
-        "body_plan", "coding", "host", "identity_lines", "key_hash", "lines", "method", "origin", "parent_span",
+        "body_plan", "coding", "host", "identity_lines", "job", "key_hash", "lineage", "lines", "method", "origin",
         "recorded_path", "route", "trace", "upload", "user_agent",
     )  # fmt: skip
 
     def __init__(self, head: Head, route: Route, hashes: KeyHashes, filters: RequestHeaders) -> None:
-        """Raises `GatehouseError` (401) for a gateway key."""
+        """Raises `GatehouseError`: 401 for a gateway key, 400 for a bad lineage header."""
         self.route = route
         self.method = head.method.decode()
         self.recorded_path = recorded_path(head.path, head.query)
-        refuse_gateway_keys(head.fields, head.headers, head.query)
+        refuse_gateway_keys(head.fields, head.headers, f"{head.path}?{head.query}")
         key = provider_key(head.fields, head.query)
         self.key_hash = hashes.of(key) if key is not None else None
         content_type = head.fields.get(b"content-type")
@@ -40,8 +42,13 @@ class Facts:
         self.coding = "" if coding == "identity" else coding
         """The body's Content-Encoding; empty if it is not encoded."""
         self.user_agent = text(head.fields.get(b"user-agent"))
-        self.trace, self.parent_span = _trace(head.fields.get(b"traceparent"))
+        self.lineage = lineage_of(head)
+        self.job = job_of(route)
+        """The provider's id of what the path names: a batch, a file, a fine-tuning."""
+        self.trace: TraceContext | None = trace_context(head)
         kept = filters.upstream(head.headers)
+        if not TRACE_HEADERS.isdisjoint(head.fields):
+            kept = [pair for pair in kept if pair[0].lower() not in TRACE_HEADERS]
         self.origin = str(route.origin)
         self.host = (self.origin.partition("://")[2] or "localhost").encode()
         self.lines = lines(kept)
@@ -64,15 +71,3 @@ def facts_of(head: Head, route: Route, hashes: KeyHashes, filters: RequestHeader
 def text(value: bytes | None) -> str | None:
     """A header's value for the record."""
     return value[:_TEXT_LIMIT].decode("latin-1") if value else None
-
-
-def _trace(value: bytes | None) -> tuple[str | None, str | None]:
-    """W3C traceparent (`00-{32 hex}-{16 hex}-{flags}`): trace id and parent span id, if it is one."""
-    if value is None or len(value) < 55:
-        return None, None
-    version, trace, parent, *_ = [*value.decode("latin-1").lower().split("-"), "", ""]
-    if version == "ff" or len(trace) != 32 or len(parent) != 16 or not _HEXADECIMAL.issuperset(trace + parent):
-        return None, None
-    if not trace.strip("0") or not parent.strip("0"):
-        return None, None
-    return trace, parent

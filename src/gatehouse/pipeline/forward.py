@@ -36,7 +36,8 @@ class Forwarder:
         """
         provider = call.live.providers[call.route.provider]
         pool = call.pool = self._pools.pool(call.route.origin, provider.ca_file, provider.private)
-        head = self._head(call, body)
+        trace = call.facts.trace
+        head = self._head(call, body, trace.lines(call.id) if trace is not None and provider.propagates else b"")
         method = call.exchange.head.method
         connection = pool.take(careful=method not in _SAFE) or await self._connect(call, pool)
         while True:
@@ -44,6 +45,7 @@ class Forwarder:
             call.attempts += 1
             call.enter(Phase.FIRST_BYTE)
             connection.request(call.exchange.fiber, call.facts.method, head, body)
+            connection.may_switch = call.exchange.upgrade
             if body is None:
                 await self._stream_body(call, connection)
             while not connection.status and not connection.lost:
@@ -59,8 +61,11 @@ class Forwarder:
             call.replayed = True
             connection = await self._connect(call, pool)
 
-    def _head(self, call: Call, body: bytes | None) -> bytes:
-        """The request's head as it goes upstream: our framing and host, the caller's headers as they came."""
+    def _head(self, call: Call, body: bytes | None, trace: bytes) -> bytes:
+        """The request's head as it goes upstream: our framing and host, the caller's headers as they came.
+
+        `trace`: header lines of the trace that the provider takes part in.
+        """
         received = call.exchange.head
         facts = call.facts
         if body is not None:
@@ -70,11 +75,12 @@ class Forwarder:
         else:
             framing = b"transfer-encoding: chunked\r\n"
         path = call.route.path
-        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b\r\n" % (
+        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%b\r\n" % (
             received.method,
             (f"{path}?{received.query}" if received.query else path).encode(),
             facts.host,
             facts.identity_lines if call.rewritten else facts.lines,
+            trace,
             framing,
         )
 
@@ -88,6 +94,8 @@ class Forwarder:
             raise GatehouseError(errors.OVERLOADED, "too many calls wait for this provider", retry_after=1)
         try:
             while ticket.connection is None:
+                if ticket.error and ticket.ours:
+                    raise GatehouseError(errors.OVERLOADED, ticket.error, retry_after=1)
                 if ticket.error:
                     raise GatehouseError(errors.UPSTREAM_UNREACHED, f"provider not reached: {ticket.error}")
                 call.check()

@@ -63,6 +63,7 @@ class Observer:
                 source="estimated" if reading.usage else None,
                 note=note,
                 uncounted=reading.uncounted,
+                turns=reading.turns,
             )
         return reading
 

@@ -16,7 +16,7 @@ from typing import Final, Literal
 from gatehouse.errors import GatehouseError
 from gatehouse.model.call import Ask, OutcomeName
 from gatehouse.model.record import Candidate, Capture, Decision, Outcome, Refusal
-from gatehouse.model.usage import Reading
+from gatehouse.model.usage import Reading, ToolUses
 from gatehouse.pipeline.call import Call
 from gatehouse.pipeline.facts import text
 from gatehouse.ports import Journal, Limits
@@ -36,6 +36,7 @@ def decision(
     facts = call.facts
     route = call.route
     principal = call.principal
+    trace = facts.trace
     return Decision(
         call=call.id,
         project=principal.project,
@@ -53,8 +54,12 @@ def decision(
         user=principal.user,
         provider_key_hash=facts.key_hash,
         user_agent=facts.user_agent,
-        trace=facts.trace,
-        parent_span=facts.parent_span,
+        trace=trace.trace if trace is not None else None,
+        parent_span=trace.parent if trace is not None else None,
+        lineage=facts.lineage,
+        continues=call.continues,
+        offers=call.offers,
+        job=facts.job,
         max_output=ask.max_output,
         temperature=ask.temperature,
         top_p=ask.top_p,
@@ -88,7 +93,7 @@ class Recorder:
             self._conclude(call, call.decision, outcome, reason, error)
         else:
             self.journal.refuse(call.principal.tenant, _refusal(call, outcome, reason, error), authenticated=False)
-        if self._capture_bytes and call.decision is not None:
+        if self._capture_bytes and call.decision is not None and call.status != 101:
             self._capture(call, call.decision)
 
     def _conclude(
@@ -96,7 +101,12 @@ class Recorder:
     ) -> None:
         reading = call.observer.finish(complete=outcome == "ok") if call.observer is not None else _NO_READING
         duration_us = call.elapsed_us()
-        price, cost, price_id = _cost(call, reading.model or decided.model, reading, duration_us)
+        model = reading.model or decided.model
+        price, cost, price_id = _cost(call, model, reading, duration_us)
+        note = reading.note
+        if reading.tools is not None and model is not None and cost is not None:
+            cost, note = _with_tools(call, model, reading.tools, cost, note)
+            price = "known" if cost else price
         self._limits.settle(call.principal, reading.usage, cost)
         exchange = call.exchange
         connection = call.connection
@@ -113,12 +123,16 @@ class Recorder:
             replayed=call.replayed,
             model=reading.model,
             response_id=reading.response_id,
+            job=reading.job if decided.job is None else None,
+            offers=call.link_keys.of_ids(reading.offers) if reading.offers else (),
             upstream_request_id=call.upstream_request_id,
             finish_reasons=reading.finish_reasons,
             usage=reading.usage,
             usage_source=reading.source,
             usage_check=reading.check if reading.usage is not None else None,
-            usage_note=reading.note,
+            usage_note=note,
+            tools=reading.tools,
+            turns=reading.turns,
             cost=cost,
             price=price,
             price_id=price_id,
@@ -228,6 +242,7 @@ def _refusal(call: Call, outcome: OutcomeName, reason: str, error: GatehouseErro
         user=call.principal.user,
         provider_key_hash=facts.key_hash if facts is not None else None,
         user_agent=text(head.fields.get(b"user-agent")),
+        lineage=facts.lineage if facts is not None else None,
         request_bytes=call.exchange.received,
         request_sha256=call.request_sha256,
         duration_us=call.elapsed_us(),
@@ -251,3 +266,12 @@ def _cost(
         return "unknown", None, None
     cost, price_id = found
     return ("known" if cost or usage.total == 0 else "free"), cost, price_id
+
+
+def _with_tools(call: Call, model: str, tools: ToolUses, cost: int, note: str | None) -> tuple[int, str | None]:
+    """The cost with what the provider's own tools cost, and the note, which says what of them is not in it."""
+    fees, unknown = call.live.prices.tools(call.route.provider, model, tools)
+    if unknown:
+        names = ", ".join(name.replace("_", " ") for name in unknown)
+        note = "; ".join(filter(None, (note, f"not in the cost: {names}")))
+    return cost + fees, note

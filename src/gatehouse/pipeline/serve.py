@@ -27,6 +27,7 @@ from gatehouse.dialects.registry import Endpoint, Option, for_endpoint
 from gatehouse.errors import GatehouseError
 from gatehouse.http.exchange import Exchange
 from gatehouse.http.headers import RequestHeaders
+from gatehouse.http.websocket import handshake_lines
 from gatehouse.model.call import Ask, OutcomeName, Route
 from gatehouse.model.record import Candidate
 from gatehouse.pipeline.answer import Relay, tell
@@ -35,7 +36,9 @@ from gatehouse.pipeline.encoded import Encoded
 from gatehouse.pipeline.facts import facts_of
 from gatehouse.pipeline.forward import Forwarder
 from gatehouse.pipeline.ids import CallIds
+from gatehouse.pipeline.links import LinkKeys
 from gatehouse.pipeline.record import Recorder, decision
+from gatehouse.pipeline.tunnel import Tunnel, asked
 from gatehouse.ports import Limits, Policy
 from gatehouse.providers.azure import takes_stream_options
 
@@ -77,6 +80,9 @@ class Pipeline:
         self.running: set[Call] = set()
         self.streams = 0
         """How many of them asked for a stream, at the last sweep."""
+        self.websockets = 0
+        """How many of those for a WebSocket."""
+        self._leaving = False
         self._bounds = bounds
         self._limits = steps.limits
         self._policy = steps.policy
@@ -84,6 +90,7 @@ class Pipeline:
         self._relay = steps.relay
         self._recorder = steps.recorder
         self._key_hashes = KeyHashes(hash_key)
+        self._link_keys = LinkKeys(hash_key)
         self._request_headers = RequestHeaders()
         self._capture = capture
         self._ids = CallIds()
@@ -104,12 +111,21 @@ class Pipeline:
     def sweep(self, now: float) -> None:
         """Enforce the upstream time-outs; twice a second."""
         self.now = now
-        streams = 0
+        streams = websockets = 0
         for call in tuple(self.running):
             call.sweep(now)
             if call.ask is not None and call.ask.stream:
                 streams += 1
+                websockets += call.exchange.upgrade
         self.streams = streams
+        self.websockets = websockets
+
+    def leave(self) -> None:
+        """End the WebSockets, which nobody else would, each at its next frame's end: the gateway stops."""
+        self._leaving = True
+        for call in tuple(self.running):
+            if call.exchange.upgrade:
+                call.leave()
 
     def interrupt(self) -> None:
         """Stop what still runs (the grace time is over): each call ends as `interrupted`."""
@@ -125,7 +141,10 @@ class Pipeline:
         """
         endpoint = for_endpoint(call.route.dialect, call.route.endpoint)
         try:
-            await self._steps(call, endpoint)
+            if call.exchange.upgrade:
+                await self._tunnelled(call, endpoint)
+            else:
+                await self._steps(call, endpoint)
         except Ended as ended:
             ended.__traceback__ = None
             self._end_early(call, endpoint, ended)
@@ -170,6 +189,34 @@ class Pipeline:
         await self._relay.relay(call, endpoint, ask, connection)
         call.exchange.end()
         self._recorder.end(call, "ok", "", None)
+        if call.pool is not None:
+            call.pool.give_back(connection)
+
+    async def _tunnelled(self, call: Call, endpoint: Endpoint) -> None:
+        """The same steps where the caller asks for WebSocket: no body to read, and in the end a conversation."""
+        if self._leaving:
+            raise GatehouseError(errors.OVERLOADED, "the gateway is stopping", retry_after=1)
+        head = call.exchange.head
+        call.facts = facts_of(head, call.route, self._key_hashes, self._request_headers)
+        call.facts.lines += handshake_lines(head)
+        ask = call.ask = asked(endpoint, call.route, head.query)
+        call.times = call.live.times(head.path, ask.model)
+        candidates = (Candidate(call.route.provider, call.facts.origin, ask.model),)
+        _raise(self._limits.admit(call.principal, call.route))
+        _raise(self._policy.enforce(call.principal, ask, b""))
+        reserved = self._limits.reserve(call.principal, ask, candidates)
+        if reserved is not None:
+            _raise(reserved if isinstance(reserved, GatehouseError) else await call.exchange.fiber.join(reserved))
+        await self._decide(call, ask, candidates, None, None)
+        connection = await self._forwarder.forward(call, b"")
+        remarkable = ""
+        if connection.status == 101:
+            self._relay.switch(call, connection)
+            remarkable = await Tunnel(call, connection, endpoint.converse(ask)).relay()
+        else:
+            await self._relay.relay(call, endpoint, ask, connection)
+            call.exchange.end()
+        self._recorder.end(call, "ok", remarkable, None)
         if call.pool is not None:
             call.pool.give_back(connection)
 
@@ -263,6 +310,10 @@ class Pipeline:
         self, call: Call, ask: Ask, candidates: tuple[Candidate, ...], body: bytes | None, forwarded: bytes | None
     ) -> None:
         """The decision is in the journal when this returns (I2)."""
+        links = ask.links
+        if links is not None:
+            call.continues, call.offers = self._link_keys.of_request(links, call.facts.key_hash)
+        call.link_keys = self._link_keys
         decided = decision(call, ask, candidates, body, forwarded)
         call.enter(Phase.JOURNAL)
         self._recorder.journal.decide(call.principal.tenant, decided, call.written)

@@ -31,14 +31,25 @@ RATES: Final = {
     "output_reasoning_mtok": "reasoning",
     "input_audio_mtok": "audio_input",
     "output_audio_mtok": "audio_output",
+    "input_image_mtok": "image_input",
+    "output_image_mtok": "image_output",
+    "cache_image_read_mtok": "image_cache_read",
     "requests_kcount": "per_request",
+    "web_searches_kcount": "web_search",
+    "storage_searches_kcount": "file_search",
 }
 """genai-prices' unit of a rate → our field."""
 
-LEFT_OUT: Final = frozenset({"web_searches_kcount", "storage_searches_kcount", "cache_audio_read_mtok"})
-"""Charged beside the tokens and not part of a cost: hosted tools. Cached audio costs what cached text costs.
+TOOLS: Final = frozenset({"web_searches_kcount", "storage_searches_kcount"})
+"""Charged beside the tokens: no price of a call by themselves."""
 
-A rate in any other unit (hours, pages, characters, image and video tokens, citations) makes the price unknown.
+BY_PROMPT: Final = ("google", "gemini-2")
+"""Grounded with web searches, these are charged by the prompt, and what is counted are the searches in it."""
+
+LEFT_OUT: Final = frozenset({"cache_audio_read_mtok"})
+"""Not part of a cost: cached audio costs what cached text costs.
+
+A rate in any other unit (hours, pages, characters, video tokens, citations) makes the price unknown.
 """
 
 FREE: Final = frozenset(
@@ -111,6 +122,8 @@ def _price(provider: str, model: types.ModelInfo) -> Price:
         periods: tuple[Period, ...] = (_period(model.prices, None, free),)
     else:
         periods = tuple(_period(each.prices, each.constraint, free) for each in model.prices)
+    if provider == BY_PROMPT[0] and model.id.startswith(BY_PROMPT[1]):
+        periods = tuple(_without_searches(period) for period in periods)
     return Price(id=f"{provider}/{model.id}", periods=periods, names=tuple(names), patterns=tuple(patterns))
 
 
@@ -154,11 +167,22 @@ def _period(
     if not listed:
         return Period(rates=Rates(input=0, output=0) if free else None, since=since, window=window)
     counted = {unit: rate for unit, rate in listed.items() if unit not in LEFT_OUT}
-    if not counted or not counted.keys() <= RATES.keys():
+    if not counted.keys() - TOOLS or not counted.keys() <= RATES.keys():
         return Period(rates=None, since=since, window=window)
     starts = sorted({tier.start for rate in counted.values() for tier in _tiers(rate)})
     tiers = tuple(Tier(above=start, rates=_rates(counted, start + 1)) for start in starts)
     return Period(rates=_rates(counted, 0), tiers=tiers, since=since, window=window)
+
+
+def _without_searches(period: Period) -> Period:
+    def without(rates: Rates) -> Rates:
+        return msgspec.structs.replace(rates, web_search=None)
+
+    return msgspec.structs.replace(
+        period,
+        rates=None if period.rates is None else without(period.rates),
+        tiers=tuple(msgspec.structs.replace(tier, rates=without(tier.rates)) for tier in period.tiers),
+    )
 
 
 def _second_of_day(at: time) -> int:
@@ -181,7 +205,7 @@ def _rates(listed: dict[str, Decimal | types.TieredPrices], prompt: int) -> Rate
         for tier in _tiers(rate):
             if prompt > tier.start:
                 dollars = tier.price
-        per = 1000 if unit == "requests_kcount" else 1
+        per = 1000 if unit.endswith("_kcount") else 1
         fields[RATES[unit]] = int((dollars * 10**9 / per).to_integral_value(ROUND_HALF_UP))
     return Rates(**fields)
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from gatehouse.model.prices import Period, Price, Rates
 from gatehouse.model.snapshot import PriceTable
-from gatehouse.model.usage import Usage
+from gatehouse.model.usage import ToolUses, Usage
 from gatehouse.pricing.match import Matcher, dashed_date
 
 REMEMBERED: Final = 4096
@@ -33,6 +33,9 @@ class _Factors(NamedTuple):
     reasoning: int
     audio_input: int
     audio_output: int
+    image_input: int
+    image_output: int
+    image_cache_read: int
     constant: int
 
 
@@ -52,6 +55,7 @@ class _Quote(NamedTuple):
     """Set where neither time nor size matters."""
     spans: tuple[_Span, ...]
     """Newest first."""
+    price: Price | None = None
 
 
 _UNSEEN: Final = _Quote("", None, ())
@@ -85,11 +89,35 @@ class Pricing:
             factors = _choose(quote.spans, usage, time.time() if at is None else at)
             if factors is None:
                 return None
-        uncached, read, write, write_1h, output, reasoning, audio_in, audio_out, constant = factors
+        uncached, read, write, write_1h, output, reasoning, heard, spoken, seen, drawn, seen_before, constant = factors
         amount = constant + usage.input * uncached + usage.output * output
         amount += usage.cache_read * read + usage.cache_write * write + usage.cache_write_1h * write_1h
-        amount += usage.reasoning * reasoning + usage.audio_input * audio_in + usage.audio_output * audio_out
+        amount += usage.reasoning * reasoning + usage.audio_input * heard + usage.audio_output * spoken
+        amount += usage.image_input * seen + usage.image_output * drawn + usage.image_cache_read * seen_before
         return amount // MTOK, quote.id
+
+    def tools(self, provider: str, model: str, tools: ToolUses, at: float | None = None) -> tuple[int, tuple[str, ...]]:
+        """What the provider's own tools cost, in nano-dollars, and those among them that nobody knows the price of."""
+        quote = self._quotes.get((provider, model), _UNSEEN)
+        if quote is _UNSEEN:
+            quote = self._look_up(provider, model)
+        rates = None
+        if quote is not None and quote.price is not None:
+            rates = _period(quote.price.periods, time.time() if at is None else at).rates
+        amount = 0
+        unknown: list[str] = []
+        for name, rate in (
+            ("web_search", None if rates is None else rates.web_search),
+            ("file_search", None if rates is None else rates.file_search),
+            ("code_execution", None),
+            ("image_generation", None),
+        ):
+            uses: int = getattr(tools, name)
+            if uses and rate is None:
+                unknown.append(name)
+            elif rate is not None:
+                amount += uses * rate
+        return amount, tuple(unknown)
 
     def _look_up(self, provider: str, model: str) -> _Quote | None:
         if len(model) > NAME_LIMIT:
@@ -129,9 +157,7 @@ def _choose(spans: tuple[_Span, ...], usage: Usage, at: float) -> _Factors | Non
     """The rates of the newest span that holds, the oldest where none does, at the size of the prompt."""
     chosen = spans[-1]
     for span in spans:
-        since, window = span.since, span.window
-        holds = at >= since if since is not None else window is None or _within(window, at % DAY)
-        if holds:
+        if _holds(span.since, span.window, at):
             chosen = span
             break
     if chosen.tiers:
@@ -142,6 +168,18 @@ def _choose(spans: tuple[_Span, ...], usage: Usage, at: float) -> _Factors | Non
     return chosen.factors
 
 
+def _period(periods: tuple[Period, ...], at: float) -> Period:
+    """The last one that holds, the first where none does."""
+    for period in reversed(periods):
+        if _holds(period.since, period.window, at):
+            return period
+    return periods[0]
+
+
+def _holds(since: int | None, window: tuple[int, int] | None, at: float) -> bool:
+    return at >= since if since is not None else window is None or _within(window, at % DAY)
+
+
 def _within(window: tuple[int, int], second: float) -> bool:
     start, end = window
     return start <= second < end if start <= end else second >= start or second < end
@@ -150,7 +188,7 @@ def _within(window: tuple[int, int], second: float) -> bool:
 def _quote(price: Price) -> _Quote:
     spans = tuple(_span(period) for period in reversed(price.periods))
     plain = spans[0].factors if len(spans) == 1 and not spans[0].tiers else None
-    return _Quote(price.id, plain, spans)
+    return _Quote(price.id, plain, spans, price)
 
 
 def _span(period: Period) -> _Span:
@@ -162,16 +200,19 @@ def _span(period: Period) -> _Span:
 def _factors(rates: Rates) -> _Factors:
     uncached = rates.input or 0
     output = rates.output or 0
-    write = _or(rates.cache_write, uncached)
+    read, write = _or(rates.cache_read, uncached), _or(rates.cache_write, uncached)
     return _Factors(
         input=uncached,
-        cache_read=_or(rates.cache_read, uncached),
+        cache_read=read,
         cache_write=write,
         cache_write_1h=_or(rates.cache_write_1h, write),
         output=output,
         reasoning=_or(rates.reasoning, output),
         audio_input=_or(rates.audio_input, uncached),
         audio_output=_or(rates.audio_output, output),
+        image_input=_or(rates.image_input, uncached),
+        image_output=_or(rates.image_output, output),
+        image_cache_read=_or(rates.image_cache_read, read),
         constant=rates.per_request * MTOK + MTOK // 2,
     )
 

@@ -62,7 +62,12 @@ def _own(model: settings.ModelPrice) -> Price:
         reasoning=_optional(model.reasoning),
         audio_input=_optional(model.audio_input),
         audio_output=_optional(model.audio_output),
+        image_input=_optional(model.image_input),
+        image_output=_optional(model.image_output),
+        image_cache_read=_optional(model.image_cache_read),
         per_request=_nano(model.per_request),
+        web_search=_per_thousand(model.web_search),
+        file_search=_per_thousand(model.file_search),
     )
     name = model.model.lower()
     periods = (Period(rates=rates),)
@@ -74,6 +79,11 @@ def _own(model: settings.ModelPrice) -> Price:
 
 def _optional(dollars: str | None) -> int | None:
     return None if dollars is None else _nano(dollars)
+
+
+def _per_thousand(dollars: str | None) -> int | None:
+    """Of one, half up."""
+    return None if dollars is None else (_nano(dollars) + 500) // 1000
 
 
 def _nano(dollars: str) -> int:

@@ -4,7 +4,8 @@ Rules: facts from the provider's own documentation (read November 2026) and noth
 `base_url` is what precedes the version. Quirks:
 
 - `version`: what the provider puts before `/chat/completions`, where that is not `/v1`.
-- `unversioned`: first path segments that the provider serves without its version.
+- `unversioned`: first path segments that the provider serves without its version (Anthropic: what Claude Code asks
+  beside the API, `/api/hello` say).
 - `ask_usage` is false where the provider refuses `stream_options` (Mistral, Cohere, Cerebras: 422), or where usage
   comes at the end of every stream anyway and asking would change nothing (OpenRouter, Perplexity, Z.ai). Azure depends
   on the caller's `api-version`, see `azure.takes_stream_options`.
@@ -34,7 +35,7 @@ class Builtin(NamedTuple):
 
 BUILTIN: Final[tuple[Builtin, ...]] = (
     Builtin("openai", "https://api.openai.com"),
-    Builtin("anthropic", "https://api.anthropic.com", "anthropic"),
+    Builtin("anthropic", "https://api.anthropic.com", "anthropic", unversioned=("api", "mcp-registry")),
     Builtin("google", "https://generativelanguage.googleapis.com", "google", "/v1beta"),
     Builtin("azure", "https://{resource}.openai.azure.com", version=""),
     Builtin("baseten", "https://inference.baseten.co"),

@@ -82,6 +82,7 @@ def _entry(row: Builtin, changed: Provider, ask_usage: bool) -> ProviderEntry:
         ca_file=changed.ca_file,
         private=changed.private if changed.private is not None else row.local or changed.base_url is not None,
         ask_usage=changed.ask_usage if changed.ask_usage is not None else ask_usage and row.ask_usage,
+        propagates=changed.trace_context == "propagate",
         price_provider=row.price_provider,
     )
 

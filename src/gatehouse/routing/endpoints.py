@@ -5,9 +5,10 @@ however the caller's base URL was written; everything after the version is passe
 
 Endpoint names: OpenAI `chat`, `completions`, `embeddings`, `responses`, `moderations`, `image_generation`,
 `image_edit`, `image_variation`, `speech`, `transcription`, `translation` (creating only), `models`, `files`, `images`,
-`audio`, `batches`, `fine_tuning`; Anthropic `messages`, `count_tokens` (creating only), `batches`, `models`, `files`;
-Gemini `generate_content`, `stream_generate_content`, `embed_content`, `count_tokens`, `cached_contents` (creating
-only), `models`, `files`; else `other`.
+`audio`, `batches`, `fine_tuning`, `videos`; Anthropic `messages`, `count_tokens` (creating only), `batches`, `models`,
+`files`; Gemini `generate_content`, `stream_generate_content`, `embed_content`, `count_tokens`, `cached_contents`
+(creating only), `models`, `files`, `batches`, `operations`; else `other`. Spoken over WebSocket (`tunnels`): OpenAI
+`realtime` and `responses`, Gemini `live`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-from gatehouse.model.call import Dialect
+from gatehouse.model.call import Dialect, Route
 from gatehouse.model.snapshot import ProviderEntry
 from gatehouse.routing.paths import first_segment, split_version
 
@@ -53,6 +54,8 @@ _OPENAI_CREATES: Final = {
     "/audio/transcriptions": "transcription",
     "/audio/translations": "translation",
 }
+_OPENAI_SOCKETS: Final = {"/realtime": "realtime", "/realtime/translations": "realtime", "/responses": "responses"}
+"""Asked for by GET, with an upgrade (openai-py 3.52: `resources.realtime`, `resources.responses`)."""
 _OPENAI_FAMILIES: Final = {
     "models": "models",
     "files": "files",
@@ -61,6 +64,7 @@ _OPENAI_FAMILIES: Final = {
     "audio": "audio",
     "batches": "batches",
     "fine_tuning": "fine_tuning",
+    "videos": "videos",
 }
 _ANTHROPIC_CREATES: Final = {"/messages": "messages", "/messages/count_tokens": "count_tokens"}
 _ANTHROPIC_FAMILIES: Final = {"models": "models", "files": "files"}
@@ -72,8 +76,17 @@ _GOOGLE_VERBS: Final = {
     "batchEmbedContents": "embed_content",
     "countTokens": "count_tokens",
     "computeTokens": "count_tokens",
+    "batchGenerateContent": "batches",
+    "asyncBatchEmbedContent": "batches",
+    "predictLongRunning": "operations",
 }
-_GOOGLE_FAMILIES: Final = {"models": "models", "tunedModels": "models", "files": "files"}
+_GOOGLE_FAMILIES: Final = {
+    "models": "models",
+    "tunedModels": "models",
+    "files": "files",
+    "batches": "batches",
+    "operations": "operations",
+}
 _GOOGLE_MODELS: Final = frozenset(("models", "tunedModels", "endpoints"))
 _GOOGLE_MEDIA: Final = ("/resumable/upload", "/upload", "/download")
 """What stands before the version in addresses of file contents."""
@@ -81,12 +94,21 @@ _VERTEX: Final = ("/projects/", "/publishers/")
 _VERTEX_VERSION: Final = "/v1beta1"
 
 
+_TUNNELLED: Final = frozenset((("openai", "realtime"), ("openai", "responses"), ("google", "live")))
+
+
+def tunnels(route: Route) -> bool:
+    """Whether a request for WebSocket is passed on."""
+    return (route.dialect, route.endpoint) in _TUNNELLED
+
+
 def place(entry: ProviderEntry, tail: str, post: bool) -> Placed:
     """A path below the prefix of any provider but Azure. `tail` is empty or starts with `/`."""
     if tail in ("", "/"):
         return Placed(entry.base_path + tail or "/", entry.dialect, OTHER)
     if entry.dialect == "anthropic":
-        return _anthropic(entry.base_path, entry.version, tail, post)
+        unversioned = first_segment(tail) in entry.unversioned
+        return _anthropic(entry.base_path, "" if unversioned else entry.version, tail, post)
     if entry.dialect == "google":
         return _google(entry, tail, post)
     return _openai(entry, tail, post)
@@ -94,9 +116,9 @@ def place(entry: ProviderEntry, tail: str, post: bool) -> Placed:
 
 def openai_endpoint(rest: str, post: bool) -> str:
     """The endpoint of an OpenAI path without its version."""
-    created = _OPENAI_CREATES.get(rest.removesuffix("/"))
-    if created is not None and post:
-        return created
+    found = (_OPENAI_CREATES if post else _OPENAI_SOCKETS).get(rest.removesuffix("/"))
+    if found is not None:
+        return found
     return _OPENAI_FAMILIES.get(first_segment(rest), OTHER)
 
 
@@ -161,6 +183,8 @@ def _google(entry: ProviderEntry, tail: str, post: bool) -> Placed:
     if not found and rest.startswith("/ws/"):
         version = ""  # the Live API names its version inside
     path = entry.base_path + version + rest
+    if rest.startswith("/ws/") and not post:
+        return Placed(path, "google", "live")
     model, verb = google_verb(rest)
     if model:
         return Placed(path, "google", _GOOGLE_VERBS.get(verb, OTHER) if post else OTHER, model)

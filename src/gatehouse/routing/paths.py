@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import unquote_plus, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_plus, unquote_to_bytes
 
 from gatehouse import errors
 from gatehouse.errors import GatehouseError
@@ -33,9 +33,11 @@ _FAULTS: Final = (
 
 _VERSIONS: Final = re.compile(r"(?:/v\d+(?:(?:alpha|beta)\d*)?(?=/|$))+")
 
+_GATEWAY_KEY: Final = re.compile(r"(gth_(?:live|test)_)[0-9A-Za-z]+")
 _RECORDED: Final = {
     "api-version": re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?|v1|preview|latest"),
     "alt": re.compile(r"sse|json|media|proto"),
+    "beta": re.compile(r"true|false"),
 }
 """Query parameters that are kept, and the values they may have: anything else could be a secret in disguise."""
 
@@ -89,9 +91,11 @@ def query_names(query: str) -> set[str]:
 def recorded_path(raw_path: str, query: str) -> str:
     """A received address as it may stand on a record: the path, and of the query what `_RECORDED` allows, re-spelt.
 
-    Never fails, also for paths that were refused.
+    Never fails, also for paths that were refused. What looks like a gateway key is cut short.
     """
     path = raw_path.partition("?")[0].partition("#")[0]
+    if "gth_" in path or ("%" in path and "gth_" in unquote(path)):
+        path = quote(_GATEWAY_KEY.sub(r"\1***", unquote(path)), safe="/:@!$&'()*+,;=~")
     if not query:
         return path
     kept = []

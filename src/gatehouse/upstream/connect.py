@@ -8,11 +8,14 @@ between addresses is closed, even if it connects late.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 import ssl
 from collections.abc import Callable
 from typing import Any, Final
 
+from gatehouse.config.descriptors import EXHAUSTED, Descriptors
 from gatehouse.http.client import ClientConnection
 from gatehouse.model.call import Origin
 from gatehouse.upstream.resolve import ResolveError, Resolver
@@ -27,15 +30,30 @@ Factory = Callable[[], Any]
 
 
 class ConnectError(Exception):
-    """No connection; `str(error)` is a short phrase for the record and the caller (no address, no secret)."""
+    """No connection; `str(error)` is a short phrase for the record and the caller (no address, no secret).
+
+    `ours`: it is the gateway that cannot, whatever the provider would have said.
+    """
+
+    def __init__(self, why: str, *, ours: bool = False) -> None:
+        super().__init__(why)
+        self.ours = ours
 
 
 class Connector:
     """Opens connections for all pools of a worker."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, *, dns_seconds: float, handshakes: int, builtins: dict[str, Builtin]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        dns_seconds: float,
+        handshakes: int,
+        builtins: dict[str, Builtin],
+        descriptors: Descriptors | None = None,
     ) -> None:
+        """`descriptors`: the process's, where others share in watching over them."""
+        self._descriptors = descriptors or Descriptors()
         self._loop = loop
         self._resolver = Resolver(loop, dns_seconds)
         self._handshakes = handshakes
@@ -85,6 +103,9 @@ class Connector:
         except ssl.SSLError as error:
             raise ConnectError(f"TLS failed: {error.reason or error}") from error
         except OSError as error:
+            if error.errno in EXHAUSTED:
+                self._descriptors.deny()
+                raise ConnectError("the gateway is out of file descriptors", ours=True) from error
             raise ConnectError(f"cannot connect: {error.strerror or type(error).__name__}") from error
 
     async def _open_builtin(self, name: str, factory: Factory) -> ClientConnection:
@@ -133,9 +154,11 @@ class Connector:
         self, address: str, origin: Origin, factory: Factory, context: ssl.SSLContext | None
     ) -> ClientConnection:
         name = origin.host if context is not None else None
-        connection = _made(
-            await self._loop.create_connection(factory, address, origin.port, ssl=context, server_hostname=name)
-        )
+        opened = await self._loop.create_connection(factory, address, origin.port, ssl=context, server_hostname=name)
+        connection = _made(opened)
+        if self._descriptors.short_for_provider(opened[0].get_extra_info("socket").fileno()):
+            connection.abort()
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         connection.address = address
         return connection
 

@@ -162,7 +162,7 @@ class OriginPool:
                 within=within,
             )
         except ConnectError as error:
-            self._disappoint(str(error))
+            self._disappoint(str(error), ours=error.ours)
             return
         if connection.lost:
             self._disappoint("closed as soon as connected")
@@ -170,10 +170,11 @@ class OriginPool:
         self._all.add(connection)
         self._offer(connection)
 
-    def _disappoint(self, why: str) -> None:
+    def _disappoint(self, why: str, *, ours: bool = False) -> None:
         if self._waiting:
             ticket = self._waiting.popleft()
             ticket.error = why
+            ticket.ours = ours
             self._loop.call_soon(ticket.fiber.wake)
 
     def _factory(self) -> ClientConnection:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gatehouse.config.loads import ABSENT, Loads
+from gatehouse.worker.doorkeeper import Doorkeeper
 
 SLACK: Final = 8
 """Connections a worker may be ahead of the least loaded one, plus a quarter.
@@ -44,7 +45,8 @@ class Acceptor:
     """Hands each accepted connection to a protocol from `factory`, over TLS if `context` is given.
 
     `connections` counts the open ones; when one ends, `publish` must be called, or the others keep away for no reason.
-    `loads` is where worker `index` publishes that count.
+    `loads` is where worker `index` publishes that count. `door` turns away who is one too many; without it, whatever
+    can be accepted is.
     """
 
     def __init__(
@@ -55,7 +57,9 @@ class Acceptor:
         loads: Loads,
         index: int,
         context: ssl.SSLContext | None = None,
+        door: Doorkeeper | None = None,
     ) -> None:
+        self._door = door
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._factory = factory
@@ -132,9 +136,13 @@ class Acceptor:
                 return
             except OSError as error:
                 if error.errno in _EXHAUSTED:
+                    if self._door is not None:
+                        self._door.exhausted()
                     self._wait(OUT_OF_DESCRIPTORS_PAUSE)
                     return
                 # That connection ended while it waited (accept(2) names a dozen such errors).
+                continue
+            if self._door is not None and self._door.turns_away(connection, len(self._handing)):
                 continue
             task = self._loop.create_task(self._hand_over(connection))
             self._handing.add(task)

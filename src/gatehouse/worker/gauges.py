@@ -5,10 +5,12 @@ Rules: read from counters that are there anyway; nothing here may take time that
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from typing import Final
 
+from gatehouse.config.descriptors import Descriptors
 from gatehouse.config.loads import JOURNAL_STATES, Gauges
 from gatehouse.http.server import Server
 from gatehouse.journal.writer import JournalWriter
@@ -35,7 +37,12 @@ class Lateness:
 
 
 def gauges(
-    server: Server, pipeline: Pipeline, upstreams: Upstreams, journal: JournalWriter, lateness: Lateness
+    server: Server,
+    pipeline: Pipeline,
+    upstreams: Upstreams,
+    journal: JournalWriter,
+    lateness: Lateness,
+    descriptors: Descriptors,
 ) -> Gauges:
     """The worker as it is now."""
     idle, used, waiting = upstreams.count()
@@ -45,6 +52,7 @@ def gauges(
         late_us=round(lateness.worst * 1_000_000),
         calls=len(pipeline.running),
         streams=pipeline.streams,
+        websockets=pipeline.websockets,
         connections=len(server.connections),
         idle=idle,
         used=used,
@@ -57,4 +65,7 @@ def gauges(
         refusals_counted=counters.refusals_counted,
         captures_dropped=counters.captures_dropped,
         connections_without_request=server.without_request,
+        tasks=len(asyncio.all_tasks()),
+        descriptors_denied=descriptors.denied,
+        descriptors_denied_at=descriptors.denied_at,
     )

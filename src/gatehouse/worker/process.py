@@ -14,13 +14,13 @@ import socket
 import ssl
 import sys
 import time
-from pathlib import Path
 from typing import Final
 
 import msgspec
 import uvloop
 
-from gatehouse.config import leash
+from gatehouse.config import certificates, leash
+from gatehouse.config.descriptors import Descriptors
 from gatehouse.config.loads import SWEEP_SECONDS, Loads
 from gatehouse.config.paths import DataDir, create_or_read_secret
 from gatehouse.config.settings import Settings
@@ -45,6 +45,7 @@ from gatehouse.simulated.server import SimulatedServer
 from gatehouse.upstream.connect import Connector
 from gatehouse.upstream.pool import PoolLimits, Upstreams
 from gatehouse.worker.acceptor import Acceptor
+from gatehouse.worker.doorkeeper import Doorkeeper
 from gatehouse.worker.gauges import Lateness, gauges
 
 _LOG: Final = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ def main(process: leash.WorkerProcess) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="gatehouse worker: %(message)s")
     try:
         settings = msgspec.json.decode(process.settings.read_bytes(), type=Settings)
+        certificates.check(settings)
         uvloop.run(Worker(process, settings).run())
     except (ConfigError, OSError, msgspec.MsgspecError, ssl.SSLError) as error:
         leash.say_failed(process, f"worker: {error}")
@@ -74,6 +76,7 @@ class Worker:
         self._data = DataDir(process.data)
         self._loads = Loads(process.load_fd, process.slots)
         self._lateness = Lateness()
+        self._descriptors = Descriptors()
         self._stopping = False
 
     async def run(self) -> None:
@@ -132,23 +135,29 @@ class Worker:
             create_or_read_secret(self._data.journal_hmac),
             capture=settings.capture.bodies,
         )
-        self._management = ManagementProxy(self._upstreams, str(self._data.control_socket), self._journal_trouble)
+        guard = Guard(settings)
+        self._management = ManagementProxy(
+            self._upstreams, str(self._data.control_socket), guard.client, self._journal_trouble
+        )
         front = Front(
-            guard=Guard(settings),
+            guard=guard,
             router=Router(snapshot.providers),
             pipeline=self._pipeline,
             management=self._management,
             journal=self._journal,
             health=self._ready,
         )
-        self._server = Server(front, server_limits(settings), loop)
+        bounded = server_limits(settings, self._descriptors.clients)
+        self._server = Server(front, bounded, loop)
+        tls = certificates.listener(settings.server)
         self._acceptor = Acceptor(
             socket.socket(fileno=self._process.listen_fd),
             self._server.protocol,
             lambda: len(self._server.connections),
             self._loads,
             self._process.index,
-            self._tls_context(),
+            tls,
+            Doorkeeper(self._descriptors, self._server.refusal, None if tls is None else bounded.connections),
         )
 
     def _snapshot(self) -> Snapshot:
@@ -161,6 +170,7 @@ class Worker:
             dns_seconds=settings.pool.dns_seconds,
             handshakes=settings.pool.handshakes,
             builtins={"simulated": SimulatedServer(settings.simulated).protocol},
+            descriptors=self._descriptors,
         )
         for entry in snapshot.providers.values():
             if entry.origin.scheme == "https":
@@ -175,15 +185,6 @@ class Worker:
                 post_reuse_seconds=pool.post_reuse_seconds,
             ),
         )
-
-    def _tls_context(self) -> ssl.SSLContext | None:
-        server = self._settings.server
-        if server.tls_cert is None or server.tls_key is None:
-            return None
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.set_alpn_protocols(["http/1.1"])
-        context.load_cert_chain(Path(server.tls_cert), Path(server.tls_key))
-        return context
 
     def _journal_trouble(self) -> str | None:
         return None if self._journal.state == "ok" else f"{self._journal.state} {self._journal.reason or ''}"
@@ -208,7 +209,7 @@ class Worker:
         self._upstreams.sweep(now)
         self._journal.sweep()
         self._acceptor.publish()
-        said = gauges(self._server, self._pipeline, self._upstreams, self._journal, self._lateness)
+        said = gauges(self._server, self._pipeline, self._upstreams, self._journal, self._lateness, self._descriptors)
         self._loads.publish(self._process.index, said)
 
     async def _stop(self) -> None:
@@ -216,6 +217,8 @@ class Worker:
         loop = asyncio.get_running_loop()
         self._acceptor.stop()
         self._server.drain()
+        self._management.drain()
+        self._pipeline.leave()
         deadline = loop.time() + self._settings.server.grace_seconds
         while self._pipeline.running and loop.time() < deadline:  # noqa: ASYNC110 - once in a worker's life
             await asyncio.sleep(0.02)
@@ -229,8 +232,8 @@ class Worker:
         self._upstreams.close()
 
 
-def server_limits(settings: Settings) -> ServerLimits:
-    """The server's bounds, out of two sections of the settings."""
+def server_limits(settings: Settings, clients: int | None = None) -> ServerLimits:
+    """The server's bounds, out of two sections of the settings. `clients`: as many as there are descriptors for."""
     limits, times = settings.limits, settings.timeouts
     return ServerLimits(
         header_bytes=limits.header_bytes,
@@ -238,7 +241,7 @@ def server_limits(settings: Settings) -> ServerLimits:
         url_bytes=limits.url_bytes,
         upload_bytes=limits.upload_bytes,
         body_memory=limits.body_memory,
-        connections=limits.connections,
+        connections=limits.connections if clients is None else min(limits.connections, clients),
         pipelined=limits.pipelined,
         header=times.header,
         body_idle=times.body_idle,

@@ -1,0 +1,217 @@
+"""What a request's conversation says of the call that it goes on from (`docs/lineage.md`).
+
+An agent sends its whole conversation again with every call, and the tool results that the last answer asked for. So a
+request carries the ids of tool calls that an earlier answer proposed; and up to its last answer, the conversation is
+what an earlier request sent. Both become keys by which calls find each other (`pipeline.links`).
+
+Rules: cheap before all. Nothing here reads a body a second time: of each of the last `SAMPLED` elements its size and
+its ends stand for it, and whose an element is shows in its first or last bytes (SDKs write the role there);
+only where it does not, a small element is decoded. What cannot be told is left out: a loop is then found by its other
+keys, or not. Anthropic's `cache_control` wanders from call to call, and does not count.
+Sources: how the openai, anthropic and google-genai SDKs, LangChain and the Vercel AI SDK write their messages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from gatehouse.dialects.links_shapes import Turn, Turns
+from gatehouse.dialects.values import UNREADABLE
+from gatehouse.model.call import Links
+
+SAMPLED: Final = 3
+"""Elements at the end of a conversation that stand for it, besides their number."""
+LOOKED_AT: Final = 64
+"""Elements looked at for the last answer, from the end."""
+MOST_IDS: Final = 3
+
+_FIRST: Final = 32
+_LAST: Final = 96
+_HEAD: Final = 240
+"""Bytes in which a role or an id is looked for."""
+_SMALL: Final = 32 * 1024
+"""Largest element that is decoded where its ends do not tell: 15 µs."""
+
+_ANSWERERS: Final = frozenset(("assistant", "model"))
+_ANSWERERS_BYTES: Final = frozenset((b"assistant", b"model"))
+_STARTS: Final = re.compile(rb'\{\s{0,64}"role"\s{0,9}:\s{0,9}"([a-z]{1,16})"')
+_ENDS: Final = re.compile(
+    rb'"role"\s*:\s*"([a-z]{1,16})"(?:\s*,\s*"(?:tool_call_id|name|id)"\s*:\s*"[^"\\]*")*\s*\}\s*\Z'
+)
+_TOOL_CALL_ID: Final = re.compile(rb'"tool_call_id"\s*:\s*"([^"\\]{1,200})"')
+_TOOL_USE_ID: Final = re.compile(rb'"tool_use_id"\s*:\s*"([^"\\]{1,200})"')
+_FUNCTION_ID: Final = re.compile(
+    rb'"function(?:Response|_response)"\s*:\s*\{\s*(?:"name"\s*:\s*"[^"\\]*"\s*,\s*)?"id"\s*:\s*"([^"\\]{1,200})"'
+)
+_OUTPUT: Final = re.compile(
+    rb'\{\s{0,64}(?:"type"\s{0,9}:\s{0,9}"\w{1,40}_output"\s{0,9},\s{0,64}"call_id"\s{0,9}:\s{0,9}"([^"\\]{1,200})"'
+    rb'|"call_id"\s{0,9}:\s{0,9}"([^"\\]{1,200})"\s{0,9},\s{0,64}"type"\s{0,9}:\s{0,9}"\w{1,40}_output")'
+)
+_CACHE: Final = re.compile(rb',?\s*"cache_control"\s*:\s*\{[^{}]*\}')
+_CACHE_MARK: Final = b'"cache_control"'
+_QUOTE: Final = ord('"')
+_decode: Final = msgspec.json.Decoder(Turn).decode
+_decode_word: Final = msgspec.json.Decoder(str).decode
+
+Judge = Callable[[memoryview, list[str]], bool]
+"""(element, ids so far) → whether the model wrote it. Adds the ids of tool calls whose results it holds."""
+
+
+def chat_links(messages: Turns) -> Links | None:
+    """Of OpenAI's `messages`."""
+    return _links(messages, _judge_chat)
+
+
+def messages_links(messages: Turns) -> Links | None:
+    """Of Anthropic's `messages`."""
+    return _links(messages, _judge_messages)
+
+
+def contents_links(contents: Turns) -> Links | None:
+    """Of Gemini's `contents`."""
+    return _links(contents, _judge_contents)
+
+
+def input_links(items: Turns, previous: str | None, conversation: str | None) -> Links | None:
+    """Of the `input` of OpenAI's responses, which may be only what follows a previous response or a conversation."""
+    known = previous or conversation
+    found = _links(items, _judge_item)
+    if known is None:
+        return found
+    # A conversation is gone on from by its own name, again and again.
+    names = () if conversation is None else (conversation,)
+    return Links((known, *(found.ids if found is not None else ())), names)
+
+
+def _links(items: Turns, judge: Judge) -> Links | None:
+    if type(items) is not list or not items:
+        return None
+    whole = len(items)
+    if whole == 1 and judge is not _judge_item:
+        return Links((), (), None, _brief(items, 1))
+    ids: list[str] = []
+    lowest = max(0, whole - LOOKED_AT)
+    # An answer at the very end was begun by the caller: no later request repeats it as it is.
+    while whole > lowest and judge(memoryview(items[whole - 1]), ids):
+        whole -= 1
+    if not whole:
+        return None
+    at = whole - 1
+    while at > lowest and not judge(memoryview(items[at - 1]), ids):
+        at -= 1
+    before = None
+    if at > lowest:
+        # An answer of several elements (reasoning, tool calls) is one.
+        nobody: list[str] = []
+        at -= 1
+        while at > lowest and judge(memoryview(items[at - 1]), nobody):
+            at -= 1
+        before = _brief(items, at) if at else None
+    if ids:
+        ids.reverse()
+    return Links(tuple(ids[:MOST_IDS]), (), before, _brief(items, whole))
+
+
+def _brief(items: Sequence[msgspec.Raw], count: int) -> bytes:
+    """The first `count` elements, in a few bytes."""
+    sizes = count
+    brief = b""
+    for at in range(max(0, count - SAMPLED), count):
+        view = memoryview(items[at])
+        size = len(view)
+        last = bytes(view[-_LAST:])
+        if _CACHE_MARK in last:
+            wide = bytes(view[-3 * _LAST :])
+            plain = _CACHE.sub(b"", wide)
+            size -= len(wide) - len(plain)
+            last = plain[-_LAST:]
+        sizes = sizes << 32 | size
+        brief += last if size <= _LAST else bytes(view[:_FIRST]) + last
+    return b"%x %b" % (sizes, brief)
+
+
+def _turn(view: memoryview) -> Turn:
+    """A small element, decoded; an empty one where that cannot be."""
+    if len(view) > _SMALL:
+        return Turn()
+    try:
+        return _decode(view)
+    except UNREADABLE:
+        return Turn()
+
+
+def _word(raw: msgspec.Raw) -> str:
+    """A short text; empty where it is something else."""
+    view = memoryview(raw)
+    if len(view) > _HEAD or view[0] != _QUOTE:
+        return ""
+    try:
+        return _decode_word(raw)
+    except UNREADABLE:
+        return ""
+
+
+def _role(view: memoryview) -> str:
+    match = _STARTS.match(view) or _ENDS.search(view, max(0, len(view) - _HEAD))
+    if match is not None:
+        return match[1].decode()
+    return _word(_turn(view).role)
+
+
+def _find(pattern: re.Pattern[bytes], view: memoryview) -> str | None:
+    """An id in the first or the last bytes of an element."""
+    match = pattern.search(view, 0, _HEAD) or pattern.search(view, max(0, len(view) - _HEAD))
+    return None if match is None else match[1].decode("utf-8", "replace")
+
+
+def _judge_chat(view: memoryview, ids: list[str]) -> bool:
+    role = _role(view)
+    if role == "tool":
+        name = _find(_TOOL_CALL_ID, view) or _word(_turn(view).tool_call_id)
+        if name:
+            ids.append(name)
+    return role in _ANSWERERS
+
+
+def _judge_messages(view: memoryview, ids: list[str]) -> bool:
+    if _role(view) in _ANSWERERS:
+        return True
+    # Several results stand in one message: one of them is enough.
+    name = _find(_TOOL_USE_ID, view)
+    if name is not None:
+        ids.append(name)
+    return False
+
+
+def _judge_contents(view: memoryview, ids: list[str]) -> bool:
+    if _role(view) in _ANSWERERS:
+        return True
+    name = _find(_FUNCTION_ID, view)
+    if name is not None:
+        ids.append(name)
+    return False
+
+
+def _judge_item(view: memoryview, ids: list[str]) -> bool:
+    output = _OUTPUT.match(view)
+    if output is not None:
+        ids.append((output[1] or output[2]).decode("utf-8", "replace"))
+        return False
+    match = _STARTS.match(view)
+    if match is not None:
+        return match[1] in _ANSWERERS_BYTES
+    turn = _turn(view)
+    kind = _word(turn.type)
+    if kind.endswith("_output"):
+        name = _word(turn.call_id)
+        if name:
+            ids.append(name)
+        return False
+    if kind in ("", "message"):
+        return _word(turn.role) in _ANSWERERS
+    # Reasoning and calls of every kind are the model's.
+    return kind == "reasoning" or kind.endswith("_call")

@@ -1,0 +1,71 @@
+"""The way to the control plane through a real worker: whose request it is taken for, and what is said without it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.crash.processes import control_pid, kill
+from tests.running import Gateway, gateway
+
+
+@pytest.fixture(scope="module")
+def proxied() -> Iterator[Gateway]:
+    """A gateway whose operator named a proxy on this machine."""
+    with gateway({"server": {"trusted_proxies": ["127.0.0.1/32"]}}) as running:
+        running.healthy()
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-Forwarded-For", "203.0.113.7"),
+        ("X-Forwarded-For", "127.0.0.1, 203.0.113.7"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("X-Forwarded-For", "garbage"),
+        ("Forwarded", "for=203.0.113.7"),
+        ("Forwarded", "for=127.0.0.1"),
+        ("X-Real-IP", "127.0.0.1"),
+        ("Via", "1.1 nginx"),
+    ],
+)
+def test_5_2_who_came_through_a_named_proxy_is_not_on_this_machine(proxied: Gateway, name: str, value: str) -> None:
+    for path in ("/api/v1/traces", "/api/v1/analytics/usage", "/metrics"):
+        status, body = proxied.get(path, {name: value})
+        assert (status, json.loads(body)["code"]) == (403, "FORBIDDEN"), path
+    status, body = proxied.get("/health", {name: value})
+    assert (status, json.loads(body)["status"]) == (200, "healthy")
+    assert "collector" not in json.loads(body), "callers elsewhere get the first three fields"
+
+
+def test_5_2_who_came_directly_is(proxied: Gateway) -> None:
+    for path in ("/api/v1/traces", "/metrics"):
+        assert proxied.get(path)[0] == 200
+    assert "collector" in proxied.get_json("/health")
+
+
+def test_without_control_the_error_has_the_apis_shape_and_no_id_that_leads_nowhere() -> None:
+    with gateway() as running:
+        running.healthy()
+        os.kill(running.process.pid, signal.SIGSTOP)  # nobody restarts it meanwhile
+        try:
+            kill(control_pid(running))
+            status, headers, body = running.call("GET", "/api/v1/traces", None, {})
+            assert (status, json.loads(body)["code"]) == (503, "OVERLOADED")
+            assert json.loads(body).keys() == {"detail", "code", "retry_after", "errors"}
+            assert headers["retry-after"] == "1" and "x-gatehouse-id" not in headers
+            status, _, body = running.call("GET", "/health", None, {})
+            assert (status, json.loads(body)["services"]) == (503, {"control": "down"})
+        finally:
+            os.kill(running.process.pid, signal.SIGCONT)
+
+
+def test_1_2_a_path_that_two_could_read_differently_ends_the_connection(proxied: Gateway) -> None:
+    for path in ("/openai//v1/models", "/openai/v1/../admin", "/openai/v1/%2e%2e/admin", "/openai/v1/a%2fb"):
+        status, headers, _ = proxied.call("GET", path, None, {})
+        assert (status, headers["connection"]) == (400, "close"), path
