@@ -12,11 +12,13 @@ import msgspec
 
 from gatehouse.collector.collect import Collector
 from gatehouse.config import settings
+from gatehouse.config.settings import Database
 from gatehouse.errors import GatehouseError
 from gatehouse.journal.writer import JournalWriter
 from gatehouse.model.record import Candidate, Decision, Outcome, Refusal
 from gatehouse.model.usage import Usage
 from gatehouse.store import engine
+from tests.store import databases
 from tests.store.samples import START, call_id, contents
 
 OPENAI = Candidate("openai", "https://api.openai.com", "gpt-4o-mini")
@@ -117,9 +119,10 @@ def _must_be_written(error: GatehouseError | None) -> None:
 
 
 @asynccontextmanager
-async def collecting(data: Path, keep_days: int = 36_500) -> AsyncIterator[Collector]:
+async def collecting(data: Path, keep_days: int = 36_500, max_bytes: int = 2**40) -> AsyncIterator[Collector]:
     """A collector, driven step by step."""
-    collector = Collector(data / "journal", engine.locate(data, None), keep_days=keep_days)
+    kept = Database(keep_days=keep_days, max_bytes=max_bytes)
+    collector = Collector(data / "journal", databases.url(data), kept)
     try:
         yield collector
     finally:
@@ -127,16 +130,16 @@ async def collecting(data: Path, keep_days: int = 36_500) -> AsyncIterator[Colle
 
 
 async def collect(data: Path) -> Collector:
-    """Collect all there is, with a collector of its own."""
+    """Collect all there is, and sum it up, with a collector of its own."""
     async with collecting(data) as collector:
-        while await collector.step():
+        while await collector.step() or collector.rolling:
             pass
     return collector
 
 
 async def held(data: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Everything in the store."""
-    reading = engine.reader(engine.locate(data, None))
+    reading = engine.reader(databases.url(data))
     try:
         return await contents(reading)
     finally:

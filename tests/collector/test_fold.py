@@ -11,10 +11,10 @@ import pytest
 from gatehouse.collector.fold import MOST_COST, MOST_TOKENS, Folded, fold
 from gatehouse.journal.reader import Line
 from gatehouse.journal.records import BODIES
-from gatehouse.model.record import Candidate, Capture, Decision, Outcome, Refusal, RefusedMany
-from gatehouse.model.usage import Usage
+from gatehouse.model.record import Candidate, Capture, Decision, Lineage, Outcome, Refusal, RefusedMany
+from gatehouse.model.usage import ToolUses, Usage
 from gatehouse.store import times
-from gatehouse.store.rows import Concluded, Decided
+from gatehouse.store.rows import Concluded, Decided, LinkKey
 from tests.collector.lanes_on_disk import OPENAI, decision, outcome, refusal
 from tests.store.samples import START, call_id
 
@@ -42,6 +42,22 @@ def _concluded(record: Outcome) -> Concluded:
     return _folded(line("outcome", record)).batch.concluded[0]
 
 
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("\0", "\ufffd"),
+        ("a\0\0b", "a\ufffd\ufffdb"),
+        ("\\\0", "\\\ufffd"),
+        ("\\u0000", "\\u0000"),
+        ("\\\\u0000", "\\\\u0000"),
+    ],
+)
+def test_a_zero_does_not_keep_a_call_out_of_the_store(sent: str, kept: str) -> None:
+    """I2: PostgreSQL refuses U+0000, and callers choose names."""
+    row = _decided(decision(CALL, model=sent, user_agent=f"x{sent}y"))
+    assert (row.model, row.user_agent) == (kept, f"x{kept}y")
+
+
 def test_a_decision_keeps_every_field() -> None:
     """D6."""
     other = Candidate("azure", "https://x.openai.azure.com", "gpt", "cred-2")
@@ -64,6 +80,8 @@ def test_a_decision_keeps_every_field() -> None:
         user_agent="UA",
         trace="d" * 32,
         parent_span="e" * 16,
+        lineage=Lineage("g", "t", "r", "p", 3, ("team=a", "nightly")),
+        job="batch_1",
         max_output=9,
         temperature=0.25,
         top_p=0.75,
@@ -98,6 +116,14 @@ def test_a_decision_keeps_every_field() -> None:
         user_id="user-1",
         provider_key_hash="c" * 32,
         user_agent="UA",
+        group_id="g",
+        thread_id="t",
+        run_id="r",
+        parent_id="p",
+        sequence=3,
+        tags='["team=a","nightly"]',
+        loop=None,
+        parent_call=None,
         max_output=9,
         temperature=0.25,
         top_p=0.75,
@@ -117,6 +143,7 @@ def test_a_decision_keeps_every_field() -> None:
         price_version="v1",
         request_bytes=11,
         request_sha256="1" * 64,
+        job="batch_1",
     )
 
 
@@ -134,12 +161,15 @@ def test_an_outcome_keeps_every_field() -> None:
         replayed=True,
         model="gpt-answered",
         response_id="resp-1",
+        job="batch_1",
         upstream_request_id="req-1",
         finish_reasons=("stop", "length"),
-        usage=Usage(1, 2, 3, 4, 5, 6, 7, 8),
+        usage=Usage(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11),
         usage_source="estimated",
         usage_check="unchecked",
         usage_note="cut",
+        tools=ToolUses(web_search=2, code_execution=1),
+        turns=5,
         cost=99,
         price="known",
         price_id="openai/gpt",
@@ -178,9 +208,14 @@ def test_an_outcome_keeps_every_field() -> None:
         tokens_reasoning=6,
         tokens_audio_input=7,
         tokens_audio_output=8,
+        tokens_image_input=9,
+        tokens_image_output=10,
+        tokens_image_cache_read=11,
         usage_source="estimated",
         usage_check="unchecked",
         usage_note="cut",
+        tools='{"web_search":2,"code_execution":1}',
+        turns=5,
         cost=99,
         price="known",
         price_id="openai/gpt",
@@ -202,6 +237,19 @@ def test_an_outcome_keeps_every_field() -> None:
         price_version="v2",
         request_bytes=21,
         request_sha256="3" * 64,
+        job="batch_1",
+    )
+
+
+def test_keys_of_agent_loops_go_beside_the_rows() -> None:
+    asked = decision(CALL, continues=("a" * 16, "b" * 16), offers=("c" * 16,))
+    ended = outcome(CALL, offers=("d" * 16, "d" * 16))
+    day = START // 86_400_000_000
+    assert _folded(line("decision", asked), line("outcome", ended)).batch.links == (
+        LinkKey("t1", day, "a" * 16, CALL, offered=False),
+        LinkKey("t1", day, "b" * 16, CALL, offered=False),
+        LinkKey("t1", day, "c" * 16, CALL, offered=True),
+        LinkKey("t1", day, "d" * 16, CALL, offered=True),
     )
 
 

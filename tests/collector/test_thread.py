@@ -18,13 +18,16 @@ from gatehouse.config.settings import Database, Settings
 from gatehouse.errors import ConfigError
 from gatehouse.store import engine, reading
 from tests.collector.lanes_on_disk import Worker, calls, held
+from tests.store import databases
 
-# The calls of these tests are of November 2025.
-SETTINGS = Settings(database=Database(keep_days=36_500))
+
+def _settings(data: Path) -> Settings:
+    # The calls of these tests are of November 2025.
+    return Settings(database=Database(url=databases.address(data), keep_days=36_500))
 
 
 def _thread(data: Path) -> CollectorThread:
-    collector = Collector(data / "journal", engine.locate(data, None), keep_days=36_500)
+    collector = Collector(data / "journal", databases.url(data), _settings(data).database)
     return CollectorThread(collector, CollectorLock(data / "collector.lock"), drain_seconds=5)
 
 
@@ -60,15 +63,15 @@ def test_a_thread_collects_beside_a_loop_and_to_the_end_when_stopped(tmp_path: P
     asyncio.run(run())
 
 
-def test_only_one_collects(tmp_path: Path) -> None:
+def test_only_one_collects(place: Path) -> None:
     async def run() -> None:
-        worker = Worker(tmp_path / "journal")
+        worker = Worker(place / "journal")
         worker.call(calls(1)[0])
         worker.writer.flush()
-        first, second = _thread(tmp_path), _thread(tmp_path)
+        first, second = _thread(place), _thread(place)
         first.start()
         _until(lambda: first.state.collected == 3)
-        assert not await catch_up(tmp_path, SETTINGS)  # the server collects; the command line just reads
+        assert not await catch_up(place, _settings(place))  # the server collects; the command line just reads
         second.start()
         assert second.state == CollectorState()
         first.stop()
@@ -81,19 +84,19 @@ def test_only_one_collects(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_catching_up_without_a_server(tmp_path: Path) -> None:
+def test_catching_up_without_a_server(place: Path) -> None:
     """O5: report and debug work on what a stopped server left."""
 
     async def run() -> None:
-        assert not await catch_up(tmp_path, SETTINGS)  # nothing was ever served here
-        assert not (tmp_path / "store.db").exists()
-        worker = Worker(tmp_path / "journal")
+        assert not await catch_up(place, _settings(place))  # nothing was ever served here
+        assert not (place / "store.db").exists()
+        worker = Worker(place / "journal")
         for name in calls(3):
             worker.call(name)
         worker.writer.close()
-        assert await catch_up(tmp_path, SETTINGS)
-        assert await catch_up(tmp_path, SETTINGS)
-        async with reading.open(tmp_path) as reader:
+        assert await catch_up(place, _settings(place))
+        assert await catch_up(place, _settings(place))
+        async with reading.open(place, databases.address(place)) as reader:
             assert (await reader.report()).calls == 3
 
     asyncio.run(run())
@@ -107,9 +110,9 @@ def test_catching_up_says_what_is_wrong_and_lets_the_lock_go(tmp_path: Path) -> 
             await catch_up(tmp_path, Settings(database=Database(url="mysql://x")))
         (tmp_path / "store.db").write_bytes(b"no database " * 1000)
         with pytest.raises(engine.StoreError, match="not a database"):
-            await catch_up(tmp_path, SETTINGS)
+            await catch_up(tmp_path, _settings(tmp_path))
         (tmp_path / "store.db").unlink()
-        assert await catch_up(tmp_path, SETTINGS)
+        assert await catch_up(tmp_path, _settings(tmp_path))
 
     asyncio.run(run())
 

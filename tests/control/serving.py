@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx2
 import msgspec
 
+from gatehouse.collector.feed import Feed
 from gatehouse.collector.state import CollectorState
 from gatehouse.collector.tally import Tally
 from gatehouse.config.leash import ControlProcess
@@ -24,8 +25,8 @@ from gatehouse.config.settings import Database, Settings
 from gatehouse.control import app
 from gatehouse.control.health import Health, JournalHealth, assess
 from gatehouse.control.process import Server, listen, server_config
-from gatehouse.store import engine
 from gatehouse.store.reading import Readers
+from tests.store import databases
 from tests.store.samples import START
 
 HERE = {"x-gatehouse-peer": "127.0.0.1"}
@@ -47,12 +48,13 @@ async def api(
     tenant: str = "default",
     tally: Tally | None = None,
     loads: Loads | None = None,
+    feed: Feed | None = None,
 ) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the API over the store in `data`, calling from this machine. Without `loads` there is no worker."""
-    readers = Readers(engine.locate(data, None))
+    readers = Readers(databases.url(data))
     path = data / "api.sock"
     shared = loads or Loads.create(1)
-    application = app.create(readers, health, tenant=tenant, tally=tally or Tally(), loads=shared)
+    application = app.create(readers, health, tenant=tenant, tally=tally or Tally(), feed=feed or Feed(), loads=shared)
     server = Server(server_config(application))
     serving = asyncio.create_task(server.serve(sockets=[listen(path)]))
     transport = httpx2.AsyncHTTPTransport(uds=str(path))

@@ -31,9 +31,9 @@ def _document(data: Path) -> dict[str, Any]:
 def test_the_description_is_complete(tmp_path: Path) -> None:
     document = _document(tmp_path)
     assert document["openapi"].startswith("3.1")
-    figures = ("usage", "cost", "latency", "errors", "models", "keys", "summary", "logs", "stats")
+    figures = ("usage", "cost", "latency", "errors", "models", "keys", "summary", "explain", "logs", "stats")
     analytics = {f"/api/v1/analytics/{name}" for name in figures}
-    assert set(document["paths"]) == {"/health", "/api/v1/traces", "/api/v1/traces/{id}", *analytics}
+    assert set(document["paths"]) == {"/health", "/api/v1/traces", "/api/v1/traces/{id}", "/api/v1/live", *analytics}
     schemas = document["components"]["schemas"]
     assert set(re.findall(r'"#/components/schemas/(\w+)"', msgspec.json.encode(document).decode())) <= set(schemas)
     assert not [name for name in schemas if "ValidationError" in name]

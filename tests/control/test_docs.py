@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 from pydantic import BaseModel
 
+from gatehouse.collector.feed import KEPT, LISTENERS
 from gatehouse.control.analytics import LogParameters, SeriesParameters
 from gatehouse.control.answers import ErrorBody
+from gatehouse.control.explain import ExplainParameters
 from gatehouse.control.health import Health
-from gatehouse.control.traces import TraceParameters
+from gatehouse.control.parameters import MEDIA_TYPES
+from gatehouse.control.parquet import ROWS
+from gatehouse.control.traces import CallParameters, TraceParameters
 from gatehouse.store import figures, logs
+from gatehouse.store.explain import BASELINES, Contribution, Explanation, Side, State
 from gatehouse.store.statements import DIMENSIONS
 from gatehouse.store.views import Span, Tokens, TraceSummary
 
@@ -83,6 +89,34 @@ def test_the_parts_of_figures_are_documented() -> None:
     for route, struct in parts:
         assert all(f"`{name}`" in _section(f"GET /api/v1/analytics/{route}") for name in struct.__struct_fields__)
     assert set(figures.Change.__struct_fields__) == set(figures.Head.__struct_fields__)
+
+
+def test_every_figure_of_an_explanation_is_documented() -> None:
+    """O15."""
+    parameters, rest = _section("GET /api/v1/analytics/explain").split("Answer:")
+    side, item = rest.split("Each item is")
+    assert _first_cells(parameters) == _names(ExplainParameters)
+    assert _first_cells(side) == set(Side.__struct_fields__)
+    assert _first_cells(item) == set(Contribution.__struct_fields__)
+    names = {field.encode_name for field in msgspec.structs.fields(Explanation)}
+    assert all(f"`{name}`" in rest for name in names)
+    assert all(f"`{state}`" in item for state in get_args(State))
+    assert all(f"`{name}`" in parameters for name in BASELINES)
+
+
+def test_the_live_feed_is_documented() -> None:
+    """P8."""
+    text = _section("GET /api/v1/live")
+    only_there = set(TraceParameters.model_fields) - set(CallParameters.model_fields)
+    assert all(f"`{name}`" in text for name in only_there)
+    assert _first_cells(text) == {"call", "lagged"}
+    assert f"last\n{KEPT:,} calls" in text and f"At most {LISTENERS} may listen" in text
+
+
+def test_every_form_is_documented() -> None:
+    text = _section("Export")
+    assert all(media.partition(";")[0] in text for media in MEDIA_TYPES.values())
+    assert f"{ROWS:,} rows" in text
 
 
 def test_every_route_has_its_section() -> None:

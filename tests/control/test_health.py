@@ -10,11 +10,13 @@ import msgspec
 import pytest
 
 from gatehouse.collector.state import CollectorState, StoppedLane
-from gatehouse.control.health import Health, LaneHealth, assess, told_by_worker
+from gatehouse.config.loads import JOURNAL_STATES, Gauges
+from gatehouse.control.health import Health, LaneHealth, assess, told_by_worker, told_by_workers
 from tests.control.serving import JOURNAL, api, well
 from tests.store.samples import START
 
 SECOND = 1_000_000
+QUIET = Gauges(*[0] * len(Gauges._fields))
 FINE = CollectorState(store="connected", looked=START)
 
 
@@ -66,6 +68,51 @@ def test_a_worker_knows_of_its_own_journal_first() -> None:
     assert (told.status, told.services["journal"]) == ("unhealthy", "full")
     assert told.problems == ["a worker's journal is full: the disk that holds the journal is full"]
     assert told_by_worker(told, "full as control says, too").problems == told.problems
+
+
+def test_any_workers_journal_counts_and_not_only_that_of_the_one_who_asks() -> None:
+    """I7."""
+    full = QUIET._replace(swept=1, journal_state=JOURNAL_STATES.index("full"))
+    told = told_by_workers(well(), {0: QUIET, 1: full}, now=1)
+    assert (told.status, told.services["journal"]) == ("unhealthy", "full")
+    assert told.problems == ["the journal of worker 1 is full: it takes no new calls"]
+    assert told_by_workers(well(), {0: QUIET, 1: QUIET}, now=1) == well()
+
+
+def test_descriptors_that_ran_out_are_told_for_a_while() -> None:
+    """I7."""
+    short = QUIET._replace(swept=1, descriptors_denied=3, descriptors_denied_at=1_000_000_000)
+    told = told_by_workers(well(), {0: short}, now=2_000_000_000)
+    assert (told.status, told.services["journal"]) == ("degraded", "connected")
+    assert len(told.problems) == 1
+    assert "worker 0 is out of file descriptors" in told.problems[0]
+    assert told_by_workers(well(), {0: short}, now=60_000_000_000) == well()
+
+
+@pytest.mark.parametrize(("jump", "says"), [(7200.0, "7200 s forward: "), (-60.5, "60 s back"), (59.0, None)])
+def test_a_clock_that_was_set_is_told(jump: float, says: str | None) -> None:
+    health = assess("1.2.3", FINE, START, JOURNAL, [], warn=False, clock_jump=jump)
+    assert health.status == "healthy"
+    assert health.clock_jump_seconds == jump
+    assert (
+        ["clock was set " + says in warning for warning in health.warnings] == [True] if says else not health.warnings
+    )
+
+
+def test_lag_is_never_negative_and_unknown_at_the_start() -> None:
+    assert _assess(oldest=START + 3600 * SECOND).collector.lag_seconds == 0
+    assert _assess(looked=START + 3600 * SECOND).collector.lag_seconds == 0
+    assert _assess(looked=0, store="starting").collector.lag_seconds == 0
+
+
+def test_calls_that_left_early_are_warned_about_for_a_day() -> None:
+    """I7: `database.max_bytes` deletes younger calls than `database.keep_days` says."""
+    hour = 3_600_000_000
+    health = _assess(cut=START - 23 * hour)
+    assert health.status == "healthy"
+    [warning] = health.warnings
+    assert "database.max_bytes" in warning and "database.keep_days" in warning
+    assert _assess(cut=START - 25 * hour).warnings == []
 
 
 def test_warnings_leave_it_healthy() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -58,9 +58,9 @@ def _fill(data: Path) -> None:
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    _fill(tmp_path)
-    return tmp_path
+def data(place: Path) -> Path:
+    _fill(place)
+    return place
 
 
 def _remove_store(data: Path) -> None:
@@ -228,12 +228,14 @@ def test_without_a_store_it_says_so_and_when_to_come_back(tmp_path: Path) -> Non
     assert "no store at" in body["detail"]
 
 
-def test_a_store_built_anew_is_read_anew(data: Path) -> None:
+def test_a_store_built_anew_is_read_anew(tmp_path: Path) -> None:
+    _fill(tmp_path)
+
     async def run() -> None:
-        async with api(data) as client:
+        async with api(tmp_path) as client:
             assert len((await client.get("/api/v1/traces")).json()["items"]) == 6
-            _remove_store(data)
-            async with opened(data) as (writer, _):
+            _remove_store(tmp_path)
+            async with opened(tmp_path) as (writer, _):
                 await writer.apply(Batch((decided(NAMES[2]),)))
                 assert [trace["id"] for trace in (await client.get("/api/v1/traces")).json()["items"]] == [NAMES[2]]
 
@@ -249,14 +251,45 @@ _PATHS = st.just("") | st.text(max_size=20).map(lambda name: f"/{quote(name, saf
 
 @settings(max_examples=6, deadline=None)
 @given(asked=st.lists(st.tuples(_PATHS, _QUERIES), min_size=10, max_size=20))
-def test_no_query_makes_a_bug(asked: list[tuple[str, list[tuple[str, str]]]]) -> None:
+def test_no_query_makes_a_bug(new_place: Callable[[], Path], asked: list[tuple[str, list[tuple[str, str]]]]) -> None:
     """Never a 500 for bad input."""
     urls = [
         f"/api/v1/traces{path}?" + "&".join(f"{quote(name)}={quote(value)}" for name, value in query)
         for path, query in asked
     ]
-    with tempfile.TemporaryDirectory() as directory:
-        _fill(Path(directory))
-        for response in _get(Path(directory), *urls):
-            assert response.status_code in (200, 400, 404), response.url
-            assert response.headers["content-type"] == "application/json"
+    directory = new_place()
+    _fill(directory)
+    for response in _get(directory, *urls):
+        assert response.status_code in (200, 400, 404), response.url
+        assert response.headers["content-type"] == "application/json"
+
+
+def test_lineage_is_asked_for_by_its_headers_words(place: Path) -> None:
+    """O13: what belongs together is found, by one parameter or several, tags by all of them."""
+    first = decided(NAMES[0], run_id="r", group_id="g", thread_id="t", tags='["team=a","nightly"]', job="batch_1")
+    second = decided(NAMES[1], run_id="r", parent_id=NAMES[0], sequence=2, tags='["nightly"]')
+
+    async def fill() -> None:
+        async with opened(place) as (writer, _):
+            await writer.apply(Batch(decided=(first, second)))
+
+    asyncio.run(fill())
+    asked = {
+        "run=r": [1, 0],
+        "run=r&group=g": [0],
+        "thread=t": [0],
+        "tag=nightly": [1, 0],
+        "tag=nightly&tag=team%3Da": [0],
+        f"parent={NAMES[0]}": [1],
+        f"loop={NAMES[1].upper()}": [1, 0],
+        "job=batch_1": [0],
+        "run=other": [],
+    }
+    answers = _get(place, *(f"/api/v1/traces?{query}" for query in asked), f"/api/v1/traces/{NAMES[1]}")
+    for answer, numbers in zip(answers, asked.values(), strict=False):
+        assert [each["id"] for each in answer.json()["items"]] == [NAMES[number] for number in numbers], answer.url
+    shown = answers[-1].json()
+    assert (shown["loop"], shown["parent_call"], shown["step"], shown["steps"]) == (NAMES[0], NAMES[0], 2, 2)
+    assert (shown["sequence"], shown["tags"]) == (2, ["nightly"])
+    [refused] = _get(place, "/api/v1/traces?run=a&run=b")
+    assert refused.status_code == 400

@@ -29,6 +29,8 @@ class Kind:
     content_type: str = "application/json"
     outcome: str = "ok"
     """How its call ends. `refused`: it never becomes a call of any upstream's."""
+    asks: Literal["openai", "anthropic", "google", "embeddings"] = "openai"
+    """In whose words its body asks."""
 
     @property
     def streams_up(self) -> bool:
@@ -41,6 +43,19 @@ STREAM = Kind("stream", 20, stream=True)
 SLOW = Kind("slow", 10, stream=True, fake="slow=0.02")
 LARGE = Kind("large", 3, padding=300 * KIB)
 UPLOAD = Kind("upload", 2, padding=300 * KIB, path="/openai/v1/files", content_type="multipart/form-data; boundary=x")
+OTHERS = (
+    Kind("messages", 6, path="/anthropic/v1/messages", asks="anthropic"),
+    Kind("messages, streamed", 6, stream=True, path="/anthropic/v1/messages", asks="anthropic"),
+    Kind("content", 4, path="/google/v1beta/models/gemini-2.5-flash:generateContent", asks="google"),
+    Kind(
+        "content, streamed",
+        4,
+        path="/google/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse",
+        asks="google",
+    ),
+    Kind("embeddings", 6, path="/openai/v1/embeddings", asks="embeddings"),
+)
+"""Good calls in the other dialects."""
 FAULTS = (
     Kind("fault: 500", 2, fake="error=500"),
     Kind("fault: cut stream", 1, stream=True, fake="cut=900", outcome="cut"),

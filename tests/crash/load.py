@@ -143,15 +143,14 @@ class Load:
     def _request(self, kind: Kind) -> tuple[Sent, bytes, bytes]:
         self._next += 1
         name = f"{self._name}-{self._next}"
-        asked: dict[str, object] = {"model": "gpt-4o", "user": name}
-        if kind.stream:
-            asked["stream"] = True
-        asked["messages"] = [{"role": "user", "content": "x" * kind.padding}]
-        body = json.dumps(asked).encode()
+        body = json.dumps(_asked(kind, name)).encode()
         lines = [
             f"POST {kind.path} HTTP/1.1",
             f"host: 127.0.0.1:{self._port}",
             "authorization: Bearer sk-load",
+            "x-api-key: sk-load",
+            "x-goog-api-key: sk-load",
+            "anthropic-version: 2023-06-01",
             f"content-type: {kind.content_type}",
             f"content-length: {len(body)}",
             f"x-test-id: {name}",
@@ -182,3 +181,18 @@ class Load:
         sent.end = "whole"
         self.whole += 1
         return fields.get("connection") != "close"
+
+
+def _asked(kind: Kind, name: str) -> dict[str, object]:
+    """The body, which nobody else sends: `name` stands in it."""
+    text = "x" * kind.padding
+    stream = {"stream": True} if kind.stream else {}
+    if kind.asks == "embeddings":
+        return {"model": "text-embedding-3-small", "user": name, "input": text}
+    if kind.asks == "google":
+        return {"contents": [{"role": "user", "parts": [{"text": name + text}]}]}
+    said = [{"role": "user", "content": text}]
+    if kind.asks == "anthropic":
+        known = {"model": "claude-sonnet-5", "max_tokens": 99, "metadata": {"user_id": name}}
+        return {**known, **stream, "messages": said}
+    return {"model": "gpt-4o", "user": name, **stream, "messages": said}

@@ -1,6 +1,6 @@
 """Holds what clients sent, what the upstream saw, what the journal says and what the store has against each other.
 
-Read as a stranger would: the journal's lines as JSON, the store with SQLite's own module.
+Read as a stranger would: the journal's lines as JSON, the store with the database's own driver.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from tests.crash.load import Sent
 from tests.crash.upstream import Arrived
 from tests.running import Gateway, Journal, Line
+from tests.store import databases
 
 _SHOWN = 5
 _TOKENS = (
@@ -27,6 +28,9 @@ _TOKENS = (
     "reasoning",
     "audio_input",
     "audio_output",
+    "image_input",
+    "image_output",
+    "image_cache_read",
 )
 _COLUMNS = ("outcome", "status", "cost", "decision_lane", "decision_seq", "outcome_lane", "outcome_seq")
 
@@ -120,11 +124,10 @@ def assert_ended_as_meant(calls: Calls, sent: Iterable[Sent]) -> None:
 
 def assert_stored(data: Path, calls: Calls) -> None:
     """The store is what the journal is: the same calls, ended in the same way, with the same tokens and cost."""
-    with closing(sqlite3.connect(f"file:{data / 'store.db'}?mode=ro", uri=True)) as store:
-        names = ["call", *_COLUMNS, *(f"tokens_{part}" for part in _TOKENS)]
-        stored = {row[0]: row[1:] for row in store.execute(f"SELECT {', '.join(names)} FROM traces")}  # noqa: S608
-        spans = {row[0] for row in store.execute("SELECT call FROM spans")}
-        [counted] = store.execute("SELECT coalesce(sum(count), 0) FROM refusals").fetchone()
+    names = ["call", *_COLUMNS, *(f"tokens_{part}" for part in _TOKENS)]
+    stored = {row[0]: tuple(row[1:]) for row in select(data, f"SELECT {', '.join(names)} FROM traces")}  # noqa: S608
+    spans = {row[0] for row in select(data, "SELECT call FROM spans")}
+    [[counted]] = select(data, "SELECT coalesce(sum(count), 0) FROM refusals")
     expected = {call: _row(calls.decisions[call], line) for call, line in calls.outcomes.items()}
     expected |= {call: _row(line, line) for call, line in calls.refused.items()}
     _same("calls in the journal and in the store", expected, stored)
@@ -132,6 +135,15 @@ def assert_stored(data: Path, calls: Calls) -> None:
     assert not different, f"{len(different)} rows differ, (journal, store): {different[:_SHOWN]}"
     _same("calls in the store and calls with spans", stored, dict.fromkeys(spans))
     assert counted == calls.counted
+
+
+def select(data: Path, statement: str) -> list[Any]:
+    """What the store of a data directory answers."""
+    address = databases.address(data)
+    if address is not None:
+        return databases.run(databases.execute(address, statement))
+    with closing(sqlite3.connect(f"file:{data / 'store.db'}?mode=ro", uri=True)) as store:
+        return store.execute(statement).fetchall()
 
 
 def assert_verified(house: Gateway) -> None:

@@ -90,6 +90,9 @@ def test_a_journal_that_is_taken_away_stops_calls(tmp_path: Path) -> None:
             assert (status, json.loads(body)["code"]) == (503, "OVERLOADED")
             status, body = house.get("/health")
             assert (status, json.loads(body)["services"]["journal"]) == (503, "failing")
+            metrics = house.get("/metrics")[1].decode()
+            assert 'gatehouse_worker_journal_state{state="failing",worker="0"} 1.0' in metrics
+            assert "failing" in house.run("doctor").stdout
             assert len(provider.collect()) == before
             assert house.stop() == 0
             assert "was taken away" in house.said()
@@ -134,3 +137,8 @@ def _assert_told(house: Gateway) -> None:
     health = json.loads(body)
     assert (status, health["status"], health["services"]["journal"]) == (503, "unhealthy", "full"), health
     assert any("full" in problem for problem in health["problems"]), health
+    metrics = house.get("/metrics")[1].decode()
+    assert 'gatehouse_worker_journal_state{state="full",worker="0"} 1.0' in metrics
+    doctor = house.run("doctor")
+    assert doctor.returncode == 1
+    assert "the journal of worker 0 is full: it takes no new calls" in doctor.stdout, doctor.stdout

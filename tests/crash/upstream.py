@@ -1,4 +1,4 @@
-"""The upstream of a load: the fake OpenAI API, answers as large as asked for, and what it saw."""
+"""The upstream of a load: the fake APIs of all dialects, answers as large as asked for, and what it saw."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.fakes import Answer, Fake, Seen, openai_api
+from tests.fakes import Answer, Fake, Seen, anthropic_api, gemini_api, openai_api
 
 SIZE = "x-answer-bytes"
 """Request header: so many bytes of answer, chunked."""
@@ -19,6 +19,10 @@ def answer(seen: Seen, error: int | None) -> Answer:
     """Of a size, or the fake API's own."""
     size = seen.header(SIZE)
     if size is None:
+        if seen.path.startswith("/v1beta/"):
+            return gemini_api.answer(seen, error)
+        if seen.path == "/v1/messages":
+            return anthropic_api.answer(seen, error)
         return openai_api.answer(seen, error)
     pieces = (_PIECE,) * (int(size) // len(_PIECE))
     return Answer(200, (("content-type", "application/octet-stream"),), events=pieces)

@@ -21,16 +21,16 @@ _NO_TOKENS: dict[str, Any] = {f"tokens_{part}": None for part in TOKEN_PARTS} | 
 _ENDS = ("ok", "ok", "ok", "ok", "refused", "upstream_error", "cut", "client_gone", "blocked", "interrupted")
 
 
-def pairs(count: int, seed: int) -> list[tuple[Decided, Concluded | None]]:
+def pairs(count: int, seed: int, span: int = SPAN) -> list[tuple[Decided, Concluded | None]]:
     """Calls of two tenants, in no order, some of them not ended."""
     chance = random.Random(seed)
-    return [_pair(chance, number) for number in range(count)]
+    return [_pair(chance, number, span) for number in range(count)]
 
 
-def _pair(chance: random.Random, number: int) -> tuple[Decided, Concluded | None]:
+def _pair(chance: random.Random, number: int, span: int) -> tuple[Decided, Concluded | None]:
     pick = chance.choice
     # Some at the very edges of hours, days and weeks.
-    began = START + chance.randrange(SPAN) // 1000 * 1000
+    began = START + chance.randrange(span) // 1000 * 1000
     began -= pick((0, 0, began % 3_600_000_000, began % 86_400_000_000, (began + 3 * 86_400_000_000) % 604_800_000_000))
     began = max(began, START)
     call = call_id(began, number)

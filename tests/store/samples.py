@@ -18,10 +18,15 @@ from gatehouse.store.queries import Queries
 from gatehouse.store.rows import Concluded, Decided
 from gatehouse.store.schema import metadata
 from gatehouse.store.writing import StoreWriter
+from tests.store import databases
 
 START = 1_763_000_000_000_000
 """2025-11-13T02:13:20Z in microseconds."""
 LANE = "019a7000-0000-7000-8000-000000000001"
+
+
+_SURROGATES = {("traces", "id"), ("rollups", "position"), ("rollup_durations", "position")}
+"""Columns that say in which order rows came about."""
 
 
 def call_id(microseconds: int = START, seed: int = 0) -> str:
@@ -56,6 +61,14 @@ def decided(call: str, **changed: Any) -> Decided:
         user_id=None,
         provider_key_hash="a" * 32,
         user_agent="OpenAI/Python 3.52.0",
+        group_id=None,
+        thread_id=None,
+        run_id=None,
+        parent_id=None,
+        sequence=None,
+        tags=None,
+        loop=None,
+        parent_call=None,
         max_output=256,
         temperature=0.5,
         top_p=None,
@@ -75,6 +88,7 @@ def decided(call: str, **changed: Any) -> Decided:
         price_version="2026.11.1",
         request_bytes=1024,
         request_sha256="f" * 64,
+        job=None,
     )
     return msgspec.structs.replace(row, **changed)
 
@@ -105,9 +119,14 @@ def concluded(call: str, **changed: Any) -> Concluded:
         tokens_reasoning=10,
         tokens_audio_input=10,
         tokens_audio_output=0,
+        tokens_image_input=0,
+        tokens_image_output=0,
+        tokens_image_cache_read=0,
         usage_source="provider",
         usage_check="ok",
         usage_note=None,
+        tools=None,
+        turns=None,
         cost=12_345,
         price="known",
         price_id="openai/gpt-4o-mini",
@@ -129,14 +148,15 @@ def concluded(call: str, **changed: Any) -> Concluded:
         price_version="2026.11.1",
         request_bytes=None,
         request_sha256=None,
+        job=None,
     )
     return msgspec.structs.replace(row, **changed)
 
 
 @asynccontextmanager
 async def opened(directory: Path) -> AsyncIterator[tuple[StoreWriter, AsyncEngine]]:
-    """A writer on a real file with this release's tables."""
-    writing = engine.writer(engine.locate(directory, None))
+    """A writer on a real store with this release's tables."""
+    writing = engine.writer(databases.url(directory))
     try:
         await version.ensure(writing)
         yield StoreWriter(writing), writing
@@ -146,8 +166,8 @@ async def opened(directory: Path) -> AsyncIterator[tuple[StoreWriter, AsyncEngin
 
 @asynccontextmanager
 async def queried(directory: Path, tenant: str = "default") -> AsyncIterator[Queries]:
-    """A tenant's queries on the same file."""
-    reading = engine.reader(engine.locate(directory, None))
+    """A tenant's queries on the same store."""
+    reading = engine.reader(databases.url(directory))
     try:
         yield Queries(reading, tenant)
     finally:
@@ -159,7 +179,7 @@ async def contents(reading: AsyncEngine) -> dict[str, list[tuple[Any, ...]]]:
     held: dict[str, list[tuple[Any, ...]]] = {}
     async with engine.transaction(reading) as connection:
         for table in metadata.sorted_tables:
-            columns = [column for column in table.columns if column.name != "id"]
+            columns = [column for column in table.columns if (table.name, column.name) not in _SURROGATES]
             rows = await connection.execute(select(*columns))
             held[table.name] = sorted((tuple(row) for row in rows), key=repr)
     return held

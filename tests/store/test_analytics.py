@@ -24,7 +24,7 @@ from gatehouse.store.rows import Batch, RefusedCount
 from gatehouse.store.stretches import TooLongError
 from gatehouse.store.tally import Durations, Sums, TooManyError
 from tests.collector.lanes_on_disk import Worker, collect
-from tests.store import random_calls
+from tests.store import databases, random_calls
 from tests.store.random_calls import SPAN, Call
 from tests.store.samples import LANE, START, call_id, concluded, decided, opened
 
@@ -34,8 +34,8 @@ CALLS = [random_calls.merged(*pair) for pair in PAIRS]
 HOUR = 3_600_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FAILED = ("refused", "upstream_error", "cut", "blocked", "interrupted")
-INPUT = ("input", "cache_read", "cache_write", "cache_write_1h", "audio_input")
-OUTPUT = ("output", "reasoning", "audio_output")
+INPUT = ("input", "cache_read", "cache_write", "cache_write_1h", "audio_input", "image_input", "image_cache_read")
+OUTPUT = ("output", "reasoning", "audio_output", "image_output")
 DIMENSIONS: dict[str, Callable[[Call], str | None]] = {
     "provider": lambda call: call["provider"],
     "model": lambda call: call["model"],
@@ -48,7 +48,7 @@ DIMENSIONS: dict[str, Callable[[Call], str | None]] = {
 
 @asynccontextmanager
 async def asking(directory: Path, tenant: str = "default", **options: Any) -> AsyncIterator[Analytics]:
-    reading = engine.reader(engine.locate(directory, None))
+    reading = engine.reader(databases.url(directory))
     try:
         yield Analytics(reading, tenant, **options)
     finally:
@@ -73,8 +73,8 @@ def _write(directory: Path, *batches: Batch) -> None:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("store")
+def data(new_place: Callable[[], Path]) -> Path:
+    directory = new_place()
 
     async def run() -> None:
         async with opened(directory) as (writer, _):
@@ -165,9 +165,12 @@ def _cost(calls: list[Call]) -> dict[str, Any]:
     }
 
 
-def _three_digits(value: int) -> int:
-    text = str(value)
-    return int(text[:3] + "0" * len(text[3:]))
+def _rounded(value: int) -> int:
+    if value < 100:
+        return value
+    decade: int = 10 ** (len(str(value)) - 1)
+    step = decade // {"1": 50, "2": 20, "3": 20, "4": 20}.get(str(value)[0], 10)
+    return value // step * step
 
 
 def _distribution(values: list[int]) -> dict[str, Any]:
@@ -175,7 +178,7 @@ def _distribution(values: list[int]) -> dict[str, Any]:
     found: dict[str, Any] = {"calls": len(ranked), "avg_us": sum(ranked) // len(ranked) if ranked else None}
     for percent in (50, 90, 95, 99):
         true = ranked[math.ceil(len(ranked) * percent / 100) - 1] if ranked else None
-        found[f"p{percent}_us"] = None if true is None else _three_digits(true)
+        found[f"p{percent}_us"] = None if true is None else _rounded(true)
     return found
 
 
@@ -421,12 +424,12 @@ def _everything(analytics: Analytics, asked: Asked) -> Iterator[Awaitable[Any]]:
     yield analytics.stats("7d", asked.since, asked.until)
 
 
-def test_a_tenant_sees_its_own_calls_only(tmp_path: Path) -> None:
+def test_a_tenant_sees_its_own_calls_only(place: Path) -> None:
     """I6: the other tenant's names and numbers are in no answer."""
     names = [call_id(START + n, n) for n in range(4)]
     theirs: dict[str, Any] = {"tenant": "b", "model": "SECRET", "user_id": "SECRET", "key_id": "SECRET"}
     _write(
-        tmp_path,
+        place,
         Batch(
             (*(decided(name, **theirs) for name in names[:3]), decided(names[3])),
             (*(concluded(name, tenant="b", code="SECRET") for name in names[:3]), concluded(names[3])),
@@ -438,26 +441,26 @@ def test_a_tenant_sees_its_own_calls_only(tmp_path: Path) -> None:
     async def look(analytics: Analytics) -> list[bytes]:
         return [msgspec.json.encode(await each) for each in _everything(analytics, asked)]
 
-    for answer in _ask(tmp_path, look):
+    for answer in _ask(place, look):
         assert b"SECRET" not in answer and b"77" not in answer
-    [usage, *_, logs, stats] = _ask(tmp_path, look)
+    [usage, *_, logs, stats] = _ask(place, look)
     assert msgspec.json.decode(usage)["total"]["calls"] == 1
     assert msgspec.json.decode(logs)["total"] == 1
     assert msgspec.json.decode(stats)["total_requests"] == 1
-    [usage, *_] = _ask(tmp_path, look, tenant="b")
+    [usage, *_] = _ask(place, look, tenant="b")
     assert msgspec.json.decode(usage)["total"]["calls"] == 3
-    [usage, *_] = _ask(tmp_path, look, tenant="")
+    [usage, *_] = _ask(place, look, tenant="")
     assert msgspec.json.decode(usage)["total"]["calls"] == 0
 
 
-def test_an_empty_window_has_no_rates_and_no_items(tmp_path: Path) -> None:
-    _write(tmp_path, Batch())
+def test_an_empty_window_has_no_rates_and_no_items(place: Path) -> None:
+    _write(place, Batch())
     asked = Asked(since=START, until=START + 1, group_by=("model",), bucket="day")
 
     async def look(analytics: Analytics) -> list[Any]:
         return [msgspec.to_builtins(await each) for each in _everything(analytics, asked)]
 
-    usage, cost, latency, errors, models, keys, summary, logs, stats = _ask(tmp_path, look)
+    usage, cost, latency, errors, models, keys, summary, logs, stats = _ask(place, look)
     assert all(answer["items"] == [] for answer in (usage, cost, latency, errors, models, keys, logs))
     assert (usage["total"]["calls"], usage["total"]["estimated_share"]) == (0, None)
     assert cost["total"]["cost_nano_usd"] == 0  # nothing was called: known to be nothing
@@ -469,7 +472,7 @@ def test_an_empty_window_has_no_rates_and_no_items(tmp_path: Path) -> None:
     assert (stats["total_requests"], stats["avg_latency_ms"], stats["error_rate_pct"]) == (0, None, None)
 
 
-def test_an_unknown_price_is_never_zero(tmp_path: Path) -> None:
+def test_an_unknown_price_is_never_zero(place: Path) -> None:
     names = [call_id(START + n, n) for n in range(3)]
     ends: list[dict[str, Any]] = [
         {"price": "unknown", "cost": None},
@@ -478,14 +481,14 @@ def test_an_unknown_price_is_never_zero(tmp_path: Path) -> None:
     ]
     asks = [{"model": "new"}, {"model": "listed"}, {"model": "gift"}]
     _write(
-        tmp_path,
+        place,
         Batch(
             tuple(decided(name, **ask) for name, ask in zip(names, asks, strict=True)),
             tuple(concluded(name, **end) for name, end in zip(names, ends, strict=True)),
         ),
     )
     asked = Asked(since=START, until=START + HOUR, group_by=("model",))
-    cost = _ask(tmp_path, lambda analytics: analytics.cost(asked))
+    cost = _ask(place, lambda analytics: analytics.cost(asked))
     assert {row.group["model"]: (row.cost_nano_usd, row.unknown_price) for row in cost.items} == {
         "listed": (5, 0),
         "gift": (0, 0),
@@ -493,19 +496,19 @@ def test_an_unknown_price_is_never_zero(tmp_path: Path) -> None:
     }
     assert (cost.total.cost_nano_usd, cost.total.priced, cost.total.unknown_price) == (5, 2, 1)
     alone = msgspec.structs.replace(asked, filter=TraceFilter(model="new"))
-    stats = _ask(tmp_path, lambda analytics: analytics.summary(alone))
+    stats = _ask(place, lambda analytics: analytics.summary(alone))
     assert stats.current.cost_nano_usd is None
-    page = _ask(tmp_path, lambda analytics: analytics.log(TraceFilter(model="new"), 1, 0))
+    page = _ask(place, lambda analytics: analytics.log(TraceFilter(model="new"), 1, 0))
     assert page.items[0].cost_usd is None
 
 
-def test_windows_and_buckets_are_half_open(tmp_path: Path) -> None:
+def test_windows_and_buckets_are_half_open(place: Path) -> None:
     """A call belongs to exactly one of two adjacent windows, and to one bucket."""
     week = 7 * 24 * HOUR
     monday = START - (START + 3 * 24 * HOUR) % week  # 2025-11-10T00:00:00Z
     moments = [monday - 1000, monday, monday + 1000, monday + HOUR - 1000, monday + HOUR, monday + week]
     names = [call_id(moment, n) for n, moment in enumerate(moments)]
-    _write(tmp_path, Batch(tuple(map(decided, names)), tuple(map(concluded, names))))
+    _write(place, Batch(tuple(map(decided, names)), tuple(map(concluded, names))))
 
     async def look(analytics: Analytics) -> list[Any]:
         halves = [
@@ -522,7 +525,7 @@ def test_windows_and_buckets_are_half_open(tmp_path: Path) -> None:
         ]
         return [halves, buckets]
 
-    halves, (hours, days, weeks) = _ask(tmp_path, look)
+    halves, (hours, days, weeks) = _ask(place, look)
     assert halves == [0, 6, 1, 5, 2, 4, 3, 3, 4, 2, 5, 1, 2, 4, 2, 4]
     assert hours == [
         ("2025-11-09T23:00:00.000000Z", 1),
@@ -542,14 +545,14 @@ def test_windows_and_buckets_are_half_open(tmp_path: Path) -> None:
     ]
 
 
-def test_counted_refusals_stand_beside_the_calls_unless_filtered(tmp_path: Path) -> None:
+def test_counted_refusals_stand_beside_the_calls_unless_filtered(place: Path) -> None:
     """F5."""
-    _write(tmp_path, Batch(refused=(RefusedCount("default", "default", LANE, 1, "X", "no key", 10, START, START),)))
+    _write(place, Batch(refused=(RefusedCount("default", "default", LANE, 1, "X", "no key", 10, START, START),)))
     asked = Asked(since=START, until=START + 1)
     filtered = msgspec.structs.replace(asked, filter=TraceFilter(user="u1"))
     for each, counted in ((asked, 10), (filtered, None)):
-        errors = _ask(tmp_path, lambda analytics, each=each: analytics.errors(each))  # type: ignore[misc]
-        summary = _ask(tmp_path, lambda analytics, each=each: analytics.summary(each))  # type: ignore[misc]
+        errors = _ask(place, lambda analytics, each=each: analytics.errors(each))  # type: ignore[misc]
+        summary = _ask(place, lambda analytics, each=each: analytics.summary(each))  # type: ignore[misc]
         assert errors.refused_uncounted == summary.refused_uncounted == counted
 
 
@@ -574,18 +577,18 @@ def test_calls_told_apart_by_too_much_are_refused_before_memory_is_gone() -> Non
         durations.add((None, str(number // 900), number % 900, 1, 1) for number in range(500_400))
 
 
-def test_calls_collected_from_the_journal_are_counted(tmp_path: Path) -> None:
+def test_calls_collected_from_the_journal_are_counted(place: Path) -> None:
     """O2: from the record, through the collector."""
     names = [call_id(START + n * HOUR, n) for n in range(3)]
 
     async def run() -> None:
-        worker = Worker(tmp_path / "journal")
+        worker = Worker(place / "journal")
         worker.call(names[0])
         worker.call(names[1])
         worker.call(names[2], "b")
         worker.writer.close()
-        await collect(tmp_path)
-        async with asking(tmp_path) as analytics:
+        await collect(place)
+        async with asking(place) as analytics:
             usage = await analytics.usage(Asked(since=START, until=START + 3 * HOUR, bucket="hour"))
             assert [row.calls for row in usage.items] == [1, 1]
             assert (usage.total.tokens.input, usage.total.tokens.output) == (200, 100)

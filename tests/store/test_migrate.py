@@ -16,6 +16,7 @@ from gatehouse.store import engine, version
 from gatehouse.store.migrate import scripts
 from gatehouse.store.rows import TRACE_COLUMNS
 from gatehouse.store.schema import REVISION, metadata, traces
+from tests.store import databases
 from tests.store.samples import opened
 
 
@@ -23,9 +24,9 @@ def _differences(connection: Connection) -> list[object]:
     return list(compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata))
 
 
-def test_migrated_tables_are_those_declared(tmp_path: Path) -> None:
+def test_migrated_tables_are_those_declared(place: Path) -> None:
     async def run() -> None:
-        async with opened(tmp_path) as (_, writing), engine.transaction(writing) as connection:
+        async with opened(place) as (_, writing), engine.transaction(writing) as connection:
             assert await connection.run_sync(_differences) == []
 
     asyncio.run(run())
@@ -39,18 +40,18 @@ def test_a_calls_columns_are_its_rows_fields() -> None:
     assert [column.name for column in traces.columns][1:] == list(TRACE_COLUMNS)
 
 
-def test_migrating_twice_does_nothing_the_second_time(tmp_path: Path) -> None:
+def test_migrating_twice_does_nothing_the_second_time(place: Path) -> None:
     async def run() -> None:
-        async with opened(tmp_path) as (_, writing):
+        async with opened(place) as (_, writing):
             assert not await version.ensure(writing)
             await version.check(writing)
 
     asyncio.run(run())
 
 
-def test_a_store_of_a_newer_release_is_refused_untouched(tmp_path: Path) -> None:
+def test_a_store_of_a_newer_release_is_refused_untouched(place: Path) -> None:
     async def run() -> None:
-        async with opened(tmp_path) as (_, writing):
+        async with opened(place) as (_, writing):
             async with engine.transaction(writing) as connection:
                 await connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
             for look in (version.ensure, version.check):
@@ -60,9 +61,9 @@ def test_a_store_of_a_newer_release_is_refused_untouched(tmp_path: Path) -> None
     asyncio.run(run())
 
 
-def test_reading_an_older_or_empty_store_says_what_to_do(tmp_path: Path) -> None:
+def test_reading_an_older_or_empty_store_says_what_to_do(empty_place: Path) -> None:
     async def run() -> None:
-        writing = engine.writer(engine.locate(tmp_path, None))
+        writing = engine.writer(databases.url(empty_place))
         try:
             with pytest.raises(engine.StoreMissingError, match="gatehouse serve"):
                 await version.check(writing)

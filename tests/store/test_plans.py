@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gatehouse.store import engine
 from gatehouse.store.analytics import Analytics, Asked
 from gatehouse.store.queries import Queries, TraceFilter
-from gatehouse.store.rows import Batch
+from gatehouse.store.rows import Batch, LinkKey
+from gatehouse.store.statements import DAY, HOUR
 from tests.store.samples import START, call_id, concluded, decided, opened
 
 
@@ -40,13 +40,12 @@ def _listen(reading: AsyncEngine) -> list[tuple[str, Any]]:
 
 def _scans(plans: list[str]) -> list[str]:
     """Scans of tables; those of what a subquery answered are bounded by it."""
-    tables = ("traces", "spans", "bodies", "refusals")
+    tables = ("rolled", "rollups", "rollup_durations", "traces", "spans", "bodies", "refusals", "link_keys")
     return [plan for plan in plans if plan.startswith(tuple(f"SCAN {table}" for table in tables))]
 
 
 def test_reading(tmp_path: Path) -> None:
     calls = [call_id(START + n * 1000, n) for n in range(50)]
-    moment = datetime(2025, 11, 13, tzinfo=UTC)
 
     async def run() -> list[str]:
         async with opened(tmp_path) as (writer, _):
@@ -58,11 +57,13 @@ def test_reading(tmp_path: Path) -> None:
         await queries.page(TraceFilter(provider="openai", since=START), 10, page.next_cursor)
         await queries.page(TraceFilter(since=START, until=START + 1), 10)
         await queries.page(TraceFilter(trace="c" * 32), 10)
+        for wanted in (TraceFilter(run="r"), TraceFilter(thread="t"), TraceFilter(group="g"), TraceFilter(job="j")):
+            await queries.page(wanted, 10)
+        await queries.page(TraceFilter(loop=calls[0]), 10)
         await queries.trace(calls[0])
         await queries.trace("c" * 32)
         await queries.last()
         await queries.body(calls[0], "request")
-        await queries.report(moment, None)
         plans = await _plans(reading, said)
         await reading.dispose()
         return plans
@@ -72,6 +73,10 @@ def test_reading(tmp_path: Path) -> None:
     assert _scans(plans) == []
     by_trace = [plan for plan in plans if "USING INDEX traces_sent (tenant=? AND trace_id=?)" in plan]
     assert len(by_trace) == 2  # one call, and the list filtered by it
+    for name in ("run", "thread", "group"):
+        assert [plan for plan in plans if f"USING INDEX traces_{name} (tenant=? AND {name}_id=?" in plan], name
+    for name in ("job", "loop"):
+        assert [plan for plan in plans if f"INDEX traces_{name} (tenant=? AND {name}=?" in plan], name
 
 
 def test_analytics(tmp_path: Path) -> None:
@@ -103,6 +108,41 @@ def test_analytics(tmp_path: Path) -> None:
     assert any("USING INDEX traces_call (tenant=? AND call>? AND call<?)" in plan for plan in plans)
 
 
+def test_summed_up(tmp_path: Path) -> None:
+    """A window of whole hours is answered without a look at its calls; its edges look at theirs alone."""
+    began = START - START % DAY
+    calls = [call_id(began + n * HOUR // 2, n) for n in range(4 * 48)]
+
+    async def run() -> tuple[list[str], list[str], list[str]]:
+        async with opened(tmp_path) as (writer, writing):
+            await writer.apply(Batch(tuple(map(decided, calls)), tuple(map(concluded, calls))))
+            said = _listen(writing)
+            while await writer.roller.step(began + 10 * DAY):
+                pass
+            await writer.roller.forget("hour", began)
+            made = await _plans(writing, said)
+        reading = engine.reader(engine.locate(tmp_path, None))
+        said = _listen(reading)
+        analytics = Analytics(reading, "default")
+        found = []
+        for since, until in ((began + HOUR, began + 3 * DAY), (began + HOUR // 2, began + 3 * DAY + HOUR // 2)):
+            said.clear()
+            for group_by in (("model",), ("key",), ("user", "provider")):
+                asked = Asked(since=since, until=until, group_by=group_by, bucket="day")
+                for question in (analytics.usage, analytics.cost, analytics.latency, analytics.errors):
+                    assert (await question(asked)).items
+            assert (await analytics.stats("7d", since, until)).total_requests == (until - since) // HOUR * 2
+            found.append(await _plans(reading, said))
+        await reading.dispose()
+        return made, found[0], found[1]
+
+    made, whole, edges = asyncio.run(run())
+    assert _scans(made) == _scans(whole) == _scans(edges) == []
+    assert not any("FROM traces" in plan for plan in whole)
+    assert any("PRIMARY KEY (tenant=? AND cube=? AND grain=? AND start>? AND start<?)" in plan for plan in whole)
+    assert any("USING INDEX traces_call (tenant=? AND call>? AND call<?)" in plan for plan in edges)
+
+
 def test_writing(tmp_path: Path) -> None:
     early, late = call_id(START, 1), call_id(START, 2)
 
@@ -111,6 +151,8 @@ def test_writing(tmp_path: Path) -> None:
             said = _listen(writing)
             await writer.apply(Batch(decided=(decided(late),), concluded=(concluded(early),)))
             await writer.apply(Batch(decided=(decided(early),), concluded=(concluded(late),)))
+            for call, offered in ((late, False), (early, True)):
+                await writer.apply(Batch(links=(LinkKey("default", START // 86_400_000_000, "a" * 16, call, offered),)))
             await writer.forget(START - 1, 10)
             return await _plans(writing, said)
 

@@ -86,17 +86,17 @@ CALLS: tuple[tuple[dict[str, Any], dict[str, Any] | None], ...] = (
         (TraceFilter(provider="' OR 1=1 --"), []),
     ],
 )
-def test_filters(tmp_path: Path, wanted: TraceFilter, found: list[int]) -> None:
+def test_filters(place: Path, wanted: TraceFilter, found: list[int]) -> None:
     """O6."""
-    names = _fill(tmp_path, *CALLS)
-    page = _ask(tmp_path, lambda queries: queries.page(wanted, 50))
+    names = _fill(place, *CALLS)
+    page = _ask(place, lambda queries: queries.page(wanted, 50))
     assert _ids(page) == [names[n] for n in found]
     assert page.next_cursor is None
 
 
 @pytest.mark.parametrize("wanted", [TraceFilter(), TraceFilter(provider="openai")])
-def test_pages_hold_every_call_once_newest_first(tmp_path: Path, wanted: TraceFilter) -> None:
-    names = _fill(tmp_path, *[({}, {})] * 25)
+def test_pages_hold_every_call_once_newest_first(place: Path, wanted: TraceFilter) -> None:
+    names = _fill(place, *[({}, {})] * 25)
 
     async def walk(queries: Queries) -> list[str]:
         seen: list[str] = []
@@ -109,27 +109,27 @@ def test_pages_hold_every_call_once_newest_first(tmp_path: Path, wanted: TraceFi
             if cursor is None:
                 return seen
 
-    assert _ask(tmp_path, walk) == names[::-1]
+    assert _ask(place, walk) == names[::-1]
 
 
-def test_a_rare_call_is_found_behind_many_others(tmp_path: Path) -> None:
+def test_a_rare_call_is_found_behind_many_others(place: Path) -> None:
     """A filter looks at stretches: more calls than the first stretch holds lie before the one wanted."""
-    names = _fill(tmp_path, *[({"model": "rare"}, {})], *[({}, {})] * 5_000, step=1000)
-    page = _ask(tmp_path, lambda queries: queries.page(TraceFilter(model="rare"), 50))
+    names = _fill(place, *[({"model": "rare"}, {})], *[({}, {})] * 5_000, step=1000)
+    page = _ask(place, lambda queries: queries.page(TraceFilter(model="rare"), 50))
     assert _ids(page) == names[:1]
     assert page.next_cursor is None
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "AAAA", "not base64!", "é", present.cursor("x")[:-1] + "A", "A" * 5000])
-def test_a_cursor_not_given_out_here_is_refused(tmp_path: Path, cursor: str) -> None:
-    _fill(tmp_path, *CALLS)
+def test_a_cursor_not_given_out_here_is_refused(place: Path, cursor: str) -> None:
+    _fill(place, *CALLS)
     with pytest.raises(present.CursorError):
-        _ask(tmp_path, lambda queries: queries.page(TraceFilter(), 5, cursor))
+        _ask(place, lambda queries: queries.page(TraceFilter(), 5, cursor))
 
 
-def test_a_tenant_sees_its_own_calls_only(tmp_path: Path) -> None:
+def test_a_tenant_sees_its_own_calls_only(place: Path) -> None:
     """I6: whatever is asked, another tenant's call is not there."""
-    names = _fill(tmp_path, ({"tenant": "b", "trace_sent": True, "trace_id": "d" * 32}, {"tenant": "b"}), ({}, {}))
+    names = _fill(place, ({"tenant": "b", "trace_sent": True, "trace_id": "d" * 32}, {"tenant": "b"}), ({}, {}))
     cursor = present.cursor("ffffffff")
 
     async def look(queries: Queries) -> list[object]:
@@ -137,32 +137,31 @@ def test_a_tenant_sees_its_own_calls_only(tmp_path: Path) -> None:
             _ids(await queries.page(TraceFilter(), 50, cursor)),
             getattr(await queries.last(), "id", None),
             [bool(await queries.trace(name)) for name in (*names, names[0].replace("-", ""), "d" * 32)],
-            (await queries.report(None, None)).calls,
             await queries.body(names[0], "request"),
         ]
 
-    assert _ask(tmp_path, look) == [[names[1]], names[1], [False, True, False, False], 1, None]
-    assert _ask(tmp_path, look, "b") == [[names[0]], names[0], [True, False, True, True], 1, None]
-    assert _ask(tmp_path, look, "") == [[], None, [False] * 4, 0, None]
+    assert _ask(place, look) == [[names[1]], names[1], [False, True, False, False], None]
+    assert _ask(place, look, "b") == [[names[0]], names[0], [True, False, True, True], None]
+    assert _ask(place, look, "") == [[], None, [False] * 4, None]
 
 
-def test_a_call_is_found_by_its_id_and_by_its_trace(tmp_path: Path) -> None:
+def test_a_call_is_found_by_its_id_and_by_its_trace(place: Path) -> None:
     trace = "0af7651916cd43dd8448eb211c80319c"
     sent = {"trace_sent": True, "trace_id": trace, "parent_span": "b7ad6b7169203331"}
-    names = _fill(tmp_path, (sent, {}), (sent, {}), ({}, {}))
+    names = _fill(place, (sent, {}), (sent, {}), ({}, {}))
 
     async def look(queries: Queries) -> list[str | None]:
         wanted = [names[0], names[0].upper(), names[2].replace("-", ""), trace.upper(), "0" * 32, "x", ""]
         return [getattr(await queries.trace(name), "id", None) for name in wanted]
 
-    assert _ask(tmp_path, look) == [names[0], names[0], names[2], names[1], None, None, None]
+    assert _ask(place, look) == [names[0], names[0], names[2], names[1], None, None, None]
 
 
-def test_a_call_in_the_words_of_the_api(tmp_path: Path) -> None:
+def test_a_call_in_the_words_of_the_api(place: Path) -> None:
     more = '[{"provider":"openai","origin":"https://api.openai.com"},{"provider":"azure","origin":"https://x"}]'
     ask = {"candidates": more, "rewritten": '["stream_options"]', "key_id": "k1", "user_id": "u1"}
-    [name] = _fill(tmp_path, (ask, {"answer_rewritten": '["usage"]', "replayed": True}))
-    trace = _ask(tmp_path, lambda queries: queries.trace(name))
+    [name] = _fill(place, (ask, {"answer_rewritten": '["usage"]', "replayed": True}))
+    trace = _ask(place, lambda queries: queries.trace(name))
     assert trace is not None
     assert trace.started_at == "2025-11-13T02:13:20.000000Z"
     assert trace.ended_at == "2025-11-13T02:13:20.123456Z"
@@ -179,7 +178,7 @@ def test_a_call_in_the_words_of_the_api(tmp_path: Path) -> None:
     assert trace.spans[1].attributes["gen_ai.usage.input_tokens"] == 100
 
 
-def test_a_captured_body_is_put_together_again(tmp_path: Path) -> None:
+def test_a_captured_body_is_put_together_again(place: Path) -> None:
     """O3."""
     text = b'{"messages":[]}' * 1000
     packed = zlib.compress(text)
@@ -191,7 +190,7 @@ def test_a_captured_body_is_put_together_again(tmp_path: Path) -> None:
         )
 
     async def run() -> None:
-        async with opened(tmp_path) as (writer, _), queried(tmp_path) as queries:
+        async with opened(place) as (writer, _), queried(place) as queries:
             await writer.apply(Batch(bodies=(part(1, packed[20:], last=True),)))
             assert await queries.body(call, "request") is None  # the first piece is not there yet
             await writer.apply(Batch(bodies=(part(0, packed[:20], last=False), part(0, packed, last=True, side="x"))))

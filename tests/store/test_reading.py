@@ -10,29 +10,31 @@ import pytest
 from gatehouse.errors import ConfigError
 from gatehouse.store import engine, reading
 from gatehouse.store.rows import Batch
+from tests.store import databases
 from tests.store.samples import START, call_id, concluded, decided, opened
 
 
-def test_report_and_calls_are_read_while_the_collector_writes(tmp_path: Path) -> None:
+def test_report_and_calls_are_read_while_the_collector_writes(place: Path) -> None:
     """O5."""
+    address = databases.address(place)
     first, second = call_id(START), call_id(START + 1_000_000)
 
     async def run() -> None:
-        async with opened(tmp_path) as (writer, writing):
+        async with opened(place) as (writer, writing):
             await writer.apply(Batch((decided(first),), (concluded(first),)))
-            async with reading.open(tmp_path) as reader, engine.transaction(writing) as connection:
+            async with reading.open(place, address) as reader, engine.transaction(writing) as connection:
                 await connection.exec_driver_sql("DELETE FROM traces")
                 last = await reader.last()
                 assert last is not None and last.id == first
                 assert (await reader.report()).calls == 1
             await writer.apply(Batch((decided(second),)))
-        async with reading.open(tmp_path, f"sqlite:///{tmp_path}/store.db") as reader:
+        async with reading.open(place, address) as reader:
             last = await reader.last()
             assert last is not None and last.id == second
             found = await reader.trace(second)
             assert found == last
             assert await reader.trace(first) is None
-        async with reading.open(tmp_path, tenant="other") as reader:
+        async with reading.open(place, address, tenant="other") as reader:
             assert await reader.last() is None
 
     asyncio.run(run())

@@ -19,14 +19,18 @@ import msgspec
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gatehouse.collector.feed import Feed
 from gatehouse.collector.fold import fold
 from gatehouse.collector.lanes import Lanes
 from gatehouse.collector.state import CollectorState
 from gatehouse.collector.tally import Tally
+from gatehouse.config.settings import Database
+from gatehouse.journal.clock import Steady
 from gatehouse.journal.reader import Line
 from gatehouse.polite import politely
 from gatehouse.store import engine, times, version
 from gatehouse.store.engine import StoreError, StoreRowError
+from gatehouse.store.rollups import Grain
 from gatehouse.store.rows import Batch, Mark
 from gatehouse.store.writing import StoreWriter
 
@@ -49,21 +53,28 @@ _log = logging.getLogger(__name__)
 class Collector:
     """Collects one journal into one store. Only one may run on a store at a time (`lock`)."""
 
-    def __init__(self, journal: Path, url: URL, *, keep_days: int, lines: int = LINES) -> None:
-        """`keep_days`: older calls are deleted from the store. `lines`: about so many in one transaction."""
+    def __init__(self, journal: Path, url: URL, kept: Database, *, lines: int = LINES) -> None:
+        """`kept`: for how long. `lines`: about so many in one transaction."""
         self._lanes = Lanes(journal)
         self._lines = lines
         self._url = url
-        self._keep = keep_days * _DAY
+        self._keep = kept.keep_days * _DAY
+        self._most = kept.max_bytes
+        hourly = max(kept.keep_days, kept.keep_hourly_days)
+        self._keep_rollups: dict[Grain, int] = {"hour": hourly * _DAY, "day": max(hourly, kept.keep_daily_days) * _DAY}
         self._engine: AsyncEngine | None = None
         self._writer: StoreWriter | None = None
         self._identity: tuple[int, int] | None = None
         self._marks: dict[str, Mark] = {}
         self._pending: list[Line] = []
         """Read and not stored."""
+        self._clock = Steady()
         self._retire_at = self._count_at = self._forget_at = 0.0
         self.state = CollectorState()
         self.tally = Tally()
+        self.rolling = False
+        """Whether there is more to sum up."""
+        self.feed = Feed()
 
     @property
     def collected(self) -> dict[str, int]:
@@ -73,6 +84,7 @@ class Collector:
     async def run(self, stopping: asyncio.Event, drain_seconds: float) -> None:
         """Collect until `stopping`, then up to the end of the lanes: for at most `drain_seconds`, and only while the
         store takes it. What is left is collected after the next start."""
+        self._say(looked=times.now())  # a store that never comes has a lag, too
         retry = FIRST_RETRY
         deadline: float | None = None
         while deadline is None or time.monotonic() < deadline:
@@ -91,7 +103,8 @@ class Collector:
             if not more:
                 if deadline is not None:
                     return
-                await _pause(PAUSE, stopping)
+                if not self.rolling:
+                    await _pause(PAUSE, stopping)
 
     async def step(self) -> bool:
         """Collect what is there, up to one transaction; true if there may be more at once.
@@ -119,7 +132,7 @@ class Collector:
             self._say(lines_behind=self._lanes.behind(self._marks))
         if not more:
             self._say(oldest=None, looked=times.now())
-            await self._forget(writer, now)
+            await self._tend(writer, now)
         return more
 
     async def aclose(self) -> None:
@@ -182,6 +195,9 @@ class Collector:
             self._leave_out(f"{lines[0].file}:{lines[0].line_no}: {error}")
             batch = Batch(marks=batch.marks)
             whole = await writer.apply(batch)
+        self.feed.publish(
+            (decided.tenant, decided.call) for decided, concluded in whole if self.tally.is_new(decided, concluded)
+        )
         self.tally.count(whole, batch)
         for place in folded.unreadable:
             self._leave_out(place)
@@ -197,10 +213,29 @@ class Collector:
         """The first line in hand of each lane: one of them is the oldest."""
         return list({line.lane: line for line in reversed(self._pending)}.values())
 
+    async def _tend(self, writer: StoreWriter, now: float) -> None:
+        """Sum up what is over; then, and not before, what is old may go."""
+        try:
+            self.rolling = await writer.roller.step(times.now())
+        except StoreRowError as error:
+            self._leave_out(f"not summed up: {error}")
+        if not self.rolling:
+            await self._forget(writer, now)
+
     async def _forget(self, writer: StoreWriter, now: float) -> None:
-        """Delete what is older than the store keeps calls, a slice at a time, between batches."""
-        if now >= self._forget_at and not await writer.forget(times.now() - self._keep, _FORGET_CALLS):
-            self._forget_at = now + _FORGET_SECONDS
+        """Delete what is older, or more, than the store keeps of calls, a slice at a time, between batches."""
+        if now < self._forget_at:
+            return
+        present = int(self._clock.now() * 1e6)
+        if await writer.forget(present - self._keep, _FORGET_CALLS):
+            return
+        if await writer.used_bytes() > self._most and await writer.forget_oldest(_FORGET_CALLS):
+            self._say(cut=times.now())
+            return
+        for grain, kept in self._keep_rollups.items():
+            if await writer.roller.forget(grain, present - kept):
+                return
+        self._forget_at = now + _FORGET_SECONDS
 
     def _say(self, **changed: object) -> None:
         self.state = msgspec.structs.replace(self.state, **changed)

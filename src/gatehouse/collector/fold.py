@@ -1,22 +1,24 @@
 """Lines of the journal as rows of the store. Pure.
 
 Rules: a line becomes the same rows whenever and beside whichever others it is read. A line whose body cannot be read is
-named and left out: it must not hold up the lines behind it. Kinds that make no row only move their lane's mark.
+named and left out: it must not hold up the lines behind it. Kinds that make no row only move their lane's mark. U+0000
+becomes U+FFFD, whichever database the rows are for.
 """
 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
 
 from gatehouse.journal.reader import Line
-from gatehouse.model.record import Candidate, Capture, Decision, Outcome, Refusal, RefusedMany
+from gatehouse.model.record import Candidate, Capture, Decision, Lineage, Outcome, Refusal, RefusedMany
 from gatehouse.model.usage import Usage
 from gatehouse.store import ids, times
-from gatehouse.store.rows import Batch, BodyPart, Concluded, Decided, Mark, RefusedCount
+from gatehouse.store.rows import Batch, BodyPart, Concluded, Decided, LinkKey, Mark, RefusedCount
 
 
 class Folded(msgspec.Struct, frozen=True):
@@ -33,16 +35,20 @@ class _Rows:
     def __init__(self) -> None:
         self.decided: dict[tuple[str, str], Decided] = {}
         self.concluded: dict[tuple[str, str], Concluded] = {}
+        self.links: dict[LinkKey, None] = {}
         self.refused: list[RefusedCount] = []
         self.bodies: list[BodyPart] = []
 
     def decision(self, line: Line) -> None:
         record = _DECISION.decode(line.body or b"")
         self.decided.setdefault((line.tenant, record.call), _decided(line, record))
+        self._link(line, record.call, record.continues, offered=False)
+        self._link(line, record.call, record.offers, offered=True)
 
     def outcome(self, line: Line) -> None:
         record = _OUTCOME.decode(line.body or b"")
         self.concluded.setdefault((line.tenant, record.call), _concluded(line, record))
+        self._link(line, record.call, record.offers, offered=True)
 
     def refusal(self, line: Line) -> None:
         record = _REFUSAL.decode(line.body or b"")
@@ -64,6 +70,12 @@ class _Rows:
                 until=times.parse(record.until),
             )
         )
+
+    def _link(self, line: Line, call: str, keys: tuple[str, ...], *, offered: bool) -> None:
+        if keys:
+            day = _started(call, times.parse(line.time)) // _DAY
+            for key in keys[:_MOST_LINKS]:
+                self.links[LinkKey(line.tenant, day, key, call, offered)] = None
 
     def capture(self, line: Line) -> None:
         record = _CAPTURE.decode(line.body or b"")
@@ -90,9 +102,18 @@ _REFUSAL: Final = msgspec.json.Decoder(Refusal)
 _REFUSED_MANY: Final = msgspec.json.Decoder(RefusedMany)
 _CAPTURE: Final = msgspec.json.Decoder(Capture)
 _JSON: Final = msgspec.json.Encoder()
+_DAY: Final = 86_400 * 1_000_000
+_MOST_SEQUENCE: Final = 10**15
+_MOST_LINKS: Final = 8
+"""Keys of one record."""
+_NO_LINEAGE: Final = Lineage()
 MOST_TOKENS: Final = 10**13
 MOST_COST: Final = 10**14
 """Nano-dollars. What a provider claims beyond these bounds is cut: a report's sums must fit 64 bits."""
+_ZERO: Final = rb"\u0000"
+_ZEROS: Final = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+_REPLACED: Final = rb"\1\\ufffd"
+"""PostgreSQL keeps no U+0000 in text, and no caller may keep its call out of the store by sending one."""
 _KINDS: Final[dict[str, Callable[[_Rows, Line], None]]] = {
     "decision": _Rows.decision,
     "outcome": _Rows.outcome,
@@ -113,6 +134,8 @@ def fold(lines: Iterable[Line]) -> Folded:
         # A body may have been erased; the line then only counts.
         if take is None or line.body is None:
             continue
+        if _ZERO in line.body:
+            line = msgspec.structs.replace(line, body=_ZEROS.sub(_REPLACED, line.body))
         try:
             take(rows, line)
         except (msgspec.DecodeError, ValueError) as error:
@@ -120,6 +143,7 @@ def fold(lines: Iterable[Line]) -> Folded:
     batch = Batch(
         decided=tuple(rows.decided.values()),
         concluded=tuple(rows.concluded.values()),
+        links=tuple(rows.links),
         refused=tuple(rows.refused),
         bodies=tuple(rows.bodies),
         marks=tuple(Mark(line.lane, line.seq, line.hash, times.parse(line.time)) for line in last.values()),
@@ -130,6 +154,7 @@ def fold(lines: Iterable[Line]) -> Folded:
 def _decided(line: Line, record: Decision) -> Decided:
     time = times.parse(line.time)
     first = record.candidates[0] if record.candidates else Candidate(record.route.partition("/")[0], "")
+    lineage = record.lineage or _NO_LINEAGE
     return Decided(
         tenant=line.tenant,
         project=record.project,
@@ -152,6 +177,14 @@ def _decided(line: Line, record: Decision) -> Decided:
         user_id=record.user,
         provider_key_hash=record.provider_key_hash,
         user_agent=record.user_agent,
+        group_id=lineage.group,
+        thread_id=lineage.thread,
+        run_id=lineage.run,
+        parent_id=lineage.parent,
+        sequence=None if lineage.sequence is None else min(lineage.sequence, _MOST_SEQUENCE),
+        tags=_list(lineage.tags),
+        loop=None,
+        parent_call=None,
         max_output=record.max_output,
         temperature=record.temperature,
         top_p=record.top_p,
@@ -172,6 +205,7 @@ def _decided(line: Line, record: Decision) -> Decided:
         # Still arriving: the outcome knows.
         request_bytes=None if record.streamed else record.request_bytes,
         request_sha256=record.request_sha256,
+        job=record.job,
     )
 
 
@@ -201,9 +235,14 @@ def _concluded(line: Line, record: Outcome) -> Concluded:
         tokens_reasoning=None if usage is None else usage.reasoning,
         tokens_audio_input=None if usage is None else usage.audio_input,
         tokens_audio_output=None if usage is None else usage.audio_output,
+        tokens_image_input=None if usage is None else usage.image_input,
+        tokens_image_output=None if usage is None else usage.image_output,
+        tokens_image_cache_read=None if usage is None else usage.image_cache_read,
         usage_source=record.usage_source,
         usage_check=record.usage_check,
         usage_note="a count beyond all sense is cut in the store; the journal has it" if cut else record.usage_note,
+        tools=None if record.tools is None else _JSON.encode(record.tools).decode(),
+        turns=record.turns,
         cost=None if record.cost is None else min(record.cost, MOST_COST),
         price=record.price,
         price_id=record.price_id,
@@ -226,6 +265,7 @@ def _concluded(line: Line, record: Outcome) -> Concluded:
         price_version=record.price_version,
         request_bytes=record.request_bytes,
         request_sha256=record.request_sha256,
+        job=record.job,
     )
 
 
@@ -247,6 +287,7 @@ def _asked(record: Refusal) -> Decision:
         user=record.user,
         provider_key_hash=record.provider_key_hash,
         user_agent=record.user_agent,
+        lineage=record.lineage,
         request_bytes=record.request_bytes,
         request_sha256=record.request_sha256,
     )

@@ -37,10 +37,12 @@ class CollectorState(msgspec.Struct, frozen=True):
     """Lines left out since the start: their bodies could not be read or stored."""
     last_unreadable: str | None = None
     stopped: tuple[StoppedLane, ...] = ()
+    cut: int = 0
+    """When calls were last deleted because they took too much."""
 
     def lag(self, now: int) -> float:
         """Seconds since the oldest line that is not in the store."""
         if self.oldest is not None:
             return max(0.0, (now - self.oldest) / 1e6)
-        unheard = (now - self.looked) / 1e6
+        unheard = (now - self.looked) / 1e6 if self.looked else 0.0
         return unheard if unheard > _UNHEARD else 0.0

@@ -101,6 +101,14 @@ class Tally:
         for lane, mark in marks.items():
             self._counted[lane] = max(self._counted[lane], mark.seq)
 
+    def is_new(self, decided: Decided, concluded: Concluded) -> bool:
+        """Whether a call that became whole was not in the store before, or in one that was there before."""
+        counted = self._counted
+        return (
+            concluded.outcome_seq > counted[concluded.outcome_lane]
+            or decided.decision_seq > counted[decided.decision_lane]
+        )
+
     def count(self, whole: Iterable[tuple[Decided, Concluded]], batch: Batch) -> None:
         """What one transaction wrote: the calls it made `whole`, and counted refusals."""
         counted = self._counted
@@ -108,10 +116,7 @@ class Tally:
         while some := list(itertools.islice(calls, SLICE)):
             with self.lock:
                 for decided, concluded in some:
-                    if (
-                        concluded.outcome_seq > counted[concluded.outcome_lane]
-                        or decided.decision_seq > counted[decided.decision_lane]
-                    ):
+                    if self.is_new(decided, concluded):
                         self._call(decided, concluded)
             give_way()
         with self.lock:

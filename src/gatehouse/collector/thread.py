@@ -1,7 +1,8 @@
 """The collector beside a server: a thread with an event loop of its own, so that nothing it does holds up the server's.
 
-Rules: only `state` and `collected`, which are replaced and never changed, `tally`, which has a lock, and `stop` cross
-between the threads. The thread ends when stopped, or by a bug; who owns it looks at `alive` and starts afresh.
+Rules: only `state` and `collected`, which are replaced and never changed, `tally` and `feed`, which have locks, and
+`stop` cross between the threads. The thread ends when stopped, or by a bug; who owns it looks at `alive` and starts
+afresh.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import threading
 from typing import Final
 
 from gatehouse.collector.collect import Collector
+from gatehouse.collector.feed import Feed
 from gatehouse.collector.lock import CollectorLock
 from gatehouse.collector.state import CollectorState
 from gatehouse.collector.tally import Tally
@@ -45,6 +47,11 @@ class CollectorThread:
     def tally(self) -> Tally:
         """What it counted."""
         return self._collector.tally
+
+    @property
+    def feed(self) -> Feed:
+        """Who listens to calls as they end."""
+        return self._collector.feed
 
     @property
     def alive(self) -> bool:

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from gatehouse.control.answers import FieldError, InputError, answer
 from gatehouse.control.export import PIECE, export, in_pieces
-from gatehouse.control.parameters import Format, MomentOrAgo, OutcomeName, Word, at, once
+from gatehouse.control.parameters import Format, MomentOrAgo, OutcomeName, Word, at, form_of, once
 from gatehouse.control.traces import following
 from gatehouse.store import figures, logs, times
 from gatehouse.store.analytics import Analytics, Asked
@@ -36,7 +36,7 @@ _SECRET: Final = re.compile(r"(?:sk-|gth_|AIza)[^.…]{16,}")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DAYS: Final = {"24h": 1, "7d": 7, "30d": 30, "90d": 90}
 _DAY: Final = 86_400_000_000
-_FORM: Final = "With `csv` and `jsonl` the items alone, one per line."
+_FORM: Final = "In all forms but `json` the items alone."
 
 BucketName = Literal["hour", "day", "week"]
 
@@ -186,15 +186,17 @@ def routes(readers: Readers, tenant: str) -> APIRouter:
         """Against the window of the same length before."""
         once(request, _SEVERAL)
         found = await (await readers.analytics(tenant)).summary(asked.asked(times.now()))
-        if asked.format == "json":
+        form = form_of(request, asked.format)
+        if form == "json":
             return answer(found)
-        return export(asked.format, "summary", figures.Summary, in_pieces([found]))
+        return export(form, "summary", figures.Summary, in_pieces([found]))
 
     @router.get("/logs", summary="Calls, newest first, by offset", name="analytics_logs")
     async def show_logs(request: Request, asked: Annotated[LogParameters, Query()]) -> Response:
         """For clients of the TruePortAI gateway; `/api/v1/traces` says more, and finds its pages faster."""
         once(request, _NONE)
-        if asked.format == "json":
+        form = form_of(request, asked.format)
+        if form == "json":
             analytics = await readers.analytics(tenant)
             return answer(await analytics.log(asked.filter(), asked.limit, asked.offset))
         if "offset" in request.query_params:
@@ -203,7 +205,7 @@ def routes(readers: Readers, tenant: str) -> APIRouter:
         most = asked.limit if "limit" in request.query_params else None
         page = await queries.page(asked.filter(), most or PIECE)
         items = _log_items(following(queries, asked.filter(), page, most))
-        return export(asked.format, "logs", logs.LogItem, items)
+        return export(form, "logs", logs.LogItem, items)
 
     @router.get("/stats", summary="A period's numbers", name="analytics_stats")
     async def show_stats(request: Request, asked: Annotated[StatsParameters, Query()]) -> Response:
@@ -249,9 +251,10 @@ def _show(readers: Readers, tenant: str, question: Question) -> Callable[..., Aw
         once(request, _SEVERAL)
         asked = given.asked(times.now())
         found = await question.ask(await readers.analytics(tenant), asked)
-        if given.format == "json":
+        form = form_of(request, given.format)
+        if form == "json":
             return answer(found)
-        return export(given.format, question.name, question.row, in_pieces(found.items), asked.group_by)
+        return export(form, question.name, question.row, in_pieces(found.items), asked.group_by)
 
     return series if question in _SERIES else items
 

@@ -11,16 +11,18 @@ from fastapi.openapi.utils import get_openapi
 from starlette.responses import Response
 
 from gatehouse import __version__
+from gatehouse.collector.feed import Feed
 from gatehouse.collector.tally import Tally
 from gatehouse.config.loads import Loads
-from gatehouse.control import analytics, answers, exposition, traces
+from gatehouse.control import analytics, answers, explain, exposition, live, traces
 from gatehouse.control.answers import ErrorBody, answer
-from gatehouse.control.export import TYPES
 from gatehouse.control.health import Health, told_by_worker
+from gatehouse.control.parameters import MEDIA_TYPES
 from gatehouse.control.peer import JOURNAL_HEADER, LOCAL, PeerGate
 from gatehouse.store import figures, logs
+from gatehouse.store.explain import Explanation
 from gatehouse.store.reading import Readers
-from gatehouse.store.views import Trace, TracePage
+from gatehouse.store.views import Trace, TracePage, TraceSummary
 
 _REF: Final = "#/components/schemas/{name}"
 _ANSWERS: Final[dict[tuple[str, str], type[msgspec.Struct]]] = {
@@ -35,12 +37,16 @@ _ANSWERS: Final[dict[tuple[str, str], type[msgspec.Struct]]] = {
     ("/api/v1/analytics/models", "200"): figures.ModelFigures,
     ("/api/v1/analytics/keys", "200"): figures.KeyFigures,
     ("/api/v1/analytics/summary", "200"): figures.Summary,
+    ("/api/v1/analytics/explain", "200"): Explanation,
     ("/api/v1/analytics/logs", "200"): logs.LogPage,
     ("/api/v1/analytics/stats", "200"): logs.Stats,
 }
 """What each route answers with. All other answers are errors."""
+_EVENTS: Final[dict[str, tuple[type[msgspec.Struct], ...]]] = {"/api/v1/live": (TraceSummary, live.Lagged)}
+"""What the events of a stream hold."""
 _EXPORTED: Final = frozenset({"/api/v1/traces"}).union(
-    f"/api/v1/analytics/{name}" for name in ("usage", "cost", "latency", "errors", "models", "keys", "summary", "logs")
+    f"/api/v1/analytics/{name}"
+    for name in ("usage", "cost", "latency", "errors", "models", "keys", "summary", "explain", "logs")
 )
 """Routes that answer in the forms of `export`, too."""
 _ERRORS: Final = {"400": "Wrong input", "403": "Not from this machine", "404": "Not found", "503": "Not possible now"}
@@ -54,7 +60,8 @@ class ManagementApi(FastAPI):
         if self.openapi_schema:
             return self.openapi_schema
         document = get_openapi(title=self.title, version=self.version, description=self.description, routes=self.routes)
-        structs = [*dict.fromkeys(_ANSWERS.values()), ErrorBody]
+        events = [struct for structs in _EVENTS.values() for struct in structs]
+        structs = [*dict.fromkeys([*_ANSWERS.values(), *events]), ErrorBody]
         document["components"] = {"schemas": msgspec.json.schema_components(structs, ref_template=_REF)[1]}
         for path, methods in document["paths"].items():
             for method in methods.values():
@@ -63,9 +70,11 @@ class ManagementApi(FastAPI):
         return document
 
 
-def create(readers: Readers, health: Callable[[], Health], *, tenant: str, tally: Tally, loads: Loads) -> ManagementApi:
+def create(
+    readers: Readers, health: Callable[[], Health], *, tenant: str, tally: Tally, feed: Feed, loads: Loads
+) -> ManagementApi:
     """The app. `health`: what the process knows now, at no cost. `tally`, `loads`: what `/metrics` shows of calls, and
-    of workers."""
+    of workers. `feed`: calls as they end."""
     app = ManagementApi(
         title="Gatehouse",
         version=__version__,
@@ -81,7 +90,9 @@ def create(readers: Readers, health: Callable[[], Health], *, tenant: str, tally
     app.include_router(_health(health))
     app.include_router(exposition.routes(health, tally, loads))
     app.include_router(traces.routes(readers, tenant))
+    app.include_router(live.routes(readers, feed, tenant))
     app.include_router(analytics.routes(readers, tenant))
+    app.include_router(explain.routes(readers, tenant))
     answers.install(app)
     app.add_middleware(PeerGate)
     return app
@@ -109,9 +120,13 @@ def _responses(path: str) -> dict[str, Any]:
         status: {"description": meaning, "content": _json(_ANSWERS.get((path, status), ErrorBody))}
         for status, meaning in _ERRORS.items()
     }
-    found = _json(_ANSWERS[path, "200"])
+    if path in _EVENTS:
+        one_of = [{"$ref": _REF.format(name=struct.__name__)} for struct in _EVENTS[path]]
+        found: dict[str, Any] = {live.MEDIA_TYPE: {"schema": {"oneOf": one_of}}}
+    else:
+        found = _json(_ANSWERS[path, "200"])
     if path in _EXPORTED:
-        found |= {kind.partition(";")[0]: {"schema": {"type": "string"}} for kind in TYPES.values()}
+        found |= {kind.partition(";")[0]: {"schema": {"type": "string"}} for kind in MEDIA_TYPES.values()}
     return {"200": {"description": "Found", "content": found}, **described}
 
 

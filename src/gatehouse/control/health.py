@@ -6,14 +6,25 @@ Rules: made of what the process knows already; it never looks into the store or 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal
 
 import msgspec
 
 from gatehouse.collector.state import CollectorState, StoppedLane
+from gatehouse.config.loads import JOURNAL_STATES, Gauges
 
 BEHIND_SECONDS: Final = 10.0
 """Lag from which the collector counts as behind."""
+
+JUMP_SECONDS: Final = 60.0
+"""From which a clock counts as set, and not as corrected."""
+
+SHORT_SECONDS: Final = 15.0
+"""How long after descriptors ran out that is said."""
+
+CUT_SECONDS: Final = 86_400.0
+"""How long after calls were deleted because they took too much that is said."""
 
 Status = Literal["healthy", "degraded", "unhealthy"]
 
@@ -72,6 +83,8 @@ class Health(PublicHealth, frozen=True, kw_only=True):
     collector: CollectorHealth
     journal: JournalHealth
     lanes: list[LaneHealth]
+    clock_jump_seconds: float
+    """By how much the system's clock was set forward (or back: negative) since the control process started."""
 
     def public(self) -> PublicHealth:
         return PublicHealth(status=self.status, version=self.version, services=self.services)
@@ -91,10 +104,42 @@ def told_by_worker(health: Health, trouble: str) -> Health:
     )
 
 
+def told_by_workers(health: Health, workers: Mapping[int, Gauges], now: int) -> Health:
+    """With what the workers' gauges say: any worker's journal, and descriptors that ran out within `SHORT_SECONDS`.
+    `now`: nanoseconds on the monotonic clock."""
+    journal, problems = health.services["journal"], []
+    for index, gauges in workers.items():
+        state = JOURNAL_STATES[gauges.journal_state]
+        if state != "ok":
+            journal = journal if journal in JOURNAL_STATES else state
+            problems.append(f"the journal of worker {index} is {state}: it takes no new calls")
+    failing = bool(problems)
+    problems += [
+        f"worker {index} is out of file descriptors: raise the limit (ulimit -Hn, LimitNOFILE=)"
+        for index, gauges in workers.items()
+        if gauges.descriptors_denied_at and now - gauges.descriptors_denied_at < SHORT_SECONDS * 1_000_000_000
+    ]
+    if not problems:
+        return health
+    return msgspec.structs.replace(
+        health,
+        status="unhealthy" if failing or health.status == "unhealthy" else "degraded",
+        services={**health.services, "journal": journal},
+        problems=[*health.problems, *problems],
+    )
+
+
 def assess(
-    version: str, collecting: CollectorState, now: int, journal: JournalHealth, lanes: list[LaneHealth], *, warn: bool
+    version: str,
+    collecting: CollectorState,
+    now: int,
+    journal: JournalHealth,
+    lanes: list[LaneHealth],
+    *,
+    warn: bool,
+    clock_jump: float = 0.0,
 ) -> Health:
-    """Put together what is known at `now` (microseconds since the epoch)."""
+    """Put together what is known at `now` (microseconds since the epoch). `clock_jump`: seconds."""
     lag = collecting.lag(now)
     collector = CollectorHealth(
         lag_seconds=round(lag, 3),
@@ -118,8 +163,13 @@ def assess(
     warnings = []
     if collecting.unreadable:
         warnings.append(f"{collecting.unreadable} lines of the journal could not be collected")
+    if now - collecting.cut < CUT_SECONDS * 1_000_000:
+        warnings.append("the store has reached database.max_bytes: calls leave it before database.keep_days are over")
     if warn:
         warnings.append(f"the journal uses {journal.bytes / journal.max_bytes:.0%} of journal.max_bytes")
+    if abs(clock_jump) > JUMP_SECONDS:
+        where = "forward: the journal deletes nothing by that age before a restart" if clock_jump > 0 else "back"
+        warnings.append(f"the system's clock was set {abs(clock_jump):.0f} s {where}")
     return Health(
         status="unhealthy" if journal.state != "ok" else "degraded" if problems else "healthy",
         version=version,
@@ -134,4 +184,5 @@ def assess(
         collector=collector,
         journal=journal,
         lanes=lanes,
+        clock_jump_seconds=round(clock_jump, 3),
     )

@@ -16,6 +16,7 @@ from typing import Final, NoReturn
 
 from gatehouse.config import settings
 from gatehouse.control.health import LaneHealth
+from gatehouse.journal.clock import Steady
 from gatehouse.journal.lines import JournalError
 from gatehouse.journal.reader import lanes, role_of
 from gatehouse.journal.recovery import Recovery
@@ -46,7 +47,8 @@ class Housekeeping:
         self._writer = writer
         self._recovery = Recovery(directory, writer)
         self._options = options
-        self._retention = Retention(directory, writer, options)
+        self._clock = Steady()
+        self._retention = Retention(directory, writer, options, clock=self._clock)
         self._collected = collected
         self._roles: dict[str, str | None] = {}
         self._live: list[str] = []
@@ -56,6 +58,11 @@ class Housekeeping:
         """A thread compresses or deletes; true for ever once that was cancelled."""
         self.warn = False
         """The journal nears `journal.max_bytes`."""
+
+    @property
+    def clock_jump(self) -> float:
+        """By how many seconds the system's clock was set since the start."""
+        return self._clock.jumped
 
     async def sweep(self) -> NoReturn:
         """The writer's own regular work."""
@@ -81,7 +88,7 @@ class Housekeeping:
             self._complain((f"dead lanes cannot be closed now: {error}",))
             return
         if report.interrupted:
-            _log.warning("%d calls of processes that died are recorded as interrupted", report.interrupted)
+            _log.warning("calls cut off by the death of a process, recorded as interrupted: %d", report.interrupted)
         self._complain(report.broken)
 
     async def retain_regularly(self) -> NoReturn:

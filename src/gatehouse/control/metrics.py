@@ -92,6 +92,7 @@ METRICS: Final = (
     ),
     Declared("gatehouse_worker_open_calls", "gauge", _WORKER, "Calls that run."),
     Declared("gatehouse_worker_open_streams", "gauge", _WORKER, "Of the calls that run, those that ask for a stream."),
+    Declared("gatehouse_worker_open_websockets", "gauge", _WORKER, "Of those, WebSockets."),
     Declared("gatehouse_worker_client_connections", "gauge", _WORKER, "Connections of clients."),
     Declared(
         "gatehouse_worker_upstream_connections",
@@ -144,6 +145,14 @@ METRICS: Final = (
         _WORKER,
         "Connections of clients that ended before a whole request head had come, since the worker started.",
     ),
+    Declared("gatehouse_worker_tasks", "gauge", _WORKER, "Tasks of the event loop. Calls have none."),
+    Declared(
+        "gatehouse_worker_descriptors_denied_total",
+        "counter",
+        _WORKER,
+        "Connections of clients turned away, and to providers not made, for want of file descriptors, since the worker "
+        "started.",
+    ),
     Declared("gatehouse_collector_lag_seconds", "gauge", (), "Age of the oldest journal line not in the store."),
     Declared("gatehouse_collector_lag_lines", "gauge", (), "Lines known to stand in the journal and not in the store."),
     Declared("gatehouse_collector_lines_total", "counter", (), "Lines collected since the control process started."),
@@ -174,6 +183,12 @@ METRICS: Final = (
     Declared("gatehouse_journal_bytes", "gauge", (), "Size of the whole journal."),
     Declared("gatehouse_journal_max_bytes", "gauge", (), "The size it may have: journal.max_bytes."),
     Declared(
+        "gatehouse_clock_jump_seconds",
+        "gauge",
+        (),
+        "By how much the system's clock was set forward since the control process started; negative: back.",
+    ),
+    Declared(
         "gatehouse_build_info",
         "gauge",
         ("version", "python", "compiled"),
@@ -186,6 +201,7 @@ _STORE_STATES: Final = ("starting", "connected", "unavailable")
 _OF_WORKER: Final = (
     ("gatehouse_worker_open_calls", "calls"),
     ("gatehouse_worker_open_streams", "streams"),
+    ("gatehouse_worker_open_websockets", "websockets"),
     ("gatehouse_worker_client_connections", "connections"),
     ("gatehouse_worker_upstream_waiting", "waiting"),
     ("gatehouse_worker_request_body_bytes", "body_bytes"),
@@ -195,6 +211,8 @@ _OF_WORKER: Final = (
     ("gatehouse_worker_refusals_counted_total", "refusals_counted"),
     ("gatehouse_worker_captures_dropped_total", "captures_dropped"),
     ("gatehouse_worker_connections_without_request_total", "connections_without_request"),
+    ("gatehouse_worker_tasks", "tasks"),
+    ("gatehouse_worker_descriptors_denied_total", "descriptors_denied"),
 )
 """Metrics that are one field of `Gauges`."""
 _NANO: Final = 1_000_000_000
@@ -267,6 +285,7 @@ class Page:
         self._one_of("gatehouse_journal_state", JOURNAL_STATES, journal.state)
         self._add("gatehouse_journal_bytes", journal.bytes)
         self._add("gatehouse_journal_max_bytes", journal.max_bytes)
+        self._add("gatehouse_clock_jump_seconds", health.clock_jump_seconds)
 
     def build(self, version: str, python: str, *, compiled: bool) -> None:
         """What this installation is."""

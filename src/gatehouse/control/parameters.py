@@ -20,10 +20,17 @@ _RFC3339: Final = re.compile(
 _AGO: Final = re.compile(r"([1-9][0-9]{0,5})([mhdw])")
 _UNITS: Final = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000}
 _NOT_RFC3339: Final = "not RFC 3339 with a zone, such as 2026-11-20T08:00:00Z (write + as %2B)"
+_JSON: Final = frozenset({"application/json", "application/*", "*/*"})
 _LAST: Final = times.parse("9999-12-31T23:59:59.999999Z")
 
 OutcomeName = Literal["open", "ok", "refused", "upstream_error", "cut", "client_gone", "blocked", "interrupted"]
-Format = Literal["json", "csv", "jsonl"]
+Format = Literal["json", "csv", "jsonl", "parquet"]
+MEDIA_TYPES: Final[dict[Format, str]] = {
+    "csv": "text/csv; charset=utf-8",
+    "jsonl": "application/x-ndjson",
+    "parquet": "application/vnd.apache.parquet",
+}
+"""Of the forms other than JSON."""
 
 
 def _moment(value: object) -> object:
@@ -33,7 +40,8 @@ def _moment(value: object) -> object:
     raise ValueError(_NOT_RFC3339)
 
 
-def _moment_or_ago(value: str) -> str:
+def moment_or_ago(value: str) -> str:
+    """Checks a `MomentOrAgo`. Raises `ValueError`."""
     if _RFC3339.fullmatch(value):
         datetime.fromisoformat(value.upper())
     elif not _AGO.fullmatch(value):
@@ -42,7 +50,7 @@ def _moment_or_ago(value: str) -> str:
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]
-MomentOrAgo = Annotated[str, AfterValidator(_moment_or_ago)]
+MomentOrAgo = Annotated[str, AfterValidator(moment_or_ago)]
 """RFC 3339, or a span before now: `30m`, `24h`, `7d`, `4w`."""
 Word = Annotated[str, Field(min_length=1, max_length=512)]
 
@@ -58,6 +66,17 @@ def at(value: str, now: int) -> int:
     ago = _AGO.fullmatch(value)
     found = times.parse(value.upper()) if ago is None else now - int(ago[1]) * _UNITS[ago[2]]
     return min(max(found, 0), _LAST)
+
+
+def form_of(request: Request, form: Format) -> Format:
+    """The form of the answer: `format`, else what `Accept` names and JSON is not among."""
+    if "format" in request.query_params:
+        return form
+    accepted = {each.partition(";")[0].strip().lower() for each in request.headers.get("accept", "").split(",")}
+    if accepted & _JSON:
+        return "json"
+    named = (form for form, media in MEDIA_TYPES.items() if media.partition(";")[0] in accepted)
+    return next(named, "json")
 
 
 def once(request: Request, several: frozenset[str]) -> None:

@@ -80,8 +80,9 @@ class Control:
         self._data = DataDir(process.data)
         url = engine.locate(self._data.root, settings.database.url)
         self._readers = Readers(url)
+        self._loads = Loads(process.load_fd, process.slots)
         self._collector = CollectorThread(
-            Collector(self._data.journal, url, keep_days=settings.database.keep_days),
+            Collector(self._data.journal, url, settings.database),
             CollectorLock(self._data.collector_lock),
             drain_seconds=DRAIN_SECONDS,
         )
@@ -117,6 +118,7 @@ class Control:
             await recovering
             await self._finish()
             sweeping.cancel()
+            self._collector.feed.close()
             server.should_exit = True
             await serving
         await self._readers.aclose()
@@ -126,8 +128,15 @@ class Control:
             os._exit(0)
 
     def _application(self) -> app.ManagementApi:
-        loads = Loads(self._process.load_fd, self._process.slots)
-        return app.create(self._readers, self._health, tenant=TENANT, tally=self._collector.tally, loads=loads)
+        collector = self._collector
+        return app.create(
+            self._readers,
+            self._health,
+            tenant=TENANT,
+            tally=collector.tally,
+            feed=collector.feed,
+            loads=self._loads,
+        )
 
     async def _serve(self, server: Server, listener: socket.socket, stop: asyncio.Event) -> None:
         await server.serve(sockets=[listener])
@@ -144,14 +153,16 @@ class Control:
             max_bytes=self._settings.journal.max_bytes,
             broken=list(self._keeping.broken),
         )
-        return health.assess(
+        assessed = health.assess(
             __version__,
             self._collector.state,
             times.now(),
             journal,
             self._keeping.lanes(),
             warn=self._keeping.warn,
+            clock_jump=self._keeping.clock_jump,
         )
+        return health.told_by_workers(assessed, self._loads.gauges(), time.monotonic_ns())
 
     async def _opened(self) -> None:
         deadline = time.monotonic() + _OPEN_SECONDS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Final
 
+import msgspec
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
@@ -12,7 +13,7 @@ from starlette.responses import Response
 from gatehouse import errors
 from gatehouse.control.answers import FieldError, InputError, answer
 from gatehouse.control.export import PIECE, export
-from gatehouse.control.parameters import Format, Moment, NoParameters, OutcomeName, Word, once
+from gatehouse.control.parameters import Format, Moment, NoParameters, OutcomeName, Word, form_of, once
 from gatehouse.errors import GatehouseError
 from gatehouse.store import present, times
 from gatehouse.store.queries import Queries, TraceFilter
@@ -22,15 +23,11 @@ from gatehouse.store.views import TracePage, TraceSummary
 _LONGEST_MS: Final = 31 * 86_400_000
 
 
-class TraceParameters(BaseModel):
-    """Filters add up; of one given several times any value may match."""
+class CallParameters(BaseModel):
+    """Which calls. Filters add up; of one given several times any value may match."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    limit: Annotated[int, Field(ge=1, le=500, description="Calls on a page, or in an export, at most.")] = 50
-    cursor: Annotated[str | None, Field(max_length=200, description="`next_cursor` of the page before.")] = None
-    since: Annotated[Moment | None, Field(description="Calls that began at or after this time.")] = None
-    until: Annotated[Moment | None, Field(description="Calls that began before this time.")] = None
     project: Annotated[Word | None, Field(description="Project id.")] = None
     provider: Annotated[Word | None, Field(description="Provider that served, else the first one asked.")] = None
     model: Annotated[Word | None, Field(description="Model asked or model answered.")] = None
@@ -39,6 +36,17 @@ class TraceParameters(BaseModel):
     key: Annotated[Word | None, Field(description="Id of the gateway key.")] = None
     user: Annotated[Word | None, Field(description="Id of the user.")] = None
     trace: Annotated[str | None, Field(pattern="^[0-9a-fA-F]{32}$", description="W3C trace id.")] = None
+    loop: Annotated[Word | None, Field(description="Any call of an agent loop: all of its calls.")] = None
+    group: Annotated[Word | None, Field(description="`X-Gatehouse-Group` as sent.")] = None
+    thread: Annotated[Word | None, Field(description="`X-Gatehouse-Thread` as sent.")] = None
+    run: Annotated[Word | None, Field(description="`X-Gatehouse-Run` as sent.")] = None
+    parent: Annotated[
+        Word | None, Field(description="`X-Gatehouse-Parent` as sent, or the call that is gone on from.")
+    ] = None
+    tag: Annotated[
+        list[Word], Field(max_length=20, description="One of `X-Gatehouse-Tags`; of several, calls that have them all.")
+    ] = []
+    job: Annotated[Word | None, Field(description="The provider's id of a batch, file, fine-tuning …")] = None
     stream: Annotated[bool | None, Field(description="Only streams, or none.")] = None
     min_latency_ms: Annotated[
         float | None, Field(ge=0, le=_LONGEST_MS, allow_inf_nan=False, description="Calls that took as long or longer.")
@@ -48,15 +56,10 @@ class TraceParameters(BaseModel):
     ] = []
     outcome: Annotated[list[OutcomeName], Field(max_length=20, description="How the call ended; `open`: not yet.")] = []
     code: Annotated[list[Word], Field(max_length=20, description="Gatehouse's error code.")] = []
-    format: Annotated[Format, Field(description="With `csv` and `jsonl` all calls come at once, without pages.")] = (
-        "json"
-    )
 
     def filter(self) -> TraceFilter:
         """In the store's words."""
         return TraceFilter(
-            since=None if self.since is None else times.of(self.since),
-            until=None if self.until is None else times.of(self.until),
             project=self.project,
             provider=self.provider,
             model=self.model,
@@ -65,6 +68,13 @@ class TraceParameters(BaseModel):
             key=self.key,
             user=self.user,
             trace=None if self.trace is None else self.trace.lower(),
+            loop=None if self.loop is None else self.loop.lower(),
+            group=self.group,
+            thread=self.thread,
+            run=self.run,
+            parent=self.parent,
+            tag=tuple(self.tag),
+            job=self.job,
             stream=self.stream,
             min_latency_us=None if self.min_latency_ms is None else round(self.min_latency_ms * 1000),
             status=tuple(self.status),
@@ -73,7 +83,24 @@ class TraceParameters(BaseModel):
         )
 
 
-_SEVERAL: Final = frozenset({"status", "outcome", "code"})
+class TraceParameters(CallParameters):
+    """And when they began, and how many of them."""
+
+    limit: Annotated[int, Field(ge=1, le=500, description="Calls on a page, or in an export, at most.")] = 50
+    cursor: Annotated[str | None, Field(max_length=200, description="`next_cursor` of the page before.")] = None
+    since: Annotated[Moment | None, Field(description="Calls that began at or after this time.")] = None
+    until: Annotated[Moment | None, Field(description="Calls that began before this time.")] = None
+    format: Annotated[Format, Field(description="In all forms but `json` all calls come at once, without pages.")] = (
+        "json"
+    )
+
+    def filter(self) -> TraceFilter:
+        """In the store's words."""
+        since, until = (None if moment is None else times.of(moment) for moment in (self.since, self.until))
+        return msgspec.structs.replace(super().filter(), since=since, until=until)
+
+
+SEVERAL: Final = frozenset({"status", "outcome", "code", "tag"})
 
 
 def routes(readers: Readers, tenant: str) -> APIRouter:
@@ -83,18 +110,18 @@ def routes(readers: Readers, tenant: str) -> APIRouter:
     @router.get("/traces", summary="Calls, newest first")
     async def list_traces(request: Request, asked: Annotated[TraceParameters, Query()]) -> Response:
         """A page may hold fewer calls than asked for although more follow: go on while there is a `next_cursor`."""
-        once(request, _SEVERAL)
+        once(request, SEVERAL)
         queries = await readers.queries(tenant)
-        wanted, exported = asked.filter(), asked.format != "json"
+        wanted, form = asked.filter(), form_of(request, asked.format)
         # Without pages there is no limit but the one asked for.
-        most = asked.limit if not exported or "limit" in request.query_params else None
+        most = asked.limit if form == "json" or "limit" in request.query_params else None
         try:
             page = await queries.page(wanted, most or PIECE, asked.cursor)
         except present.CursorError as error:
             raise InputError(FieldError("cursor", str(error))) from error
-        if not exported:
+        if form == "json":
             return answer(page)
-        return export(asked.format, "traces", TraceSummary, following(queries, wanted, page, most))
+        return export(form, "traces", TraceSummary, following(queries, wanted, page, most))
 
     @router.get("/traces/{id}", summary="One call with its spans")
     async def show_trace(

@@ -1,38 +1,42 @@
 """Questions about many calls: what was used, spent, slow, wrong. An `Analytics` belongs to one tenant (I6).
 
-Rules: calls are gone through in stretches (`stretches.walk`), each in a short transaction, and what the database makes
-of each (`statements`) is added up here (`tally`); a question that takes longer than `PATIENCE_SECONDS` is given up, not
-half answered.
+Rules: a window is answered from days and hours that are summed up (`rollups`), and where there are none, or a question
+asks for more than they tell apart, from calls. These are gone through in stretches (`stretches.walk`). Each part is
+read in a short transaction, and what the database makes of it (`statements`) is added up here (`tally`). A question
+that takes longer than `PATIENCE_SECONDS` is given up, not half answered.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, Table
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gatehouse.store import figures, ids, logs, present, tally, times
+from gatehouse.store import figures, ids, logs, present, rollups, tally, times
+from gatehouse.store.engine import transaction
+from gatehouse.store.offsets import Page
 from gatehouse.store.queries import Queries, TraceFilter, conditions
-from gatehouse.store.rows import TRACE_COLUMNS
-from gatehouse.store.schema import traces
+from gatehouse.store.rollups import Segment
+from gatehouse.store.schema import rollup_durations, traces
+from gatehouse.store.schema import rollups as rollup_table
 from gatehouse.store.statements import (
-    BUCKETS,
     CALLER,
     DIMENSIONS,
     KIND,
     TOKENS,
     Dimensions,
     Statement,
+    began,
     bucket_of,
     summed,
     timed,
 )
-from gatehouse.store.stretches import STRETCH, Scope, Visit, walk, window
-from gatehouse.store.tally import LATEST, Durations, Key, Sums, Values
+from gatehouse.store.stretches import STRETCH, Scope, TooLongError, Visit, walk, window
+from gatehouse.store.tally import LATEST, Durations, Key, Sums, TooManyError, Values
 
 PATIENCE_SECONDS: Final = 20.0
 """Below the 30 s of silence after which a worker gives up on the control plane."""
@@ -41,9 +45,18 @@ _COST: Final = ("calls", "cost", "priced", "free", "unknown_price")
 _USE: Final = ("calls", "errors", "cost", "priced", "unknown_price", *TOKENS)
 
 Row = TypeVar("Row", figures.UsageRow, figures.CostRow, figures.LatencyRow, figures.ErrorRow)
+Kept = TypeVar("Kept", Sums, Durations)
 Named = TypeVar("Named", figures.ModelRow, figures.KeyRow)
-_Part = tuple[Statement, Callable[[Any], None]]
-"""A question to every stretch, and who adds the answers up."""
+
+
+class _Part(NamedTuple):
+    """A question: to calls, to roll-ups, and who adds up the answers of both."""
+
+    calls: Statement
+    add: Callable[[Any], None]
+    rolled: rollups.Rows
+    merge: Callable[[Any], None]
+    table: Table
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,13 +69,13 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     group_by: tuple[str, ...] = ()
     """Names of `DIMENSIONS`."""
     bucket: str | None = None
-    """Name of `BUCKETS`."""
+    """`hour`, `day` or `week`."""
     limit: int = 1000
     """Items in the answer, at most."""
 
     def dimensions(self) -> Dimensions:
         """What to group by, the bucket first."""
-        bucket = {} if self.bucket is None else {"bucket": BUCKETS[self.bucket]}
+        bucket = {} if self.bucket is None else {"bucket": began(traces.c.started, self.bucket)}
         return bucket | {name: DIMENSIONS[name] for name in self.group_by}
 
     def whole(self) -> Asked:
@@ -79,13 +92,20 @@ class Analytics:
     too much, `TooManyError`."""
 
     def __init__(
-        self, engine: AsyncEngine, tenant: str, *, stretch: int = STRETCH, patience: float = PATIENCE_SECONDS
+        self,
+        engine: AsyncEngine,
+        tenant: str,
+        *,
+        stretch: int = STRETCH,
+        patience: float = PATIENCE_SECONDS,
+        most: int = tally.MOST_KEYS,
     ) -> None:
-        """`stretch`: calls in one transaction at most; `patience`: seconds for one question."""
+        """`stretch`: calls in one transaction at most; `patience`: seconds for one question; `most`: groups in one."""
         self._engine = engine
         self._tenant = tenant
         self._stretch = stretch
         self._patience = patience
+        self._most = most
         self._queries = Queries(engine, tenant)
 
     async def usage(self, asked: Asked) -> figures.UsageFigures:
@@ -106,13 +126,13 @@ class Analytics:
 
     async def latency(self, asked: Asked) -> figures.LatencyFigures:
         """How long calls took, and how long until their first token."""
-        whole, first = Durations(), Durations()
+        whole, first = Durations(self._most), Durations(self._most)
         dimensions = asked.dimensions()
         parts = [
-            (timed(dimensions, traces.c.duration_us), whole.add),
-            (timed(dimensions, traces.c.first_token_us), first.add),
+            _timed(dimensions, "duration_us", asked.bucket, whole),
+            _timed(dimensions, "first_token_us", asked.bucket, first),
         ]
-        await self._gather(asked, parts, self._deadline(), settle=(whole, first))
+        await self._gather(asked, dimensions, parts, self._deadline(), settle=(whole, first))
         took, began = whole.items(), first.items()
         rows = [
             figures.LatencyRow(
@@ -144,14 +164,14 @@ class Analytics:
         dimensions = {name: DIMENSIONS[name] for name in ("provider", "model")}
         sums = await self._sums(asked.whole(), dimensions, (*_USE, LATEST))
         rows = [figures.ModelRow(provider=key[1], model=key[2], **_use(values)) for key, values in sums.items()]
-        items, truncated = _most_used(rows, lambda row: (row.provider or "", row.model or ""), asked)
+        items, truncated = _most_used(rows, lambda row: (row.provider, row.model), asked)
         return figures.ModelFigures(**_window(asked), items=items, truncated=truncated)
 
     async def keys(self, asked: Asked) -> figures.KeyFigures:
         """Every key that calls were made with."""
         sums = await self._sums(asked.whole(), {"key": CALLER, "kind": KIND}, (*_USE, LATEST))
         rows = [figures.KeyRow(key=key[1], kind=key[2], **_use(values)) for key, values in sums.items()]
-        items, truncated = _most_used(rows, lambda row: (row.key or "", row.kind), asked)
+        items, truncated = _most_used(rows, lambda row: (row.key, row.kind), asked)
         return figures.KeyFigures(**_window(asked), items=items, truncated=truncated)
 
     async def summary(self, asked: Asked) -> figures.Summary:
@@ -167,27 +187,30 @@ class Analytics:
             refused_uncounted=await self._refused(asked),
         )
 
+    async def sums_by_each(self, asked: Asked, names: tuple[str, ...]) -> dict[str, Sums]:
+        """Calls told apart by each of `group_by` alone, without buckets. Those of too many values are left out."""
+
+        def question(dimensions: Dimensions) -> tuple[Sums, _Part]:
+            sums = Sums(names, self._most)
+            return sums, _summed(dimensions, None, sums)
+
+        return await self._by_each(asked, question, ends=True)
+
+    async def durations_by_each(self, asked: Asked) -> dict[str, Durations]:
+        """The same of how long calls took."""
+
+        def question(dimensions: Dimensions) -> tuple[Durations, _Part]:
+            durations = Durations(self._most)
+            return durations, _timed(dimensions, "duration_us", None, durations)
+
+        return await self._by_each(asked, question, ends=False)
+
     async def log(self, wanted: TraceFilter, limit: int, offset: int) -> logs.LogPage:
         """Calls, newest first, and how many there are (T8)."""
-        found: list[Any] = []
-        total = 0
-        filters = conditions(wanted)
-
-        async def visit(connection: AsyncConnection, scope: Scope, _last: str | None) -> None:
-            nonlocal total
-            within = (*scope, *filters)
-            here = (await connection.execute(select(func.count()).select_from(traces).where(*within))).scalar_one()
-            skip = max(0, offset - total)
-            if len(found) < limit and here > skip:
-                statement = select(*(traces.c[name] for name in TRACE_COLUMNS)).where(*within)
-                statement = statement.order_by(traces.c.call.desc()).limit(limit - len(found)).offset(skip)
-                found.extend(await connection.execute(statement))
-            total += here
-
-        when = window(wanted.since, wanted.until)
-        await self._walk(when, visit, self._deadline(), "down")
-        items = [logs.item(present.summary(row)) for row in found]
-        return logs.LogPage(items=items, total=total, offset=offset, limit=limit)
+        page = Page(self._engine, self._tenant, wanted, limit, offset)
+        await page.find(self._stretch, self._deadline())
+        items = [logs.item(present.summary(row)) for row in page.rows]
+        return logs.LogPage(items=items, total=page.total, offset=offset, limit=limit)
 
     async def stats(self, period: str, since: int, until: int) -> logs.Stats:
         """The dashboard's numbers (T9)."""
@@ -197,8 +220,8 @@ class Analytics:
 
     async def _head(self, asked: Asked, deadline: float) -> figures.Head:
         sums, durations = Sums(_USE), Durations()
-        parts = [(summed({}, _USE), sums.add), (timed({}, traces.c.duration_us), durations.add)]
-        await self._gather(asked.whole(), parts, deadline)
+        parts = [_summed({}, None, sums), _timed({}, "duration_us", None, durations)]
+        await self._gather(asked.whole(), {}, parts, deadline)
         return tally.head(sums.total(), durations.total())
 
     async def _refused(self, asked: Asked) -> int | None:
@@ -207,34 +230,94 @@ class Analytics:
         return await self._queries.refused(asked.since, asked.until)
 
     async def _sums(self, asked: Asked, dimensions: Dimensions, names: tuple[str, ...]) -> Sums:
-        sums = Sums(names)
-        await self._gather(asked, [(summed(dimensions, names), sums.add)], self._deadline())
+        sums = Sums(names, self._most)
+        await self._gather(asked, dimensions, [_summed(dimensions, asked.bucket, sums)], self._deadline())
         return sums
 
+    async def _by_each(
+        self, asked: Asked, question: Callable[[Dimensions], tuple[Kept, _Part]], *, ends: bool
+    ) -> dict[str, Kept]:
+        """As few passes as there are cubes for. What is too much together is asked one by one."""
+        deadline = self._deadline()
+        left = rollups.together(asked.group_by, asked.filter, ends=ends)
+        found: dict[str, Kept] = {}
+        while left:
+            names = left.pop()
+            dimensions = {name: DIMENSIONS[name] for name in names}
+            kept, part = question(dimensions)
+            try:
+                await self._gather(asked.whole(), dimensions, [part], deadline)
+            except TooManyError:
+                left += [(name,) for name in names if len(names) > 1]
+            else:
+                found |= {name: kept.by(place) for place, name in enumerate(names, 1)}
+        return {name: found[name] for name in asked.group_by if name in found}
+
     async def _gather(
-        self, asked: Asked, parts: Sequence[_Part], deadline: float, settle: tuple[Durations, ...] = ()
+        self,
+        asked: Asked,
+        dimensions: Dimensions,
+        parts: Sequence[_Part],
+        deadline: float,
+        settle: tuple[Durations, ...] = (),
     ) -> None:
-        """Put the questions to every stretch. `settle`: who is told when buckets are over."""
+        """Put the questions to every part of the window. `settle`: who is told when buckets are over."""
         filters = conditions(asked.filter)
 
-        async def visit(connection: AsyncConnection, scope: Scope, last: str | None) -> None:
-            for statement, add in parts:
-                found = (await connection.execute(statement((*scope, *filters)))).all()
-                add(found if asked.bucket is not None else [(None, *row) for row in found])
-            reached = None if last is None or asked.bucket is None else ids.started(last)
-            if reached is not None:
+        def told(reached: int | None) -> None:
+            if reached is not None and asked.bucket is not None:
                 for durations in settle:
                     durations.settle(bucket_of(reached, asked.bucket))
 
-        await self._walk(window(asked.since, asked.until), visit, deadline)
+        async def visit(connection: AsyncConnection, scope: Scope, last: str | None) -> None:
+            for part in parts:
+                found = await connection.execute(part.calls((*scope, *filters)))
+                part.add(found if asked.bucket is not None else ((None, *row) for row in found))
+            told(None if last is None else ids.started(last))
 
-    async def _walk(
-        self, when: list[ColumnElement[bool]], visit: Visit, deadline: float, way: Literal["up", "down"] = "up"
-    ) -> None:
-        await walk(self._engine, self._tenant, when, visit, way=way, stretch=self._stretch, deadline=deadline)
+        names = [name for name in dimensions if name != "bucket"]
+        cube = rollups.cube_for(names, asked.filter, ends=all(part.table is rollup_table for part in parts))
+        for segment in await self._plan(asked, cube):
+            if cube is None or segment.grain == "call" or not await self._rolled(asked, cube, segment, parts):
+                await self._walk(window(segment.since, segment.until), visit, deadline)
+            told(segment.until)
+            if time.monotonic() > deadline:
+                raise TooLongError("there is more than can be gone through in time; ask for a shorter window")
+
+    async def _plan(self, asked: Asked, cube: str | None) -> list[Segment]:
+        """What a window is answered from. Hours that are no longer kept are their days."""
+        if cube is None:
+            return [Segment("call", asked.since, asked.until)]
+        order: tuple[rollups.Grain, ...] = ("hour", "day") if asked.bucket == "hour" else ("day", "hour")
+        async with transaction(self._engine) as connection:
+            return await rollups.plan(connection, self._tenant, cube, asked.since, asked.until, order)
+
+    async def _rolled(self, asked: Asked, cube: str, segment: Segment, parts: Sequence[_Part]) -> bool:
+        """Put the questions to hours or days; false if they are no longer summed up: a call has changed them."""
+        async with transaction(self._engine) as connection:
+            if not await rollups.holds(connection, self._tenant, cube, segment):
+                return False
+            for part in parts:
+                scope = rollups.within(part.table, self._tenant, cube, segment, asked.filter)
+                found = await connection.execute(part.rolled(scope))
+                part.merge(found if asked.bucket is not None else ((None, *row) for row in found))
+        return True
+
+    async def _walk(self, when: list[ColumnElement[bool]], visit: Visit, deadline: float) -> None:
+        await walk(self._engine, self._tenant, when, visit, stretch=self._stretch, deadline=deadline)
 
     def _deadline(self) -> float:
         return time.monotonic() + self._patience
+
+
+def _summed(dimensions: Dimensions, bucket: str | None, sums: Sums) -> _Part:
+    rolled = rollups.summed(dimensions, sums.names, bucket)
+    return _Part(summed(dimensions, sums.names), sums.add, rolled, sums.add, rollup_table)
+
+
+def _timed(dimensions: Dimensions, column: str, bucket: str | None, durations: Durations) -> _Part:
+    rolled = rollups.timed(dimensions, column, bucket)
+    return _Part(timed(dimensions, traces.c[column]), durations.add, rolled, durations.merge, rollup_durations)
 
 
 def _window(asked: Asked) -> dict[str, Any]:
@@ -259,8 +342,13 @@ def _top(rows: list[Row], rank: Callable[[Row], int], asked: Asked) -> tuple[lis
     return sorted(rows, key=place)[: asked.limit], len(rows) > asked.limit
 
 
-def _most_used(rows: list[Named], name: Callable[[Named], tuple[str, ...]], asked: Asked) -> tuple[list[Named], bool]:
-    return sorted(rows, key=lambda row: (-row.calls, name(row)))[: asked.limit], len(rows) > asked.limit
+def _most_used(
+    rows: list[Named], name: Callable[[Named], tuple[str | None, ...]], asked: Asked
+) -> tuple[list[Named], bool]:
+    def place(row: Named) -> tuple[int, list[tuple[bool, str]]]:
+        return -row.calls, [(value is None, value or "") for value in name(row)]
+
+    return sorted(rows, key=place)[: asked.limit], len(rows) > asked.limit
 
 
 def _usage(values: Values, *, bucket: str | None, group: figures.Group) -> figures.UsageRow:

@@ -1,7 +1,7 @@
 """What questions about many calls are answered with: frozen values that the API encodes. Documented in `docs/api.md`.
 
 Rules: field names are the JSON's and stay stable; times are RFC 3339 UTC with microseconds; durations are integer
-microseconds, percentiles down to three significant digits; money is integer nano-dollars; rates are between 0 and 1;
+microseconds, percentiles rounded down by less than 2.5 %; money is integer nano-dollars; rates are between 0 and 1;
 `null` is unknown, never zero. A group is told by its dimensions' names; `null` there is what a call does not have.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gatehouse.store.views import Tokens
+from gatehouse.store.views import Time, Tokens
 
 Group = dict[str, str | None]
 
@@ -17,8 +17,8 @@ Group = dict[str, str | None]
 class Window(msgspec.Struct, frozen=True, kw_only=True):
     """The calls that began in [from, to)."""
 
-    since: str = msgspec.field(name="from")
-    until: str = msgspec.field(name="to")
+    since: Time = msgspec.field(name="from")
+    until: Time = msgspec.field(name="to")
 
 
 class Series(Window, frozen=True, kw_only=True):
@@ -34,7 +34,7 @@ class Series(Window, frozen=True, kw_only=True):
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     """Calls and their tokens."""
 
-    bucket: str | None
+    bucket: Time | None
     """When it begins, which may be before `from`."""
     group: Group
     calls: int
@@ -58,7 +58,7 @@ class UsageFigures(Series, frozen=True, kw_only=True):
 class CostRow(msgspec.Struct, frozen=True, kw_only=True):
     """Calls and what they cost."""
 
-    bucket: str | None
+    bucket: Time | None
     group: Group
     calls: int
     cost_nano_usd: int | None
@@ -90,7 +90,7 @@ class Distribution(msgspec.Struct, frozen=True, kw_only=True):
 class LatencyRow(msgspec.Struct, frozen=True, kw_only=True):
     """How long calls took."""
 
-    bucket: str | None
+    bucket: Time | None
     group: Group
     duration: Distribution
     """From acceptance to end, of calls that have ended."""
@@ -115,7 +115,7 @@ class Share(msgspec.Struct, frozen=True):
 class ErrorRow(msgspec.Struct, frozen=True, kw_only=True):
     """How calls ended."""
 
-    bucket: str | None
+    bucket: Time | None
     group: Group
     calls: int
     errors: int
@@ -149,7 +149,7 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Tokens
     cost_nano_usd: int | None
     unknown_price: int
-    last_used: str
+    last_used: Time
     """When its newest call began."""
 
 
@@ -173,7 +173,7 @@ class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Tokens
     cost_nano_usd: int | None
     unknown_price: int
-    last_used: str
+    last_used: Time
 
 
 class KeyFigures(Window, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ import msgspec
 
 from gatehouse.store import tally
 from gatehouse.store.tally import Sums
-from gatehouse.store.views import TraceSummary
+from gatehouse.store.views import Time, TraceSummary
 
 MOST_NAMES: Final = 1000
 """Providers, and models, in one answer."""
@@ -27,7 +27,7 @@ class LogItem(msgspec.Struct, frozen=True, kw_only=True):
     """One call."""
 
     id: str
-    timestamp: str
+    timestamp: Time
     """When it began, RFC 3339."""
     api_key: str | None
     path: str | None

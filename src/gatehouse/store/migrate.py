@@ -14,6 +14,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
+from gatehouse.store.engine import sort_by_bytes
 from gatehouse.store.schema import metadata
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -38,3 +39,4 @@ def upgrade(connection: Connection) -> None:
     ) as environment:
         environment.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
         environment.run_migrations()
+    sort_by_bytes(connection)

@@ -16,11 +16,31 @@ _CHECK: Final = 4
 """Bytes of check sum in a cursor."""
 _CALL: Final = re.compile(r"[!-~]{1,64}")
 
-_RENAMED: Final = {"id": "call", "key": "key_id", "user": "user_id", "cost_nano_usd": "cost"}
-_LISTS: Final = ("candidates", "rewritten", "answer_rewritten", "finish_reasons")
+_RENAMED: Final = {
+    "id": "call",
+    "key": "key_id",
+    "user": "user_id",
+    "group": "group_id",
+    "thread": "thread_id",
+    "run": "run_id",
+    "parent": "parent_id",
+    "cost_nano_usd": "cost",
+}
+_LISTS: Final = ("candidates", "tags", "rewritten", "answer_rewritten", "finish_reasons")
 _FLAGS: Final = ("stream", "streamed", "replayed")
 _COMPUTED: Final = frozenset(
-    {"started_at", "ended_at", "tokens", "decision_record", "outcome_record", "spans", *_LISTS, *_FLAGS}
+    {
+        "started_at",
+        "ended_at",
+        "loop",
+        "tokens",
+        "tools",
+        "decision_record",
+        "outcome_record",
+        "spans",
+        *_LISTS,
+        *_FLAGS,
+    }
 )
 _PLAIN: Final = tuple(
     (name, _RENAMED.get(name, name)) for name in TraceSummary.__struct_fields__ if name not in _COMPUTED
@@ -36,9 +56,9 @@ def summary(row: Any) -> TraceSummary:
     return TraceSummary(**_fields(row))
 
 
-def trace(row: Any, spans: list[Span]) -> Trace:
-    """A row of `traces` with its spans."""
-    return Trace(**_fields(row), spans=spans)
+def trace(row: Any, spans: list[Span], step: int, steps: int) -> Trace:
+    """A row of `traces` with its spans, and its place in its agent loop."""
+    return Trace(**_fields(row), step=step, steps=steps, spans=spans)
 
 
 def span(row: Any) -> Span:
@@ -60,13 +80,23 @@ def tokens(parts: dict[str, int]) -> Tokens:
     """Token counts by the name of their part (`model.usage.Usage`), with their sums."""
     return Tokens(
         **parts,
-        input_total=sum(
-            parts[name] for name in ("input", "cache_read", "cache_write", "cache_write_1h", "audio_input")
-        ),
-        output_total=sum(parts[name] for name in ("output", "reasoning", "audio_output")),
+        input_total=sum(parts[name] for name in INPUT_PARTS),
+        output_total=sum(parts[name] for name in OUTPUT_PARTS),
     )
 
 
+INPUT_PARTS: Final = (
+    "input",
+    "cache_read",
+    "cache_write",
+    "cache_write_1h",
+    "audio_input",
+    "image_input",
+    "image_cache_read",
+)
+"""Those on the prompt side."""
+OUTPUT_PARTS: Final = ("output", "reasoning", "audio_output", "image_output")
+"""Those that were generated."""
 TOKEN_PARTS: Final = tuple(name for name in Tokens.__struct_fields__ if not name.endswith("_total"))
 
 
@@ -96,6 +126,8 @@ def _fields(row: Any) -> dict[str, Any]:
     return fields | {
         "started_at": times.rfc3339(row.started),
         "ended_at": ended,
+        "loop": row.loop or row.call,
+        "tools": None if row.tools is None else msgspec.json.decode(row.tools, type=dict[str, int]),
         "tokens": _tokens(row),
         "decision_record": _position(row.decision_lane, row.decision_seq, row.decided),
         "outcome_record": _position(row.outcome_lane, row.outcome_seq, row.concluded),

@@ -10,19 +10,19 @@ from __future__ import annotations
 import re
 import time
 import zlib
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import msgspec
-from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, func, literal, or_, select, true, union_all
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, case, func, literal, or_, select, true, union_all
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gatehouse.store import ids, present, report, times
+from gatehouse.store import ids, present
 from gatehouse.store.engine import StoreError, transaction
 from gatehouse.store.rows import TRACE_COLUMNS, SpanRow
 from gatehouse.store.schema import bodies, refusals, spans, traces
-from gatehouse.store.stretches import STRETCH, Scope, edge, walk, window
-from gatehouse.store.views import Body, Report, Trace, TracePage
+from gatehouse.store.stretches import STRETCH, Scope, edge, window
+from gatehouse.store.views import Body, Trace, TracePage, TraceSummary
 
 _FIRST_STRETCH: Final = 2_000
 _LOOKING_SECONDS: Final = 1.0
@@ -49,6 +49,15 @@ class TraceFilter(msgspec.Struct, frozen=True):
     user: str | None = None
     trace: str | None = None
     """W3C trace id."""
+    loop: str | None = None
+    """Any call of an agent loop."""
+    group: str | None = None
+    thread: str | None = None
+    run: str | None = None
+    parent: str | None = None
+    """As the caller said, or the call that is gone on from."""
+    tag: tuple[str, ...] = ()
+    job: str | None = None
     stream: bool | None = None
     min_latency_us: int | None = None
     status: tuple[int, ...] = ()
@@ -66,12 +75,13 @@ class Queries:
     async def page(self, wanted: TraceFilter, limit: int, cursor: str | None = None) -> TracePage:
         """Calls, newest first. Raises `present.CursorError`."""
         below = None if cursor is None else present.call_at(cursor)
-        filters = conditions(wanted)
-        looks_through = bool(filters)
-        if wanted.trace is not None:
-            # An index names its calls: nothing has to be looked through.
-            filters.append(traces.c.call.in_(self._calls_of(wanted.trace)))
-            looks_through = False
+        filters, named = conditions(wanted), await self._named(wanted)
+        # Where an index names the calls, nothing has to be looked through.
+        by_index = bool(named) or any(
+            [value is not None for value in (wanted.group, wanted.thread, wanted.run, wanted.job)]
+        )
+        looks_through = bool(filters) and not by_index
+        filters += named
         found: list[Any] = []
         stretch, deadline = _FIRST_STRETCH, time.monotonic() + _LOOKING_SECONDS
         while True:
@@ -90,6 +100,14 @@ class Queries:
             below, stretch = floor, min(4 * stretch, STRETCH)
             if time.monotonic() > deadline:
                 return _page(found, below)
+
+    async def among(self, calls: Sequence[str], wanted: TraceFilter) -> list[TraceSummary]:
+        """Those of these calls that are wanted, in no order. Its times are not looked at."""
+        these = (traces.c.tenant == self._tenant, traces.c.call.in_(calls))
+        filters = [*conditions(wanted), *await self._named(wanted)]
+        async with transaction(self._engine) as connection:
+            rows = await connection.execute(select(*_COLUMNS).where(*these, *filters))
+            return [present.summary(row) for row in rows]
 
     async def trace(self, name: str) -> Trace | None:
         """The call with this id, or the newest one with this W3C trace id; with its spans."""
@@ -126,17 +144,6 @@ class Queries:
             truncated=last.truncated or not last.last,
         )
 
-    async def report(self, since: datetime | None, until: datetime | None) -> Report:
-        """Sums over the calls that began in [since, until)."""
-        start, end = (None if moment is None else times.of(moment) for moment in (since, until))
-        sums = report.Sums()
-
-        async def visit(connection: AsyncConnection, scope: Scope, _last: str | None) -> None:
-            sums.add((await connection.execute(report.groups().where(*scope))).all())
-
-        await walk(self._engine, self._tenant, window(start, end), visit)
-        return sums.report(since, until, await self.refused(start, end))
-
     async def refused(self, start: int | None, end: int | None) -> int:
         """Refusals in [start, end) that were counted instead of listed."""
         statement = select(func.coalesce(func.sum(refusals.c.count), 0)).where(refusals.c.tenant == self._tenant)
@@ -150,10 +157,31 @@ class Queries:
     def _traces(self) -> Select[Any]:
         return select(*_COLUMNS).where(traces.c.tenant == self._tenant)
 
+    async def _named(self, wanted: TraceFilter) -> list[ColumnElement[bool]]:
+        """What names the calls that are wanted one by one: trace id and loop."""
+        found: list[ColumnElement[bool]] = []
+        if wanted.trace is not None:
+            found.append(traces.c.call.in_(self._calls_of(wanted.trace)))
+        if wanted.loop is not None:
+            found.append(traces.c.call.in_(self._steps_of(await self._loop_of(wanted.loop))))
+        return found
+
     def _calls_of(self, trace: str) -> CompoundSelect[tuple[str]]:
         """The calls with a W3C trace id: those whose caller sent it, and the one whose own it is."""
         sent = select(traces.c.call).where(traces.c.tenant == self._tenant, _of_trace(trace))
         return union_all(sent, select(literal(ids.call_of(trace))))
+
+    def _steps_of(self, loop: str) -> CompoundSelect[tuple[str]]:
+        """The calls of an agent loop, by its first one."""
+        later = select(traces.c.call).where(traces.c.tenant == self._tenant, traces.c.loop == loop)
+        return union_all(later, select(literal(loop)))
+
+    async def _loop_of(self, call: str) -> str:
+        """The loop a call belongs to."""
+        async with transaction(self._engine) as connection:
+            statement = select(traces.c.loop).where(traces.c.tenant == self._tenant, traces.c.call == call)
+            found: str | None = (await connection.execute(statement)).scalar_one_or_none()
+            return found or call
 
     async def _one(self, *conditions: ColumnElement[bool]) -> Trace | None:
         async with transaction(self._engine) as connection:
@@ -165,7 +193,11 @@ class Queries:
                 spans.c.tenant == self._tenant, spans.c.call == row.call
             )
             found = (await connection.execute(its.order_by(spans.c.position))).all()
-        return present.trace(row, [present.span(each) for each in found])
+            of_loop = (traces.c.tenant == self._tenant, traces.c.loop == (row.loop or row.call))
+            earlier = func.sum(case((traces.c.call <= row.call, 1), else_=0))
+            step, steps = (await connection.execute(select(earlier, func.count()).where(*of_loop))).one()
+        # The first call of a loop does not name itself.
+        return present.trace(row, [present.span(each) for each in found], int(step or 0) + 1, steps + 1)
 
 
 def _page(rows: list[Any], below: str | None) -> TracePage:
@@ -173,7 +205,7 @@ def _page(rows: list[Any], below: str | None) -> TracePage:
 
 
 def conditions(wanted: TraceFilter) -> list[ColumnElement[bool]]:
-    """What the index does not know: all but times and the trace id."""
+    """What the index does not know: all but times, the trace id and the loop."""
     t = traces.c
     equal = {
         t.project: wanted.project,
@@ -183,12 +215,21 @@ def conditions(wanted: TraceFilter) -> list[ColumnElement[bool]]:
         t.key_id: wanted.key,
         t.user_id: wanted.user,
         t.stream: wanted.stream,
+        t.group_id: wanted.group,
+        t.thread_id: wanted.thread,
+        t.run_id: wanted.run,
+        t.job: wanted.job,
     }
     found: list[ColumnElement[bool]] = [column == value for column, value in equal.items() if value is not None]
     if wanted.model is not None:
         found.append(or_(t.model == wanted.model, t.model_answered == wanted.model))
     if wanted.caller is not None:
         found.append(or_(t.key_id == wanted.caller, and_(t.key_id.is_(None), t.provider_key_hash == wanted.caller)))
+    if wanted.parent is not None:
+        found.append(or_(t.parent_id == wanted.parent, t.parent_call == wanted.parent))
+    for tag in wanted.tag:
+        # The tag as it stands in a JSON list. Not LIKE, which is case-insensitive on SQLite.
+        found.append(func.replace(t.tags, msgspec.json.encode(tag).decode(), "") != t.tags)
     if wanted.min_latency_us is not None:
         found.append(t.duration_us >= wanted.min_latency_us)
     for column, values in ((t.status, wanted.status), (t.outcome, wanted.outcome), (t.code, wanted.code)):

@@ -5,18 +5,27 @@ Rules: read only; short transactions, so that a running collector is never held 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Final, Literal
 
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gatehouse.store import engine, version
-from gatehouse.store.analytics import Analytics
+from gatehouse.store import engine, times, version
+from gatehouse.store import explain as explaining
+from gatehouse.store.analytics import Analytics, Asked
+from gatehouse.store.explain import Compared, Explanation, Metric
 from gatehouse.store.queries import Queries
-from gatehouse.store.views import Report, Trace
+from gatehouse.store.report import BY, put_together
+from gatehouse.store.tally import MOST_KEYS
+from gatehouse.store.views import Body, Report, Trace
+
+_PATIENCE_SECONDS: Final = 600.0
+"""Of who asks on the command line."""
+_DAY: Final = 86_400_000_000
 
 
 class Reader:
@@ -24,10 +33,23 @@ class Reader:
 
     def __init__(self, engine: AsyncEngine, tenant: str = "default") -> None:
         self._queries = Queries(engine, tenant)
+        self._analytics = Analytics(engine, tenant, patience=_PATIENCE_SECONDS)
 
-    async def report(self, since: datetime | None = None, until: datetime | None = None) -> Report:
-        """Sums over the calls that began in [since, until); times without zone are UTC."""
-        return await self._queries.report(since, until)
+    async def report(
+        self, since: datetime | None = None, until: datetime | None = None, by: Sequence[str] = BY
+    ) -> Report:
+        """Sums over the calls that began in [since, until), told apart `by` names of `DIMENSIONS`; times without zone
+        are UTC. Raises `TooManyError`."""
+        asked = Asked(
+            since=0 if since is None else times.of(since),
+            # Clocks of other machines may be ahead.
+            until=times.now() + _DAY if until is None else times.of(until),
+            group_by=tuple(by),
+            limit=MOST_KEYS,
+        )
+        ask = self._analytics
+        figures = await ask.usage(asked), await ask.cost(asked), await ask.latency(asked), await ask.errors(asked)
+        return put_together(since, until, by, figures)
 
     async def trace(self, name: str) -> Trace | None:
         """The call with this id, or the newest one with this W3C trace id."""
@@ -36,6 +58,14 @@ class Reader:
     async def last(self) -> Trace | None:
         """The newest call."""
         return await self._queries.last()
+
+    async def explain(self, metric: Metric, compared: Compared) -> Explanation:
+        """Why a figure changed from one window to another."""
+        return await explaining.explain(self._analytics, metric, compared, patience=_PATIENCE_SECONDS)
+
+    async def body(self, call: str, side: Literal["request", "response"]) -> Body | None:
+        """What was captured of a call's body; `None` if nothing was."""
+        return await self._queries.body(call, side)
 
 
 class Readers:

@@ -39,6 +39,17 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
     user_id: str | None
     provider_key_hash: str | None
     user_agent: str | None
+    group_id: str | None
+    thread_id: str | None
+    run_id: str | None
+    parent_id: str | None
+    """As the caller's headers say, like the three before it; a call's id or a name of the caller's own."""
+    sequence: int | None
+    tags: str | None
+    loop: str | None
+    """The first call of the agent loop that this one goes on; `None` where it goes on none. Filled in by `linking`."""
+    parent_call: str | None
+    """The call that this one goes on from. Filled in by `linking`."""
     max_output: int | None
     temperature: float | None
     top_p: float | None
@@ -58,6 +69,7 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
     price_version: str | None
     request_bytes: int | None
     request_sha256: str | None
+    job: str | None
 
 
 class Concluded(msgspec.Struct, frozen=True, gc=False):
@@ -85,9 +97,15 @@ class Concluded(msgspec.Struct, frozen=True, gc=False):
     tokens_reasoning: int | None
     tokens_audio_input: int | None
     tokens_audio_output: int | None
+    tokens_image_input: int | None
+    tokens_image_output: int | None
+    tokens_image_cache_read: int | None
     usage_source: str | None
     usage_check: str | None
     usage_note: str | None
+    tools: str | None
+    """JSON object: how often each of the provider's own tools ran."""
+    turns: int | None
     cost: int | None
     price: str | None
     price_id: str | None
@@ -109,6 +127,7 @@ class Concluded(msgspec.Struct, frozen=True, gc=False):
     price_version: str | None
     request_bytes: int | None
     request_sha256: str | None
+    job: str | None
 
 
 IDENTITY: Final = ("tenant", "project", "call")
@@ -173,6 +192,19 @@ class RefusedCount(msgspec.Struct, frozen=True, gc=False):
     until: int
 
 
+class LinkKey(msgspec.Struct, frozen=True, gc=False):
+    """One key by which calls of an agent loop know each other (`linking`)."""
+
+    tenant: str
+    day: int
+    """Of the call, since the epoch: what is too old to be gone on from is deleted by it."""
+    key: str
+    """16 hex digits."""
+    call: str
+    offered: bool
+    """A later call may go on from this one by this key; else: this one wants to go on from whoever offered it."""
+
+
 class Mark(msgspec.Struct, frozen=True, gc=False):
     """How far a lane is collected: its last collected line."""
 
@@ -183,6 +215,89 @@ class Mark(msgspec.Struct, frozen=True, gc=False):
     time: int
 
 
+class RollupRow(msgspec.Struct, frozen=True, gc=False):
+    """An hour or a day of calls that share a group and an end, summed up."""
+
+    tenant: str
+    cube: str
+    """What is told apart: a name of `rollups.CUBES`."""
+    grain: str
+    """`hour` or `day`."""
+    start: int
+    position: int
+    project: str | None
+    provider: str | None
+    model: str | None
+    model_answered: str | None
+    route: str | None
+    caller: str | None
+    kind: str | None
+    user_id: str | None
+    size: str | None
+    outcome: str
+    code: str | None
+    status_class: int | None
+    calls: int
+    errors: int
+    metered: int
+    estimated: int
+    estimated_tokens: int
+    cost: int
+    priced: int
+    free: int
+    unknown_price: int
+    ended: int
+    waited: int
+    latest: int
+    tokens_input: int
+    tokens_cache_read: int
+    tokens_cache_write: int
+    tokens_cache_write_1h: int
+    tokens_output: int
+    tokens_reasoning: int
+    tokens_audio_input: int
+    tokens_audio_output: int
+    tokens_image_input: int
+    tokens_image_output: int
+    tokens_image_cache_read: int
+
+
+class RollupDurations(msgspec.Struct, frozen=True, gc=False):
+    """How long the calls of an hour or a day took that share a group."""
+
+    tenant: str
+    cube: str
+    grain: str
+    start: int
+    position: int
+    project: str | None
+    provider: str | None
+    model: str | None
+    model_answered: str | None
+    route: str | None
+    caller: str | None
+    kind: str | None
+    user_id: str | None
+    size: str | None
+    ended: int
+    waited: int
+    durations: bytes
+    """Calls by rounded duration, as `durations.pack` says."""
+    began: int
+    began_waited: int
+    first_tokens: bytes
+
+
+class Rolled(msgspec.Struct, frozen=True, gc=False):
+    """An hour or a day that is summed up."""
+
+    tenant: str
+    cube: str
+    grain: str
+    start: int
+    calls: int
+
+
 class Batch(msgspec.Struct, frozen=True):
     """What one transaction writes. At most one `Decided` and one `Concluded` per call."""
 
@@ -191,3 +306,4 @@ class Batch(msgspec.Struct, frozen=True):
     refused: tuple[RefusedCount, ...] = ()
     bodies: tuple[BodyPart, ...] = ()
     marks: tuple[Mark, ...] = ()
+    links: tuple[LinkKey, ...] = ()

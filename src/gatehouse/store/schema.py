@@ -30,9 +30,22 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from gatehouse.store.rows import IDENTITY, TRACE_COLUMNS, BodyPart, Concluded, Decided, Mark, RefusedCount, SpanRow
+from gatehouse.store.rows import (
+    IDENTITY,
+    TRACE_COLUMNS,
+    BodyPart,
+    Concluded,
+    Decided,
+    LinkKey,
+    Mark,
+    RefusedCount,
+    Rolled,
+    RollupDurations,
+    RollupRow,
+    SpanRow,
+)
 
-REVISION: Final = "0001"
+REVISION: Final = "0003"
 """The migration this release's tables are at."""
 
 metadata: Final = MetaData()
@@ -91,6 +104,25 @@ Index(
     sqlite_where=traces.c.decision_lane.is_(None),
 )
 
+# Only calls that belong to one; as for the index above, what is partial on PostgreSQL stands in the migration.
+for _column in (traces.c.loop, traces.c.group_id, traces.c.thread_id, traces.c.run_id, traces.c.job):
+    Index(
+        f"traces_{_column.name.removesuffix('_id')}",
+        traces.c.tenant,
+        _column,
+        traces.c.call,
+        sqlite_where=_column.is_not(None),
+    )
+
+link_keys: Final = Table(
+    "link_keys",
+    metadata,
+    *_columns(LinkKey).values(),
+    PrimaryKeyConstraint("tenant", "day", "key", "call", "offered"),
+    sqlite_with_rowid=False,
+)
+"""By what calls of the last days may be known to go on from each other."""
+
 spans: Final = Table(
     "spans",
     metadata,
@@ -118,3 +150,29 @@ refusals: Final = Table(
 
 lanes: Final = Table("lanes", metadata, *_columns(Mark).values(), PrimaryKeyConstraint("lane"))
 """How far each lane of the journal is collected. Belongs to no tenant."""
+
+rollups: Final = Table(
+    "rollups",
+    metadata,
+    *_columns(RollupRow).values(),
+    PrimaryKeyConstraint("tenant", "cube", "grain", "start", "position"),
+    sqlite_with_rowid=False,
+)
+"""Hours and days of calls, summed up."""
+
+rollup_durations: Final = Table(
+    "rollup_durations",
+    metadata,
+    *_columns(RollupDurations).values(),
+    PrimaryKeyConstraint("tenant", "cube", "grain", "start", "position"),
+)
+"""How long they took."""
+
+rolled: Final = Table(
+    "rolled",
+    metadata,
+    *_columns(Rolled).values(),
+    PrimaryKeyConstraint("tenant", "cube", "grain", "start"),
+    sqlite_with_rowid=False,
+)
+"""The hours and days that are summed up."""

@@ -100,6 +100,9 @@ def _server(decided: Decided, concluded: Concluded, failure: str | None) -> Attr
         "gatehouse.key.id": decided.key_id,
         "gatehouse.route": decided.route,
         "gatehouse.outcome": concluded.outcome,
+        "gatehouse.group": decided.group_id,
+        "gatehouse.run": decided.run_id,
+        "gatehouse.tags": None if decided.tags is None else msgspec.json.decode(decided.tags),
     }
 
 
@@ -119,6 +122,7 @@ def _client(decided: Decided, concluded: Concluded, failure: str | None) -> Attr
         "gen_ai.response.finish_reasons": _finish_reasons(decided, concluded),
         "gen_ai.response.time_to_first_chunk": _time_to_first_chunk(decided, concluded),
         "http.response.status_code": concluded.upstream_status,
+        "gen_ai.conversation.id": decided.thread_id,
         "user.id": decided.user_id,
         "error.type": failure,
         "gatehouse.upstream.request_id": concluded.upstream_request_id,
@@ -162,15 +166,13 @@ def _address(attributes: Attributes, origin: str | None) -> None:
 def _usage(attributes: Attributes, concluded: Concluded) -> None:
     if concluded.tokens_input is None:
         return
-    read = concluded.tokens_cache_read or 0
+    read = (concluded.tokens_cache_read or 0) + (concluded.tokens_image_cache_read or 0)
     written = (concluded.tokens_cache_write or 0) + (concluded.tokens_cache_write_1h or 0)
     reasoning = concluded.tokens_reasoning or 0
-    attributes["gen_ai.usage.input_tokens"] = (
-        concluded.tokens_input + read + written + (concluded.tokens_audio_input or 0)
-    )
-    attributes["gen_ai.usage.output_tokens"] = (
-        (concluded.tokens_output or 0) + reasoning + (concluded.tokens_audio_output or 0)
-    )
+    heard, spoken = concluded.tokens_audio_input or 0, concluded.tokens_audio_output or 0
+    seen, drawn = concluded.tokens_image_input or 0, concluded.tokens_image_output or 0
+    attributes["gen_ai.usage.input_tokens"] = concluded.tokens_input + read + written + heard + seen
+    attributes["gen_ai.usage.output_tokens"] = (concluded.tokens_output or 0) + reasoning + spoken + drawn
     attributes["gen_ai.usage.cache_read.input_tokens"] = read or None
     attributes["gen_ai.usage.cache_write.input_tokens"] = written or None
     attributes["gen_ai.usage.reasoning.output_tokens"] = reasoning or None

@@ -7,24 +7,36 @@ one `Scope`, which names the tenant (I6). Buckets are UTC; weeks begin on Monday
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, Subquery, case, func, or_, select
 
 from gatehouse.store.durations import rounded
-from gatehouse.store.present import TOKEN_PARTS
+from gatehouse.store.present import INPUT_PARTS, TOKEN_PARTS
 from gatehouse.store.report import FAILED
 from gatehouse.store.schema import traces
 from gatehouse.store.stretches import Scope
 from gatehouse.store.tally import LATEST
 
-_HOUR: Final = 3_600_000_000
-_DAY: Final = 24 * _HOUR
-_MONDAY: Final = 3 * _DAY
+HOUR: Final = 3_600_000_000
+DAY: Final = 24 * HOUR
+_MONDAY: Final = 3 * DAY
 """The epoch was a Thursday, three days into its week."""
 CALLER: Final = func.coalesce(traces.c.key_id, traces.c.provider_key_hash)
 """The gateway key, else the hash of the provider key that the caller brought."""
+_INPUT: Final = functools.reduce(operator.add, (func.coalesce(traces.c[f"tokens_{name}"], 0) for name in INPUT_PARTS))
+SIZE: Final = case(
+    (traces.c.tokens_input.is_(None), None),
+    (_INPUT < 1_000, "0-1k"),
+    (_INPUT < 4_000, "1k-4k"),
+    (_INPUT < 16_000, "4k-16k"),
+    (_INPUT < 64_000, "16k-64k"),
+    else_="64k+",
+)
+"""By tokens on the prompt side, cached ones included."""
 DIMENSIONS: Final[Mapping[str, ColumnElement[Any]]] = {
     "provider": traces.c.provider,
     "model": traces.c.model,
@@ -32,31 +44,43 @@ DIMENSIONS: Final[Mapping[str, ColumnElement[Any]]] = {
     "key": CALLER,
     "project": traces.c.project,
     "user": traces.c.user_id,
+    "size": SIZE,
 }
 """What calls may be grouped by."""
-BUCKETS: Final[Mapping[str, ColumnElement[int]]] = {
-    "hour": traces.c.started - traces.c.started % _HOUR,
-    "day": traces.c.started - traces.c.started % _DAY,
-    "week": traces.c.started - (traces.c.started + _MONDAY) % (7 * _DAY),
-}
-"""When the bucket of a call begins."""
 KIND: Final = case(
     (traces.c.key_id.is_not(None), "gateway"), (traces.c.provider_key_hash.is_not(None), "provider"), else_="none"
 )
 """What `CALLER` is."""
 TOKENS: Final = tuple(f"tokens_{name}" for name in TOKEN_PARTS)
 """Columns."""
-_MEASURED: Final = ("status", "outcome", "usage_source", "cost", "price", "started", "duration_us", *TOKENS)
+_MEASURED: Final = (
+    "status",
+    "outcome",
+    "usage_source",
+    "cost",
+    "price",
+    "started",
+    "duration_us",
+    "first_token_us",
+    *TOKENS,
+)
 
 Dimensions = dict[str, ColumnElement[Any]]
 Statement = Callable[[Scope], Select[Any]]
 
 
-def bucket_of(microseconds: int, bucket: str | None) -> int:
-    """When the bucket of a time begins: what `BUCKETS` says in SQL."""
+def began(time: ColumnElement[int], bucket: str) -> ColumnElement[int]:
+    """When the `hour`, `day` or `week` of a time begins."""
     if bucket == "week":
-        return microseconds - (microseconds + _MONDAY) % (7 * _DAY)
-    return microseconds - microseconds % (_HOUR if bucket == "hour" else _DAY)
+        return time - (time + _MONDAY) % (7 * DAY)
+    return time - time % (HOUR if bucket == "hour" else DAY)
+
+
+def bucket_of(microseconds: int, bucket: str | None) -> int:
+    """What `began` says in SQL."""
+    if bucket == "week":
+        return microseconds - (microseconds + _MONDAY) % (7 * DAY)
+    return microseconds - microseconds % (HOUR if bucket == "hour" else DAY)
 
 
 def summed(dimensions: Dimensions, names: tuple[str, ...]) -> Statement:
@@ -72,7 +96,7 @@ def summed(dimensions: Dimensions, names: tuple[str, ...]) -> Statement:
 
 
 def timed(dimensions: Dimensions, column: ColumnElement[int]) -> Statement:
-    """Rows of what calls are told apart by, a duration to three digits, how many calls took it, and their exact sum."""
+    """Rows of what calls are told apart by, a rounded duration, how many calls took it, and their exact sum."""
 
     def statement(scope: Scope) -> Select[Any]:
         took = (rounded(column).label("took"), column.label("waited"))
@@ -104,6 +128,8 @@ def _measures(cut: Subquery) -> dict[str, ColumnElement[Any]]:
         "unknown_price": func.sum(case((c.price == "unknown", 1), else_=0)),
         "ended": func.count(c.duration_us),
         "waited": func.sum(c.duration_us),
+        "began": func.count(c.first_token_us),
+        "began_waited": func.sum(c.first_token_us),
         LATEST: func.max(c.started),
         **{name: func.sum(c[name]) for name in TOKENS},
     }

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from gatehouse.store.durations import average, percentiles
+from gatehouse.store.durations import Histogram, average, percentiles
 from gatehouse.store.figures import Change, Distribution, Head
 from gatehouse.store.present import TOKEN_PARTS, tokens
 from gatehouse.store.views import Tokens
@@ -33,9 +33,10 @@ class TooManyError(Exception):
 class Sums:
     """Integers by key. Keys without calls are left out."""
 
-    def __init__(self, names: tuple[str, ...]) -> None:
-        """What the sums are of: calls first."""
+    def __init__(self, names: tuple[str, ...], most: int = MOST_KEYS) -> None:
+        """`names`: what the sums are of, calls first; `most`: keys."""
         self.names = names
+        self._most = most
         self._by_key: dict[Key, list[int]] = {}
 
     def add(self, found: Iterable[Any]) -> None:
@@ -49,9 +50,9 @@ class Sums:
             kept = self._by_key.setdefault(tuple(row[:-width]), values)
             if kept is not values:
                 self._merge(kept, values)
-        if len(self._by_key) > MOST_KEYS:
+        if len(self._by_key) > self._most:
             raise TooManyError(
-                f"more than {MOST_KEYS} groups; filter, group by less, or ask for a shorter window or longer buckets"
+                f"more than {self._most} groups; filter, group by less, or ask for a shorter window or longer buckets"
             )
 
     def items(self) -> Iterator[tuple[Key, Values]]:
@@ -66,6 +67,14 @@ class Sums:
             self._merge(summed, values)
         return dict(zip(self.names, summed, strict=True))
 
+    def by(self, place: int) -> Sums:
+        """The same told apart by one value of the key alone."""
+        found = Sums(self.names)
+        for key, values in self._by_key.items():
+            kept = found._by_key.setdefault((key[place],), [0] * len(values))
+            self._merge(kept, values)
+        return found
+
     def _merge(self, kept: list[int], values: list[int]) -> None:
         for at, (name, value) in enumerate(zip(self.names, values, strict=True)):
             kept[at] = max(kept[at], value) if name == LATEST else kept[at] + value
@@ -74,38 +83,66 @@ class Sums:
 class Durations:
     """Durations by key. Of buckets that are over only the distribution is kept."""
 
-    def __init__(self) -> None:
-        self._counts: defaultdict[Key, Counter[int]] = defaultdict(Counter)
+    def __init__(self, most: int = MOST_KEYS) -> None:
+        """`most`: keys."""
+        self._most = most
+        self._counts: defaultdict[Key, Histogram] = defaultdict(Histogram)
         self._waited: Counter[Key] = Counter()
         self._over: dict[Key, Distribution] = {}
-        self._all: Counter[int] = Counter()
+        self._all = Histogram()
+        """Of buckets that are over."""
 
     def add(self, found: Iterable[Any]) -> None:
-        """Rows of key, duration, calls and the exact sum of their durations."""
+        """Rows of key, rounded duration, calls and the exact sum of their durations."""
         for row in found:
             *key, duration, calls, waited = row
             place = tuple(key)
-            self._counts[place][int(duration)] += calls
-            self._all[int(duration)] += calls
+            self._counts[place].add(int(duration), calls)
             self._waited[place] += int(waited)
-        if len(self._waited) > MOST_KEYS or sum(map(len, self._counts.values())) > MOST_COUNTS:
-            raise TooManyError(
-                "calls and their durations are too many to tell apart by this; filter, group by less, or ask for a "
-                "shorter window"
-            )
+        self._check()
+
+    def merge(self, found: Iterable[Any]) -> None:
+        """Rows of key, calls, the exact sum of their durations, and what `durations.pack` made of them."""
+        for row in found:
+            *key, calls, waited, packed = row
+            if calls:
+                place = tuple(key)
+                self._counts[place].merge(packed)
+                self._waited[place] += waited
+        self._check()
 
     def settle(self, bucket: int) -> None:
         """No more calls will come of buckets before this one."""
         for key in [key for key in self._counts if key[0] is not None and key[0] < bucket]:
-            self._over[key] = _distribution(self._counts.pop(key), self._waited[key])
+            counts = self._counts.pop(key)
+            self._all.include(counts)
+            self._over[key] = _distribution(counts.counts(), self._waited[key])
 
     def items(self) -> dict[Key, Distribution]:
         """Every key with its distribution."""
-        return self._over | {key: _distribution(counts, self._waited[key]) for key, counts in self._counts.items()}
+        return self._over | {key: _distribution(each.counts(), self._waited[key]) for key, each in self._counts.items()}
+
+    def by(self, place: int) -> Durations:
+        """The same told apart by one value of the key alone, of what has no buckets."""
+        found = Durations()
+        for key, counts in self._counts.items():
+            found._counts[(key[place],)].include(counts)
+            found._waited[(key[place],)] += self._waited[key]
+        return found
 
     def total(self) -> Distribution:
         """Over all keys."""
-        return _distribution(self._all, self._waited.total())
+        whole = Histogram()
+        for each in (self._all, *self._counts.values()):
+            whole.include(each)
+        return _distribution(whole.counts(), self._waited.total())
+
+    def _check(self) -> None:
+        if len(self._waited) > self._most or sum(map(len, self._counts.values())) > MOST_COUNTS:
+            raise TooManyError(
+                "calls and their durations are too many to tell apart by this; filter, group by less, or ask for a "
+                "shorter window"
+            )
 
 
 EMPTY: Final = Distribution(calls=0, avg_us=None, p50_us=None, p90_us=None, p95_us=None, p99_us=None)

@@ -7,7 +7,7 @@ import importlib
 from sqlalchemy import Connection, inspect
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gatehouse.store.engine import StoreMissingError, StoreVersionError, transaction
+from gatehouse.store.engine import StoreMissingError, StoreVersionError, transaction, unhurried
 from gatehouse.store.schema import REVISION
 
 _TABLE = "alembic_version"
@@ -24,6 +24,7 @@ async def ensure(engine: AsyncEngine) -> bool:
             return False
         if found is not None and found > REVISION:
             raise _newer(found)
+    async with unhurried(engine) as connection:
         # By name, not by import: a server whose tables are up to date never loads Alembic.
         await connection.run_sync(importlib.import_module("gatehouse.store.migrate").upgrade)
     return True

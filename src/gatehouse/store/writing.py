@@ -18,8 +18,9 @@ from sqlalchemy import Delete, Insert, Update, bindparam, func, literal_column, 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gatehouse.polite import PoliteRows, politely
-from gatehouse.store import ids, spans
-from gatehouse.store.engine import insert_new, insert_or_update, transaction
+from gatehouse.store import ids, linking, spans, times
+from gatehouse.store.engine import insert_new, insert_or_update, transaction, used_bytes
+from gatehouse.store.rolling import Roller
 from gatehouse.store.rows import (
     IDENTITY,
     SHARED,
@@ -28,18 +29,22 @@ from gatehouse.store.rows import (
     BodyPart,
     Concluded,
     Decided,
+    LinkKey,
     Mark,
     RefusedCount,
     SpanRow,
 )
-from gatehouse.store.schema import bodies, lanes, refusals, traces
+from gatehouse.store.schema import bodies, lanes, link_keys, refusals, traces
 from gatehouse.store.schema import spans as span_table
+from gatehouse.store.stretches import tenant_after
 
 _OPEN: Final = "open"
 _STILL_OPEN: Final = traces.c.outcome == literal_column(f"'{_OPEN}'")
 _UNDECIDED: Final = traces.c.decision_lane.is_(None)
 _RECENT: Final = 20_000
 """Open calls whose decision is kept in memory: about 1 KB each."""
+_DAY: Final = 86_400 * 1_000_000
+_MILLISECOND: Final = 1_000
 _AT_ONCE: Final = 500
 """Calls named in one SELECT."""
 _PREFIX: Final = "v_"
@@ -55,7 +60,7 @@ class _Prepared:
     def __init__(self, engine: AsyncEngine, statement: Insert | Update, fields: Sequence[str]) -> None:
         # An UPDATE names its columns itself; told of keys it would set those too, and touch the index.
         keys = list(fields) if isinstance(statement, Insert) else None
-        compiled = statement.compile(dialect=engine.dialect, column_keys=keys)
+        compiled = statement.compile(dialect=engine.dialect, column_keys=keys, for_executemany=True)
         names = [name.removeprefix(_PREFIX) for name in compiled.positiontup or ()]
         self._sql = str(compiled)
         self._pick = None if names == list(fields) else itemgetter(*(fields.index(name) for name in names))
@@ -71,18 +76,22 @@ class StoreWriter:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self.roller = Roller(engine)
         self._recent: dict[Key, Decided] = {}
         """Decisions of calls that are open in the store: spares looking them up there when they end."""
         decided, concluded = Decided.__struct_fields__, Concluded.__struct_fields__
-        self._open = _Prepared(engine, insert_new(traces), (*decided, "outcome"))
-        self._whole = _Prepared(engine, insert_new(traces), TRACE_COLUMNS)
+        self._open = _Prepared(engine, insert_new(engine, traces), (*decided, "outcome"))
+        self._whole = _Prepared(engine, insert_new(engine, traces), TRACE_COLUMNS)
         self._conclude = _Prepared(engine, _fill(concluded, keep_old=False).where(_STILL_OPEN), concluded)
-        self._early = _Prepared(engine, insert_new(traces), (*concluded, "trace_id", "started"))
+        self._early = _Prepared(engine, insert_new(engine, traces), (*concluded, "trace_id", "started"))
         self._late = _Prepared(engine, _fill(decided, keep_old=True).where(_UNDECIDED), decided)
-        self._spans = _Prepared(engine, insert_new(span_table), SpanRow.__struct_fields__)
-        self._bodies = _Prepared(engine, insert_new(bodies), BodyPart.__struct_fields__)
-        self._refusals = _Prepared(engine, insert_new(refusals), RefusedCount.__struct_fields__)
-        self._marks = _Prepared(engine, insert_or_update(lanes, ("lane",)), Mark.__struct_fields__)
+        self._spans = _Prepared(engine, insert_new(engine, span_table), SpanRow.__struct_fields__)
+        self._bodies = _Prepared(engine, insert_new(engine, bodies), BodyPart.__struct_fields__)
+        self._refusals = _Prepared(engine, insert_new(engine, refusals), RefusedCount.__struct_fields__)
+        linked = _Prepared(engine, linking.link_statement(_PREFIX), linking.LINKED)
+        kept = _Prepared(engine, insert_new(engine, link_keys), LinkKey.__struct_fields__)
+        self._linker = linking.Linker(kept.run, linked.run)
+        self._marks = _Prepared(engine, insert_or_update(engine, lanes, ("lane",)), Mark.__struct_fields__)
 
     async def marks(self) -> dict[str, Mark]:
         """How far each lane is collected. Raises `StoreError`."""
@@ -103,9 +112,11 @@ class StoreWriter:
             await self._spans.run(
                 connection, (msgspec.structs.astuple(span) for pair in pairs for span in spans.build(*pair))
             )
+            await self._linker.link(connection, batch)
             await self._bodies.run(connection, map(msgspec.structs.astuple, batch.bodies))
             await self._refusals.run(connection, map(msgspec.structs.astuple, batch.refused))
             await self._marks.run(connection, map(msgspec.structs.astuple, batch.marks))
+            await self.roller.unroll(connection, itertools.chain(batch.decided, batch.concluded), times.now())
         # Only now: what was not committed is not in the store, and what is not known to be is looked up.
         for key in concluded:
             recent.pop(key, None)
@@ -120,7 +131,7 @@ class StoreWriter:
         (microseconds since the epoch). Returns how many; 0 when none is left. Raises `StoreError`."""
         deleted = 0
         async with transaction(self._engine) as connection:
-            tenant = await self._tenant_after(connection, "")
+            tenant = await tenant_after(connection, "", traces)
             while tenant is not None and deleted < limit:
                 old = select(traces.c.id, traces.c.call).where(
                     traces.c.tenant == tenant, traces.c.call < ids.first_call(before)
@@ -129,9 +140,30 @@ class StoreWriter:
                 if found:
                     await self._delete(connection, tenant, [row.call for row in found], [row.id for row in found])
                 deleted += len(found)
-                tenant = await self._tenant_after(connection, tenant)
+                if deleted < limit:
+                    deleted += await linking.forget_keys(
+                        connection, tenant, times.now() // _DAY - linking.KEPT_DAYS, limit - deleted
+                    )
+                tenant = await tenant_after(connection, tenant, traces)
             await connection.execute(Delete(refusals).where(refusals.c.until < before))
         return deleted
+
+    async def forget_oldest(self, limit: int) -> int:
+        """Delete about `limit` of the oldest calls, whenever they began, as `forget` does. Returns how many."""
+        edges: list[int] = []
+        async with transaction(self._engine) as connection:
+            tenant = await tenant_after(connection, "", traces)
+            while tenant is not None:
+                calls = select(traces.c.started).where(traces.c.tenant == tenant).order_by(traces.c.call)
+                first = (await connection.execute(calls.limit(limit))).scalars().all()
+                edges.append(first[-1])
+                tenant = await tenant_after(connection, tenant, traces)
+        # Everything before the moment at which one tenant alone has that many.
+        return await self.forget(min(edges) + _MILLISECOND, limit) if edges else 0
+
+    async def used_bytes(self) -> int:
+        """What calls take in the database, about. Raises `StoreError`."""
+        return await used_bytes(self._engine, (traces, span_table, bodies, refusals))
 
     async def _calls(
         self,
@@ -178,12 +210,6 @@ class StoreWriter:
             for at in range(0, len(calls), _AT_ONCE):
                 rows = await connection.execute(statement, {"owner": tenant, "calls": calls[at : at + _AT_ONCE]})
                 found |= {(row.tenant, row.call): row for row in (half(*values) for values in rows)}
-        return found
-
-    async def _tenant_after(self, connection: AsyncConnection, tenant: str) -> str | None:
-        """The next tenant that has calls: a step along the index, where DISTINCT would read all of it."""
-        following = select(func.min(traces.c.tenant)).where(traces.c.tenant > tenant)
-        found: str | None = (await connection.execute(following)).scalar_one()
         return found
 
     async def _delete(self, connection: AsyncConnection, tenant: str, calls: list[str], rows: list[int]) -> None:

@@ -1,0 +1,143 @@
+"""`/api/v1/live`: calls as they end, as Server-Sent Events (P8).
+
+Rules: the collector names the calls that ended (`collector.feed`), and each listener reads them from the store with its
+own filter: so an item here is the item of `/api/v1/traces`, and the tenant stands in the query (I6). A listener that
+cannot keep up is told how many calls it missed and goes on from now. An idle stream says something every
+`HEARTBEAT_SECONDS`, before anybody in between gives it up. The stream ends when the store cannot be read or the
+process stops; clients come back by themselves, and go on after the last event they got.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated, Final
+
+import msgspec
+from fastapi import APIRouter, Header, Query, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from gatehouse import errors
+from gatehouse.collector.feed import Feed, Listener, TooManyListenersError
+from gatehouse.control.parameters import once
+from gatehouse.control.traces import SEVERAL, CallParameters
+from gatehouse.errors import GatehouseError
+from gatehouse.store.engine import StoreError
+from gatehouse.store.queries import TraceFilter
+from gatehouse.store.reading import Readers
+
+HEARTBEAT_SECONDS: Final = 15.0
+"""A worker gives up on the control plane after 30 s of silence."""
+PIECE: Final = 250
+"""Calls read at a time."""
+MEDIA_TYPE: Final = "text/event-stream"
+_RETRY_SECONDS: Final = 5
+_HELLO: Final = b"retry: 2000\n\n"
+_encode: Final = msgspec.json.Encoder().encode
+_log = logging.getLogger(__name__)
+
+
+class Lagged(msgspec.Struct, frozen=True):
+    """What the event `lagged` tells: calls that ended and are not shown, whatever the filter; `null`: nobody knows."""
+
+    missed: int | None
+
+
+def routes(readers: Readers, feed: Feed, tenant: str) -> APIRouter:
+    """The route over one tenant's calls."""
+    router = APIRouter(prefix="/api/v1", tags=["traces"])
+
+    @router.get("/live", summary="Calls as they end")
+    async def show_live(
+        request: Request,
+        asked: Annotated[CallParameters, Query()],
+        last_event_id: Annotated[
+            str | None, Header(max_length=100, description="`id` of the last event that was received.")
+        ] = None,
+    ) -> Response:
+        """Server-Sent Events: `call`, an item of `/api/v1/traces`; `lagged`, with the number of calls left out."""
+        once(request, SEVERAL)
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it the stream
+                loop.call_soon_threadsafe(woken.set)
+
+        try:
+            listener = feed.listen(tenant, wake, last_event_id)
+        except TooManyListenersError as error:
+            detail = "too many listen already; end one, or look at /api/v1/traces"
+            raise GatehouseError(errors.OVERLOADED, detail, retry_after=_RETRY_SECONDS) from error
+        stream = Stream(readers, tenant, asked.filter())
+        return _Live(listener, stream.events(feed, listener, woken))
+
+    return router
+
+
+class _Live(StreamingResponse):
+    """Lets its listener go, however it ends, even before it began."""
+
+    def __init__(self, listener: Listener, events: AsyncIterator[bytes]) -> None:
+        super().__init__(events, media_type=MEDIA_TYPE, headers={"cache-control": "no-store"})
+        self._listener = listener
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._listener.close()
+
+
+class Stream:
+    """The events of one listener."""
+
+    def __init__(
+        self, readers: Readers, tenant: str, wanted: TraceFilter, *, heartbeat: float = HEARTBEAT_SECONDS
+    ) -> None:
+        """`heartbeat`: seconds of silence at most."""
+        self._readers = readers
+        self._tenant = tenant
+        self._wanted = wanted
+        self._heartbeat = heartbeat
+
+    async def events(self, feed: Feed, listener: Listener, woken: asyncio.Event) -> AsyncIterator[bytes]:
+        """Until the process stops, or the store cannot be read."""
+        yield _HELLO
+        quiet_at = time.monotonic() + self._heartbeat
+        while not feed.closed:
+            woken.clear()
+            calls, missed = listener.take(PIECE)
+            said = b"" if missed == 0 else _event(listener.place_before(len(calls)), "lagged", Lagged(missed))
+            if calls:
+                try:
+                    said += await self._shown(listener, calls)
+                except StoreError as error:
+                    _log.warning("a live stream ends: %s", error)
+                    return
+            if not said and time.monotonic() >= quiet_at:
+                # The id moves on: whoever comes back need not go through what the filter left out.
+                said = b": here\nid: %b\n\n" % listener.place.encode()
+            if said:
+                yield said
+                quiet_at = time.monotonic() + self._heartbeat
+            elif not calls:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), max(0.0, quiet_at - time.monotonic()))
+
+    async def _shown(self, listener: Listener, calls: list[str]) -> bytes:
+        """Those of the calls that are wanted. Raises `StoreError`."""
+        queries = await self._readers.queries(self._tenant)
+        found = {item.id: item for item in await queries.among(calls, self._wanted)}
+        return b"".join(
+            _event(listener.place_before(left), "call", found[call])
+            for left, call in zip(reversed(range(len(calls))), calls, strict=True)
+            if call in found
+        )
+
+
+def _event(place: str, name: str, data: msgspec.Struct) -> bytes:
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (place.encode(), name.encode(), _encode(data))
