@@ -35,6 +35,8 @@ def test_validate(cli: Cli, file: Path) -> None:
     assert found.out == "valid: no configuration file, 1 from the environment\n"
     assert cli("config", "validate", GATEHOUSE_SERVER__PORT="x").code == 2
     assert cli("config", "validate", str(file.with_name("none.yaml"))).code == 2
+    bad = cli("config", "validate", GATEHOUSE_PROVIDERS__OPENAI__CA_FILE=str(file))
+    assert bad.code == 2 and "providers.openai.ca_file cannot be used" in bad.err
 
 
 def test_the_data_directory_may_hold_the_file(cli: Cli, data: Path) -> None:

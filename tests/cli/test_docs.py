@@ -11,8 +11,10 @@ import click
 import msgspec
 import pytest
 
+from gatehouse.cli import difference
 from gatehouse.cli.main import COMMANDS
 from gatehouse.store import views
+from gatehouse.store.report import BY
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 SECTIONS = {
@@ -65,9 +67,13 @@ def test_no_section_without_a_command() -> None:
         ("debug", views.Trace),
         ("debug", views.Span),
         ("debug", views.Position),
+        ("debug", difference.Difference),
+        ("debug", difference.Figure),
     ],
 )
 def test_every_field_of_the_json_forms_is_documented(name: str, struct: type[msgspec.Struct]) -> None:
     rows = [line for line in section(name).splitlines() if line.startswith("| `")]
-    for field in struct.__struct_fields__:
+    # The group's names take its place.
+    fields = (*BY, *struct.__struct_fields__[1:]) if struct is views.ReportRow else struct.__struct_fields__
+    for field in fields:
         assert any(f"`{field}`" in row for row in rows), field

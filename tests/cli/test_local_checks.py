@@ -53,7 +53,7 @@ def test_after_a_day_of_work(cli: Cli, data: Path) -> None:
     assert done.code == 0, done.out
     found = lines(done.out)
     assert found["data directory"] == f"ok {data}"
-    assert found["store"] == "ok readable"
+    assert found["store"] == f"ok {data / 'store.db'} is readable"
     assert found["port"] == "ok any free one (server.port 0)"
     assert "secrets" not in found
 

@@ -101,7 +101,7 @@ def test_doctor_finds_nothing_wrong(run: Run, house: Gateway) -> None:
         "ok    journal        connected",
         "ok    collector      connected, ",
         "ok    store          connected",
-        "ok    store          readable",
+        f"ok    store          {house.data / 'store.db'} is readable",
     ):
         assert line in done.out
 

@@ -13,7 +13,7 @@ import msgspec
 
 from gatehouse.cli.options import Setup, config_option, data_option, set_up
 from gatehouse.cli.terminal import echo_json
-from gatehouse.config import load, schema
+from gatehouse.config import certificates, load, schema
 from gatehouse.config.importing import translate
 from gatehouse.config.printable import clean
 from gatehouse.config.settings import Settings
@@ -32,8 +32,12 @@ def command() -> None:
 @config_option
 @click.pass_obj
 def validate(environ: Mapping[str, str], file: Path | None, data: str | None, config: Path | None) -> None:
-    """Check FILE (else the file that `serve` would read) with the environment on top. Exit code 2 if it is wrong."""
+    """Check FILE (else the file that `serve` would read) with the environment on top, and the certificates it names.
+
+    Exit code 2 if it is wrong.
+    """
     setup = set_up(environ, data, file or config)
+    certificates.check(setup.settings)
     click.echo(f"valid: {_source(setup)}")
 
 

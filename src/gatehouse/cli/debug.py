@@ -1,20 +1,21 @@
-"""`gatehouse debug last|ID`: one call from the store, with everything that is on record about it."""
+"""`gatehouse debug last|ID`: one call from the store, with everything that is on record about it; two compared."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import click
 import msgspec
 
+from gatehouse.cli import bundle
+from gatehouse.cli.difference import compare, show
 from gatehouse.cli.options import config_option, data_option, set_up
-from gatehouse.cli.recorded import ask
+from gatehouse.cli.recorded import recorded
 from gatehouse.cli.terminal import echo_json
-from gatehouse.cli.words import UNKNOWN, dollars, duration, number, size
+from gatehouse.cli.words import UNKNOWN, counted, dollars, duration, number, size
 from gatehouse.config.printable import clean
-from gatehouse.store.reading import Reader
 from gatehouse.store.views import Tokens, Trace
 
 VERSION: Final = 1
@@ -22,31 +23,52 @@ VERSION: Final = 1
 
 
 @click.command(name="debug")
-@click.argument("call", metavar="last|ID")
+@click.argument("call", metavar="last|ID", required=False)
+@click.option("--diff", metavar="ID ID", nargs=2, help="Two calls side by side instead: figures, and captured bodies.")
+@click.option("--bundle", metavar="PATH", type=click.Path(path_type=Path), help="Write the call to a new tar.gz file.")
+@click.option("--with-bodies", is_flag=True, help="Put captured bodies into the bundle: they hold what users wrote.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @data_option
 @config_option
 @click.pass_obj
-def command(environ: Mapping[str, str], call: str, form: str, data: str | None, config: Path | None) -> None:
+def command(environ: Mapping[str, str], /, call: str | None, form: str, **given: Any) -> None:
     """Everything on record about the newest call, or the one with this ID.
 
     ID is the answer's `x-gatehouse-id` header, or a W3C trace id that the caller sent.
     """
-    setup = set_up(environ, data, config)
-
-    async def read(reader: Reader) -> Trace | None:
-        return await (reader.last() if call == "last" else reader.trace(call))
-
-    trace = ask(setup, read)
-    if trace is None:
-        raise click.ClickException(
-            "no call is on record yet" if call == "last" else f"no call {clean(call)} is on record"
-        )
-    if form == "json":
-        echo_json({"v": VERSION, "call": msgspec.to_builtins(trace)})
+    asked = Options(**given)
+    if (call is None) == (asked.diff is None):
+        raise click.UsageError("Name one call, or two with --diff.")
+    if asked.bundle is not None and call is None:
+        raise click.UsageError("--bundle takes one call.")
+    if asked.with_bodies and asked.bundle is None:
+        raise click.UsageError("--with-bodies belongs to --bundle.")
+    setup = set_up(environ, asked.data, asked.config)
+    if asked.diff is not None:
+        left, right = (recorded(setup, name) for name in asked.diff)
+        show(compare(left, right, []), form)
         return
-    for line in lines(trace):
-        click.echo(clean(line))
+    found = recorded(setup, call or "last", bodies=asked.with_bodies)
+    if asked.bundle is not None:
+        written = bundle.write(asked.bundle, found, setup.data.journal, bodies=asked.with_bodies)
+        for note in written.notes:
+            click.echo(f"Note: {clean(note)}", err=True)
+        click.echo(f"{clean(str(asked.bundle))}: {counted(written.files, 'file')}, {size(written.size)}")
+    elif form == "json":
+        echo_json({"v": VERSION, "call": msgspec.to_builtins(found.trace)})
+    else:
+        for line in lines(found.trace):
+            click.echo(clean(line))
+
+
+class Options(NamedTuple):
+    """What the command line asks for, beside the call and the form."""
+
+    diff: tuple[str, str] | None
+    bundle: Path | None
+    with_bodies: bool
+    data: str | None
+    config: Path | None
 
 
 def lines(trace: Trace) -> Iterator[str]:
@@ -79,11 +101,17 @@ def _facts(trace: Trace) -> Iterator[tuple[str, str]]:
     )
     yield "bytes", f"request {size(trace.request_bytes)}, answer {size(trace.response_bytes)}"
     yield "finish", ", ".join(trace.finish_reasons)
-    yield "rewritten", ", ".join([*trace.rewritten, *trace.answer_rewritten])
+    yield "rewritten", ", ".join(dict.fromkeys([*trace.rewritten, *trace.answer_rewritten]))
     yield "unread", trace.unread or ""
     yield "provider", _joined(_named("request", trace.upstream_request_id), _named("response", trace.response_id))
     yield "sha256", _joined(_named("request", trace.request_sha256), _named("answer", trace.response_sha256))
     yield "trace", trace.trace_id
+    yield "lineage", _lineage(trace)
+    yield "tags", ", ".join(trace.tags)
+    yield "loop", _loop(trace)
+    yield "job", trace.job or ""
+    yield "tools", ", ".join(f"{name.replace('_', ' ')} {number(count)}" for name, count in (trace.tools or {}).items())
+    yield "turns", "" if trace.turns is None else number(trace.turns)
     for label, position in (("decision", trace.decision_record), ("outcome", trace.outcome_record)):
         yield label, f"journal lane {position.lane}, line {position.seq}, {position.time}" if position else ""
 
@@ -102,6 +130,22 @@ def _model(trace: Trace) -> str:
     if trace.model_answered and trace.model_answered != trace.model:
         return f"{trace.model or UNKNOWN}, answered by {trace.model_answered}"
     return trace.model or ""
+
+
+def _lineage(trace: Trace) -> str:
+    return _joined(
+        _named("group", trace.group),
+        _named("thread", trace.thread),
+        _named("run", trace.run),
+        _named("parent", trace.parent),
+        _named("sequence", None if trace.sequence is None else str(trace.sequence)),
+    )
+
+
+def _loop(trace: Trace) -> str:
+    if trace.steps == 1:
+        return ""
+    return _joined(f"step {trace.step} of {trace.steps} of loop {trace.loop}", _named("after", trace.parent_call))
 
 
 def _destination(trace: Trace) -> str:

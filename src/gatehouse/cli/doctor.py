@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 import click
 
 from gatehouse.cli import findings, local_checks, remote_checks
+from gatehouse.cli.keys import given_key, key_options
 from gatehouse.cli.options import config_option, data_option
-
-_KEY_BYTES: Final = 8192
 
 
 @click.command(name="doctor")
 @click.option("--url", help="Check this gateway from a client's side: its address, or an SDK's base URL.")
-@click.option("--key", help="Key to try, as the SDK would send it. Other users can see it in the process list.")
-@click.option("--key-file", metavar="FILE", help="File whose first line is the key; `-` for stdin.")
+@key_options
 @data_option
 @config_option
 @click.pass_obj
@@ -39,22 +35,4 @@ def command(
         if key is not None or key_file is not None:
             raise click.UsageError("--key and --key-file need --url.")
         return findings.show(local_checks.run(environ, data, config))
-    if key is not None and key_file is not None:
-        raise click.UsageError("--key and --key-file exclude each other.")
-    if key_file is not None:
-        key = _read_key(key_file)
-    if key is not None and not (key.isascii() and key.isprintable() and key and " " not in key):
-        raise click.UsageError("The key is empty or holds characters that no key has.")
-    return findings.show(remote_checks.run(url, key, environ))
-
-
-def _read_key(name: str) -> str:
-    try:
-        if name == "-":
-            text = sys.stdin.readline(_KEY_BYTES)
-        else:
-            with Path(name).open(encoding="utf-8") as file:
-                text = file.readline(_KEY_BYTES)
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"Cannot read the key from {name}: {error}") from error
-    return text.strip()
+    return findings.show(remote_checks.run(url, given_key(key, key_file), environ))

@@ -25,10 +25,11 @@ from gatehouse import __version__, supervisor
 from gatehouse.cli.findings import Finding
 from gatehouse.cli.options import Setup, set_up
 from gatehouse.cli.words import size
+from gatehouse.config import certificates
 from gatehouse.config.paths import DataDir, read_secret
 from gatehouse.config.settings import Settings
 from gatehouse.errors import ConfigError
-from gatehouse.store import reading
+from gatehouse.store import engine, reading
 from gatehouse.store.engine import StoreError, StoreMissingError
 from gatehouse.supervisor.lock import holder
 
@@ -38,7 +39,8 @@ _PATIENCE: Final = 5.0
 _LEAST_FREE: Final = 64 * 1024 * 1024
 _NEARLY_FULL: Final = 0.8
 _HEALTH_BYTES: Final = 1024 * 1024
-_LOOK: Final = "look at what `gatehouse serve` printed; calls go on meanwhile and are kept in the journal"
+_LOOK: Final = "look at what `gatehouse serve` printed"
+_CALLS_GO_ON: Final = f"{_LOOK}; calls go on meanwhile and are kept in the journal"
 
 
 def run(environ: Mapping[str, str], data: str | None, config: Path | None) -> Iterator[Finding]:
@@ -57,7 +59,7 @@ def run(environ: Mapping[str, str], data: str | None, config: Path | None) -> It
     else:
         file = setup.effective.file
         yield Finding("ok", "configuration", str(file) if file else "defaults: there is no gatehouse.yaml")
-        yield from _files(setup)
+        yield from _files(setup.settings)
     yield from _directory(directory)
     if setup is None or not _can_look_into(directory.root):
         return
@@ -68,25 +70,13 @@ def run(environ: Mapping[str, str], data: str | None, config: Path | None) -> It
     yield _store(setup)
 
 
-def _files(setup: Setup) -> Iterator[Finding]:
+def _files(settings: Settings) -> Iterator[Finding]:
     """Files that the configuration names."""
-    server = setup.settings.server
-    if server.tls_cert is not None and server.tls_key is not None:
-        try:
-            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(server.tls_cert, server.tls_key)
-            yield Finding("ok", "certificate", server.tls_cert)
-        except (OSError, ValueError) as error:
-            says = f"server.tls_cert and server.tls_key cannot be used: {error}"
-            yield Finding(
-                "fail", "certificate", says, "name a PEM chain and its unencrypted key, readable by this user"
-            )
-    for name, provider in setup.settings.providers.items():
-        if provider.ca_file is not None:
-            try:
-                ssl.create_default_context(cafile=provider.ca_file)
-            except OSError as error:
-                says = f"providers.{name}.ca_file cannot be used: {error}"
-                yield Finding("fail", "certificate", says, "name a PEM bundle that this user may read")
+    wrong = list(certificates.problems(settings))
+    for says in wrong:
+        yield Finding("fail", "certificate", says, "name PEM files that this user may read, the key unencrypted")
+    if settings.server.tls_cert is not None and not wrong:
+        yield Finding("ok", "certificate", settings.server.tls_cert)
 
 
 def _directory(data: DataDir) -> Iterator[Finding]:
@@ -210,7 +200,10 @@ def _health(url: str, settings: Settings) -> Iterator[Finding]:
     for name, state in said["services"].items():
         good = state == "connected"
         yield Finding(
-            "ok" if good else "fail", str(name), f"{state}{_lag(said) * (name == 'collector')}", "" if good else _LOOK
+            "ok" if good else "fail",
+            str(name),
+            f"{state}{_lag(said) * (name == 'collector')}",
+            "" if good else _CALLS_GO_ON if name in ("store", "collector") else _LOOK,
         )
     yield from (Finding("fail", "gateway", str(sentence), _LOOK) for sentence in said.get("problems", ()))
     yield from (Finding("warn", "gateway", str(sentence), _LOOK) for sentence in said.get("warnings", ()))
@@ -252,6 +245,8 @@ def _get_json(url: str, path: str, settings: Settings) -> tuple[int, dict[str, A
 
 
 def _store(setup: Setup) -> Finding:
+    url = engine.locate(setup.data.root, setup.settings.database.url)
+
     async def look() -> None:
         async with reading.open(setup.data.root, setup.settings.database.url) as reader:
             await reader.last()
@@ -261,8 +256,10 @@ def _store(setup: Setup) -> Finding:
     except StoreMissingError:
         return Finding("ok", "store", "not there yet; `gatehouse serve` makes it")
     except StoreError as error:
-        return Finding("fail", "store", str(error), "it can be rebuilt from the journal: move it away and start again")
-    return Finding("ok", "store", "readable")
+        if not engine.is_file(url):
+            return Finding("fail", "store", str(error), "look at database.url and at its server (docs/store.md)")
+        return Finding("fail", "store", str(error), "stop the gateway, then `gatehouse store rebuild`")
+    return Finding("ok", "store", f"{engine.shown(url)} is readable")
 
 
 def _can_look_into(path: Path) -> bool:

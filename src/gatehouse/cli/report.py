@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 import msgspec
@@ -16,77 +15,77 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gatehouse.cli.moments import Moment, MomentType, at
 from gatehouse.cli.options import config_option, data_option, set_up
 from gatehouse.cli.recorded import ask
-from gatehouse.cli.terminal import echo_json
+from gatehouse.cli.terminal import PIPED_WIDTH, echo_csv, echo_json
 from gatehouse.cli.words import counted, dollars, duration, number
 from gatehouse.config.printable import clean
 from gatehouse.store.reading import Reader
+from gatehouse.store.report import BY
+from gatehouse.store.statements import DIMENSIONS
 from gatehouse.store.views import Report, ReportRow
 
 VERSION: Final = 1
 """Of the JSON form; documented in `docs/cli.md`."""
 
-_SPAN: Final = re.compile(r"([1-9][0-9]{0,5})([mhdw])")
-_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_PIPED_WIDTH: Final = 160
-"""Columns where nobody looks: what reads the table should not meet words cut short."""
-
-
-class Since(click.ParamType["datetime | timedelta | None"]):
-    """`24h`, `7d`, `2026-11-20`, an RFC 3339 time, or `all`. Without a zone: UTC."""
-
-    name = "since"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime | timedelta | None:
-        text = str(value)
-        if text == "all":
-            return None
-        span = _SPAN.fullmatch(text)
-        if span is not None:
-            return timedelta(**{_UNITS[span[2]]: int(span[1])})
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            self.fail(f"{text!r} is neither a span (30m, 24h, 7d, 4w), a date (2026-11-20), nor `all`.", param, ctx)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
 
 @click.command(name="report")
-@click.option("--since", type=Since(), default="24h", show_default=True, help="A span, a date (UTC), or `all`.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--since", type=MomentType(), default="24h", show_default=True, help="A span, a date (UTC), or `all`.")
+@click.option("--until", type=MomentType(), help="The same; now, if not given.")
+@click.option(
+    "--by",
+    default=",".join(BY),
+    show_default=True,
+    callback=lambda _context, _option, value: _names(value),
+    help=f"What to tell calls apart by, with commas between: {', '.join(DIMENSIONS)}.",
+)
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @data_option
 @config_option
 @click.pass_obj
-def command(
-    environ: Mapping[str, str],
-    since: datetime | timedelta | None,
-    form: str,
-    data: str | None,
-    config: Path | None,
-) -> None:
-    """Calls, errors, tokens, latency and cost, by provider and model asked."""
+def command(environ: Mapping[str, str], /, form: str, data: str | None, config: Path | None, **asked: Any) -> None:
+    """Calls, errors, tokens, latency and cost, by provider and model asked or by something else."""
     setup = set_up(environ, data, config)
-    start = datetime.now(UTC) - since if isinstance(since, timedelta) else since
+    by: list[str] = asked["by"]
+    since, until = _window(asked["since"], asked["until"])
 
     async def read(reader: Reader) -> Report:
-        return await reader.report(since=start)
+        return await reader.report(since, until, by)
 
     report = ask(setup, read)
     if form == "json":
-        echo_json({"v": VERSION, **msgspec.to_builtins(report)})
+        said = msgspec.to_builtins(report)
+        echo_json({"v": VERSION, **said, "rows": [{**row.pop("group"), **row} for row in said["rows"]]})
+    elif form == "csv":
+        echo_csv(ReportRow, report.rows, by)
     else:
-        console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
+        console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
         console.print(Text(summary(report)))
         if report.rows:
-            console.print(table(report.rows))
+            console.print(table(report.rows, by))
+
+
+def _names(value: str) -> list[str]:
+    names = value.split(",")
+    if len(set(names)) < len(names) or not set(names) <= set(DIMENSIONS):
+        raise click.BadParameter(f"{value!r} are not different ones of {', '.join(DIMENSIONS)}.")
+    return names
+
+
+def _window(since: Moment, until: Moment) -> tuple[datetime | None, datetime | None]:
+    now = datetime.now(UTC)
+    start, end = at(since, now), at(until, now)
+    if start is not None and end is not None and start >= end:
+        raise click.BadParameter("the window ends before it begins", param_hint="'--since'")
+    return start, end
 
 
 def summary(report: Report) -> str:
     """The sums, in a few lines."""
     since = report.since.strftime("since %Y-%m-%d %H:%M UTC") if report.since else "on record"
+    if report.until:
+        since += report.until.strftime(" until %Y-%m-%d %H:%M UTC")
     if not report.calls:
         return f"No calls {since}." + _uncounted(report)
     outcomes = ", ".join(f"{count:,} {clean(name)}" for name, count in report.outcomes.items())
@@ -111,18 +110,17 @@ def _uncounted(report: Report) -> str:
     return f"\n{report.refused_uncounted:,} more were refused too fast to be listed one by one"
 
 
-def table(rows: list[ReportRow]) -> Table:
-    """A line per provider and model."""
+def table(rows: list[ReportRow], by: Sequence[str]) -> Table:
+    """A line per row."""
     found = Table(box=box.SIMPLE, pad_edge=False)
-    for heading in ("provider", "model"):
+    for heading in by:
         found.add_column(heading, overflow="fold")
     for heading in ("calls", "errors", "tokens in", "tokens out", "cost", "mean", "p95"):
         found.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         cost = dollars(row.cost_nano_usd) if row.unknown_price < row.calls else ""
         found.add_row(
-            Text(clean(row.provider or "–")),
-            Text(clean(row.model or "–")),
+            *(Text(clean(row.group[name] or "–")) for name in by),
             number(row.calls),
             number(row.errors),
             number(row.input_tokens),

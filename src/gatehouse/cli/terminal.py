@@ -1,16 +1,24 @@
-"""JSON on a terminal. Names, paths and messages come from callers and providers: they may hold escape sequences.
+"""JSON and CSV on a terminal. Names, paths and messages come from callers and providers: escape sequences in them, too.
 
-They are escaped, so that the JSON still says exactly what is stored. (Text is made safe by `config.printable`.)
+In JSON they are escaped, so that it still says exactly what is stored. CSV knows no escapes: it is made safe like all
+text (`config.printable`) where a terminal shows it, and left alone on its way into a file.
 """
 
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
 import click
 import msgspec
 
+from gatehouse.config.printable import clean
+from gatehouse.store.tables import columns, csv_head, csv_lines
+
+PIPED_WIDTH: Final = 160
+"""Columns of a table where nobody looks: what reads it should not meet words cut short."""
 _ESCAPED: Final = re.compile("[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
 """What JSON leaves as it is and a terminal may obey: C1 controls, and characters that reorder or hide text."""
 
@@ -19,3 +27,12 @@ def echo_json(value: Any) -> None:
     """Print a value as indented JSON."""
     text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
     click.echo(_ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+
+
+def echo_csv(kind: type[msgspec.Struct], rows: Sequence[msgspec.Struct], group_by: Sequence[str] = ()) -> None:
+    """Print structs of one `kind` as CSV. `group_by`: what the dict of a field `group` holds."""
+    wanted = columns(kind, group_by)
+    text = csv_head(wanted) + csv_lines(wanted, rows)
+    if sys.stdout.isatty():
+        text = "\n".join(map(clean, text.splitlines())) + "\n"
+    click.echo(text, nl=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 UNKNOWN = "–"
 
 
@@ -12,6 +14,27 @@ def dollars(nano: int | None) -> str:
     whole, fraction = divmod(abs(nano), 10**9)
     decimals = f"{fraction:09d}".rstrip("0").ljust(2, "0")
     return f"{'-' if nano < 0 else ''}${whole:,}.{decimals}"
+
+
+def about(nano: int | None) -> str:
+    """Nano-dollars as people say them: to the cent, below a dollar to three digits. `$12.40`, `$0.00123`."""
+    if nano is None:
+        return UNKNOWN
+    digits = 10**7 if abs(nano) >= 10**9 else 10 ** max(0, len(str(abs(nano))) - 3)
+    return dollars((nano + digits // 2) // digits * digits)
+
+
+def signed(amount: int | None, words: Callable[[int], str]) -> str:
+    """`+$1.20`, `−3`, by how `words` writes the size."""
+    if amount is None:
+        return UNKNOWN
+    return f"{'−' if amount < 0 else '+'}{words(abs(amount))}" if amount else words(0)
+
+
+def percent(part: float) -> str:
+    """Of a change: `+38 %`, `−2.5 %`."""
+    size = 100 * abs(part)
+    return f"{'−' if part < 0 else '+'}{size:,.0f} %" if size >= 10 else f"{'−' if part < 0 else '+'}{size:.1f} %"
 
 
 def duration(microseconds: int | None) -> str:

@@ -1,0 +1,39 @@
+"""Times on the command line: spans before now, dates, RFC 3339. Without a zone: UTC."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import click
+
+Moment = datetime | timedelta | None
+"""A time, a span before now, or no bound."""
+
+_SPAN: Final = re.compile(r"([1-9][0-9]{0,5})([mhdw])")
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class MomentType(click.ParamType["datetime | timedelta | None"]):
+    """`24h`, `7d`, `2026-11-20`, an RFC 3339 time, or `all`."""
+
+    name = "moment"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Moment:
+        text = str(value)
+        if text == "all":
+            return None
+        span = _SPAN.fullmatch(text)
+        if span is not None:
+            return timedelta(**{_UNITS[span[2]]: int(span[1])})
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(f"{text!r} is neither a span (30m, 24h, 7d, 4w), a date (2026-11-20), nor `all`.", param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def at(moment: Moment, now: datetime) -> datetime | None:
+    """The time that is meant; `None`: no bound."""
+    return now - moment if isinstance(moment, timedelta) else moment
