@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from bench import calls, machine, report, soak, starting, streaming
+from bench import calls, large, machine, report, soak, starting, streaming
 from bench.calls import Effort
 from bench.processes import BenchError
 from bench.report import Finding
@@ -26,8 +26,12 @@ WORKLOADS: Final[dict[str, Callable[[Effort, Path], Finding]]] = {
     "chat": calls.chat,
     "chat-sdk": calls.chat_sdk,
     "agent": calls.agent,
+    "agent-2mb": large.agent,
+    "images": large.images,
+    "embeddings": large.embeddings,
     "streams": streaming.thousand,
     "streams-1500": streaming.fifteen_hundred,
+    "sockets": streaming.sockets,
     "memory": soak.memory,
     "collector": soak.collector,
     "make-serve": starting.make_serve,

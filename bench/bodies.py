@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from random import Random
 from typing import Final
 
 CURL_HEADERS: Final = (
@@ -49,14 +51,36 @@ def agent(size: int = 200_000) -> bytes:
     ]
     messages: list[dict[str, object]] = [{"role": "system", "content": _SENTENCE * 40}]
     result = json.dumps({"file": "src/app.py", "text": "def main() -> None:\n    print('hello')\n" * 40})
-    number = 0
-    while len(json.dumps({"tools": tools, "messages": messages})) < size - 6000:
+    number, room = 0, size - 6000 - len(json.dumps({"tools": tools, "messages": messages}))
+    while room > 0:
         function = {"name": f"tool_{number % 20}", "arguments": '{"path": "src/app.py", "lines": 40}'}
         call = {"id": f"call_{number}", "type": "function", "function": function}
-        messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
-        messages.append({"role": "tool", "tool_call_id": f"call_{number}", "content": result})
-        number += 1
+        step: list[dict[str, object]] = [
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": f"call_{number}", "content": result},
+        ]
+        messages += step
+        number, room = number + 1, room - len(json.dumps(step))
     return _fit({"model": "gpt-4o-mini", "tools": tools}, size, messages)
+
+
+def images(size: int = 4_000_000, count: int = 4) -> bytes:
+    """A chat about `count` pictures that stand in the request as base64 data URLs, `size` bytes in all."""
+    random = Random(count)
+    each = (size - 2_000) // count
+    pictures = [base64.b64encode(random.randbytes(each * 3 // 4)).decode() for _ in range(count)]
+    parts: list[dict[str, object]] = [{"type": "text", "text": "What has changed between these pictures?"}]
+    parts += [
+        {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{picture}", "detail": "high"}}
+        for picture in pictures
+    ]
+    return _fit({"model": "gpt-4o-mini"}, size, [{"role": "user", "content": parts}])
+
+
+def embeddings(count: int) -> bytes:
+    """A request for `count` vectors."""
+    texts = [f"{number}: {_SENTENCE}" for number in range(count)]
+    return json.dumps({"model": "text-embedding-3-small", "input": texts}).encode()
 
 
 def _fit(base: dict[str, object], size: int, messages: list[dict[str, object]]) -> bytes:

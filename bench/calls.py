@@ -25,7 +25,7 @@ def chat(effort: Effort, directory: Path) -> Finding:
     """1 KB requests and answers, 32 connections."""
     finding = Finding("chat", "1 KB chat, 32 connections")
     load = wrk.Load(bodies.chat(), 32, bodies.CURL_HEADERS)
-    runs = _compare(finding, load, effort, directory, with_peers=True)
+    runs = compare(finding, load, effort, directory, with_peers=True)
     _throughput_aim(finding, "1 KB chat, 32 connections", 0.25, runs)
     return finding
 
@@ -34,8 +34,8 @@ def chat_sdk(effort: Effort, directory: Path) -> Finding:
     """The same with the fifteen headers of the OpenAI SDK: no aim, but what callers really send."""
     finding = Finding("chat-sdk", "1 KB chat, 32 connections, the headers of the OpenAI Python SDK")
     load = wrk.Load(bodies.chat(), 32, bodies.SDK_HEADERS)
-    runs = _compare(finding, load, effort, directory, with_peers=False)
-    finding.notes.append(f"gatehouse / nginx: {_ratio(runs):.2f}")
+    runs = compare(finding, load, effort, directory)
+    finding.notes.append(f"gatehouse / nginx: {ratio(runs):.2f}")
     return finding
 
 
@@ -43,7 +43,7 @@ def agent(effort: Effort, directory: Path) -> Finding:
     """200 KB requests, 16 connections."""
     finding = Finding("agent", "200 KB agent request, 16 connections")
     load = wrk.Load(bodies.agent(), 16, bodies.CURL_HEADERS)
-    runs = _compare(finding, load, effort, directory, with_peers=False)
+    runs = compare(finding, load, effort, directory)
     _throughput_aim(finding, "200 KB agent request, 16 connections", 0.30, runs)
     return finding
 
@@ -76,11 +76,19 @@ def latency(effort: Effort, directory: Path) -> Finding:
     return finding
 
 
-def _compare(
-    finding: Finding, load: wrk.Load, effort: Effort, directory: Path, *, with_peers: bool
+def compare(
+    finding: Finding,
+    load: wrk.Load,
+    effort: Effort,
+    directory: Path,
+    *,
+    with_peers: bool = False,
+    embeddings_bytes: int = 0,
 ) -> dict[str, list[wrk.Run]]:
+    """nginx and Gatehouse by turns under the same load, then each peer. `embeddings_bytes`: answers are that large."""
     with contextlib.ExitStack() as stack:
-        origin = stack.enter_context(sides.upstream(directory))
+        size = embeddings_bytes or 1024
+        origin = stack.enter_context(sides.upstream(directory, size=size, embeddings=embeddings_bytes > 0))
         targets = [stack.enter_context(sides.nginx(origin, directory))]
         targets.append(stack.enter_context(sides.gatehouse(origin, directory)))
         runs = _alternate(targets, load, effort, directory)
@@ -126,7 +134,7 @@ def _alternate(targets: Sequence[Side], load: wrk.Load, effort: Effort, director
     return runs
 
 
-def _ratio(runs: dict[str, list[wrk.Run]]) -> float:
+def ratio(runs: dict[str, list[wrk.Run]]) -> float:
     """Median of the ratios round by round."""
     pairs = zip(runs["gatehouse"], runs["nginx"], strict=True)
     return median(ours.per_second / theirs.per_second for ours, theirs in pairs)
@@ -139,9 +147,9 @@ def _cpu_ratio(runs: dict[str, list[wrk.Run]]) -> float:
 
 
 def _throughput_aim(finding: Finding, work: str, least: float, runs: dict[str, list[wrk.Run]]) -> None:
-    ratio, by_cpu = _ratio(runs), _cpu_ratio(runs)
-    finding.numbers |= {"ratio": ratio, "cpu_ratio": by_cpu}
+    found, by_cpu = ratio(runs), _cpu_ratio(runs)
+    finding.numbers |= {"ratio": found, "cpu_ratio": by_cpu}
     finding.notes.append(
         f"nginx's CPU time per call is {by_cpu:.2f} × that of the worker (less sensitive to other load)"
     )
-    finding.aims.append(report.Aim(work, f"≥ {least:.2f} × nginx", f"{ratio:.2f} × nginx", ratio >= least))
+    finding.aims.append(report.Aim(work, f"≥ {least:.2f} × nginx", f"{found:.2f} × nginx", found >= least))

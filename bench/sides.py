@@ -35,6 +35,8 @@ from bench.processes import (
 )
 
 CHAT_PATH = "/v1/chat/completions"
+EMBEDDINGS_PATH = "/v1/embeddings"
+SOCKET_PATH = "/v1/realtime?model=gpt-4o-realtime-preview"
 _CONF = Path(__file__).with_name("nginx.conf")
 _READY_SECONDS = 60.0
 _SETTLE_SECONDS = 120.0
@@ -43,7 +45,7 @@ _SETTLED = 0.5
 
 @dataclass(frozen=True)
 class Side:
-    """A running target. `url` takes chat completions; `worker` is the process the measurement is about."""
+    """A running target. `url` takes what its upstream answers; `worker` is the process the measurement is about."""
 
     name: str
     url: str
@@ -65,18 +67,26 @@ class Origin:
     url: str
     process: Watched
     certificate: Path | None
+    path: str = CHAT_PATH
+    """Where calls go."""
 
 
 @contextlib.contextmanager
-def upstream(directory: Path, *, size: int = 1024, events: int = 300, tls: bool = False) -> Iterator[Origin]:
+def upstream(
+    directory: Path, *, size: int = 1024, events: int = 300, tls: bool = False, embeddings: bool = False
+) -> Iterator[Origin]:
+    """The fake provider, answering chats of `size` bytes, or embeddings."""
     command = [sys.executable, "-m", "bench.upstream", "--size", str(size), "--events", str(events)]
+    command += ["--embeddings"] * embeddings
     certificate = None
     if tls:
         certificate, both = write_certificate(directory)
         command += ["--tls", str(both)]
     with running(start(command, core=LOAD_CORE)) as child:
         port = _announced(child)["port"]
-        yield Origin(f"{'https' if tls else 'http'}://127.0.0.1:{port}", Watched("upstream", child.pid), certificate)
+        url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+        path = EMBEDDINGS_PATH if embeddings else CHAT_PATH
+        yield Origin(url, Watched("upstream", child.pid), certificate, path)
 
 
 def settle(side: Side) -> None:
@@ -95,7 +105,7 @@ def lag_seconds(base: str) -> float:
 
 def direct(origin: Origin) -> Side:
     """No proxy at all."""
-    return Side("direct", origin.url + CHAT_PATH, (origin.process,))
+    return Side("direct", origin.url + origin.path, (origin.process,))
 
 
 @contextlib.contextmanager
@@ -110,7 +120,7 @@ def nginx(origin: Origin, directory: Path) -> Iterator[Side]:
     conf.write_text(string.Template(_CONF.read_text()).substitute(values))
     command = [machine.nginx(), "-p", str(scratch), "-c", str(conf)]
     with running(start(command, core=WORK_CORE, log=scratch / "output")) as child:
-        url = f"http://127.0.0.1:{port}{CHAT_PATH}"
+        url = f"http://127.0.0.1:{port}{origin.path}"
         until(lambda: bool(descendants(child.pid)) and _answers(url), _READY_SECONDS, "nginx", alive=child)
         yield Side("nginx", url, (Watched("nginx worker", descendants(child.pid)[0]), origin.process))
 
@@ -130,7 +140,7 @@ def gatehouse(origin: Origin, directory: Path) -> Iterator[Side]:
         pin(child.pid, LOAD_CORE)
         watched = [Watched("worker", processes["worker"]), Watched("control", processes["control"])]
         watched += [Watched("supervisor", child.pid), origin.process]
-        yield Side("gatehouse", base + "/openai" + CHAT_PATH, tuple(watched), base=base)
+        yield Side("gatehouse", base + "/openai" + origin.path, tuple(watched), base=base)
 
 
 @contextlib.contextmanager

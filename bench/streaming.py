@@ -1,4 +1,5 @@
-"""Workloads of open streams: delay of each event against nginx, everything delivered, memory a stream costs."""
+"""Workloads of open streams, by SSE or on WebSockets: delay of each event against nginx, everything delivered, memory
+a stream costs."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +51,7 @@ class Watch:
 def thousand(effort: Effort, directory: Path) -> Finding:
     """1,000 streams against nginx in alternation, then with a TLS upstream."""
     finding = _finding("streams", f"1,000 open streams, {RATE} events/s each")
-    runs: dict[str, list[Watch]] = {"direct": [], "nginx": [], "gatehouse": []}
-    for _ in range(effort.rounds):
-        with _origin(directory) as origin:
-            runs["direct"].append(watch(sides.direct(origin), 1000, effort.seconds))
-            with sides.nginx(origin, directory) as side:
-                runs["nginx"].append(watch(side, 1000, effort.seconds))
-            # Each round has a gateway of its own: memory at 0 streams must not remember the round before.
-            with _fresh(directory) as scratch, sides.gatehouse(origin, scratch) as side:
-                runs["gatehouse"].append(watch(side, 1000, effort.seconds))
+    runs = _alternate(effort, directory)
     with _origin(directory, tls=True) as origin, _fresh(directory) as scratch, sides.gatehouse(origin, scratch) as side:
         secured = watch(side, 1000, effort.seconds)
     for name, found in runs.items():
@@ -83,6 +76,23 @@ def thousand(effort: Effort, directory: Path) -> Finding:
     return finding
 
 
+def sockets(effort: Effort, directory: Path) -> Finding:
+    """1,000 WebSockets against nginx in alternation, a response after the other on each."""
+    finding = _finding("sockets", f"1,000 open WebSockets, {RATE} events/s each")
+    runs = _alternate(effort, directory, on_sockets=True)
+    for name, found in runs.items():
+        _row(finding, name, found)
+    ours, theirs = (median(run.result["p50_ms"] for run in runs[name]) for name in ("gatehouse", "nginx"))
+    rate = median(run.result["events_per_second"] for run in runs["nginx"])
+    delivered = all(run.delivered(rate) for run in runs["gatehouse"])
+    work = f"1,000 open WebSockets, {RATE} events/s each"
+    finding.aims += [
+        Aim(work, "all delivered", "all" if delivered else "not all", delivered),
+        Aim(work, "nginx's median delay + 0.3 ms", f"nginx {ours - theirs:+.2f} ms", ours - theirs <= 0.3),
+    ]
+    return finding
+
+
 def fifteen_hundred(effort: Effort, directory: Path) -> Finding:
     """1,500 streams: 45,000 events a second through one core."""
     finding = _finding("streams-1500", f"1,500 open streams, {RATE} events/s each")
@@ -99,9 +109,25 @@ def fifteen_hundred(effort: Effort, directory: Path) -> Finding:
     return finding
 
 
+def _alternate(effort: Effort, directory: Path, *, on_sockets: bool = False) -> dict[str, list[Watch]]:
+    """1,000 streams directly, through nginx and through Gatehouse, in turns."""
+    runs: dict[str, list[Watch]] = {"direct": [], "nginx": [], "gatehouse": []}
+    for _ in range(effort.rounds):
+        with _origin(directory) as found:
+            origin = replace(found, path=sides.SOCKET_PATH) if on_sockets else found
+            runs["direct"].append(watch(sides.direct(origin), 1000, effort.seconds))
+            with sides.nginx(origin, directory) as side:
+                runs["nginx"].append(watch(side, 1000, effort.seconds))
+            # Each round has a gateway of its own: memory at 0 streams must not remember the round before.
+            with _fresh(directory) as scratch, sides.gatehouse(origin, scratch) as side:
+                runs["gatehouse"].append(watch(side, 1000, effort.seconds))
+    return runs
+
+
 def watch(side: Side, count: int, seconds: float) -> Watch:
     """Open the streams, and sample the measured process before and while they run."""
     command = [sys.executable, "-m", "bench.streams", side.url, "--events", str(_EVENTS)]
+    command += ["--sockets"] * side.url.endswith(sides.SOCKET_PATH)
     _run([*command, "--streams", "10", "--seconds", "1", "--settle", "0.5"], 30)
     idle = rss(side.worker.pid)
     with running(start([*command, "--streams", str(count), "--seconds", f"{seconds:g}"], core=LOAD_CORE)) as child:

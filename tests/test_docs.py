@@ -53,7 +53,8 @@ def test_every_error_code_is_documented() -> None:
 def test_the_readmes_first_call_works(running: Gateway) -> None:
     command = next(block for block in blocks(README, "sh") if block.startswith("curl"))
     words = shlex.split(command.replace("\\\n", " ").replace(DEFAULT_URL, running.url))
-    done = subprocess.run([*words, "--silent", "--fail"], capture_output=True, text=True, timeout=30, check=True)
+    with running.recorded():
+        done = subprocess.run([*words, "--silent", "--fail"], capture_output=True, text=True, timeout=30, check=True)
     assert json.loads(done.stdout)["choices"][0]["message"]["content"]
 
 
