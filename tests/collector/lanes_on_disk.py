@@ -144,3 +144,8 @@ async def held(data: Path) -> dict[str, list[tuple[Any, ...]]]:
         return await contents(reading)
     finally:
         await reading.dispose()
+
+
+def of_calls(stored: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[Any, ...]]]:
+    """All but what is summed up, which comes when there is time for it."""
+    return {table: rows for table, rows in stored.items() if not table.startswith("roll")}

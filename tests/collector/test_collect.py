@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from hypothesis import given
@@ -25,7 +24,7 @@ from gatehouse.journal.writer import JournalWriter
 from gatehouse.model.record import Capture
 from gatehouse.store import reading, times
 from gatehouse.store.rows import Batch
-from tests.collector.lanes_on_disk import Worker, calls, collect, collecting, held, refusal
+from tests.collector.lanes_on_disk import Worker, calls, collect, collecting, held, of_calls, refusal
 from tests.store import databases
 from tests.store.samples import concluded, decided, opened, queried
 
@@ -47,7 +46,7 @@ def test_every_kind_of_line_is_collected_once(place: Path) -> None:
         assert first.state.lines_behind == first.state.unreadable == 0
         assert first.state.collected == worker.writer.head[0]
         stored = await held(place)
-        assert {table: len(rows) for table, rows in _of_calls(stored).items() if rows} == {
+        assert {table: len(rows) for table, rows in of_calls(stored).items() if rows} == {
             "bodies": 1,
             "lanes": 1,
             "spans": 4 * 2 + 1,
@@ -87,7 +86,7 @@ def test_recovery_ends_the_calls_of_a_dead_worker_in_the_store_too(place: Path) 
         shutil.copytree(place / "journal", early / "journal")
         await collect(early)
         await collect(place)
-        assert _of_calls(await held(early)) == _of_calls(await held(place))
+        assert of_calls(await held(early)) == of_calls(await held(place))
         async with queried(place) as queries:
             trace = await queries.trace(open_)
             assert trace is not None and (trace.outcome, trace.method) == ("interrupted", "POST")
@@ -95,11 +94,6 @@ def test_recovery_ends_the_calls_of_a_dead_worker_in_the_store_too(place: Path) 
         control.writer.close()
 
     asyncio.run(run())
-
-
-def _of_calls(stored: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[Any, ...]]]:
-    """All but what is summed up, which comes when there is time for it."""
-    return {table: rows for table, rows in stored.items() if not table.startswith("roll")}
 
 
 @hypothesis(max_examples=10, deadline=None)
@@ -124,10 +118,10 @@ def test_any_interleaving_of_lanes_and_collecting_gives_the_same_store(data: st.
                     for _ in range(steps):
                         await collector.step()
         await collect(directory)
-        piecemeal = _of_calls(await held(directory))
+        piecemeal = of_calls(await held(directory))
         _remove_store(directory)
         await collect(directory)
-        assert _of_calls(await held(directory)) == piecemeal
+        assert of_calls(await held(directory)) == piecemeal
         assert len(piecemeal["traces"]) == len(names)
         for worker in workers:
             worker.writer.close()
