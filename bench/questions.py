@@ -3,9 +3,9 @@
 Calls of the last days (`population`) are written to a journal by the worker's own writer and collected by the real
 collector into a new store. Then a hundred questions, over 24 hours, 30 days and all, go through the real management API
 in this process, in random order, one at a time; and pages of calls, newest to oldest; and, counted apart, what changed
-from one window to the next (`explain`). `--data`: a directory that is
-kept; what is there already is asked, not filled again. `--database`: an empty PostgreSQL database instead of SQLite.
-CPU time is that of this process: all of it with SQLite, without the server's with PostgreSQL.
+from one window to the next (`explain`). `--data`: a directory that is kept; what is there already is asked, not filled
+again. `--database`: an empty PostgreSQL database instead of SQLite. CPU time is that of this process: all of it with
+SQLite, without the server's with PostgreSQL.
 """
 
 from __future__ import annotations

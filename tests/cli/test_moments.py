@@ -27,7 +27,9 @@ def test_forms(text: str, value: object) -> None:
     assert MomentType().convert(text, None, None) == value
 
 
-@pytest.mark.parametrize("text", ["", "0h", "7", "yesterday", "7 days", "-1d", "99999999h", "2026-13-01"])
+@pytest.mark.parametrize(
+    "text", ["", "0h", "7", "yesterday", "7 days", "-1d", "99999999h", "2026-13-01", "0001-01-01T00:00+23:00"]
+)
 def test_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is neither a span"):
         MomentType().convert(text, None, None)
@@ -36,3 +38,9 @@ def test_refused(text: str) -> None:
 def test_at() -> None:
     now = datetime(2026, 11, 20, tzinfo=UTC)
     assert [at(each, now) for each in (None, timedelta(days=1), now)] == [None, datetime(2026, 11, 19, tzinfo=UTC), now]
+
+
+def test_nothing_is_before_1970() -> None:
+    """Longer ago than a date can be is no reason to fail."""
+    for early in (timedelta(weeks=999_999), datetime(1, 1, 1, tzinfo=UTC)):
+        assert at(early, datetime(2026, 11, 20, tzinfo=UTC)) == datetime(1970, 1, 1, tzinfo=UTC)

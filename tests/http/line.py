@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 from gatehouse.errors import GatehouseError
+from gatehouse.http.connection import ServerConnection
 from gatehouse.http.exchange import Exchange
-from gatehouse.http.server import Server, ServerConnection, ServerLimits
+from gatehouse.http.server import Server, ServerLimits
 
 Handler = Callable[[Exchange], Coroutine[Any, Any, None]]
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatehouse.errors import GatehouseError
+from gatehouse.http.connection import ServerConnection
 from gatehouse.http.exchange import Exchange
-from gatehouse.http.server import ServerConnection
 from tests.http.line import FakeTransport, Line, read_answers, tell
 from tests.http.test_reader import H2C, post
 

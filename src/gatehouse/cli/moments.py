@@ -12,6 +12,7 @@ Moment = datetime | timedelta | None
 """A time, a span before now, or no bound."""
 
 _SPAN: Final = re.compile(r"([1-9][0-9]{0,5})([mhdw])")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -29,11 +30,13 @@ class MomentType(click.ParamType["datetime | timedelta | None"]):
             return timedelta(**{_UNITS[span[2]]: int(span[1])})
         try:
             moment = datetime.fromisoformat(text)
-        except ValueError:
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
             self.fail(f"{text!r} is neither a span (30m, 24h, 7d, 4w), a date (2026-11-20), nor `all`.", param, ctx)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def at(moment: Moment, now: datetime) -> datetime | None:
-    """The time that is meant; `None`: no bound."""
-    return now - moment if isinstance(moment, timedelta) else moment
+    """The time that is meant, 1970 at the earliest; `None`: no bound."""
+    if isinstance(moment, timedelta):
+        return now - min(moment, now - _EPOCH)
+    return None if moment is None else max(moment, _EPOCH)

@@ -24,7 +24,7 @@ REASONS: Final = {
 
 
 class Wire(Protocol):
-    """The connection below an exchange (`http.server.ServerConnection`)."""
+    """The connection below an exchange (`http.connection.ServerConnection`)."""
 
     peer: str
     """The client's address."""

@@ -98,7 +98,10 @@ class Histogram:
             _, first = _HEAD.unpack_from(packed)
             self._dense += int.from_bytes(packed[_HEAD.size :], "little") << (8 * _LANE * first)
         else:
-            self._single.update(_SPARSE.decode(packed))
+            single = self._single
+            # Few as these are, `update` would take half as long again.
+            for duration, calls in _SPARSE.decode(packed).items():
+                single[duration] = single.get(duration, 0) + calls
 
     def include(self, other: Histogram) -> None:
         """All of another."""
