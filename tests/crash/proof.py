@@ -31,6 +31,7 @@ _TOKENS = (
     "image_input",
     "image_output",
     "image_cache_read",
+    "audio_cache_read",
 )
 _COLUMNS = ("outcome", "status", "cost", "decision_lane", "decision_seq", "outcome_lane", "outcome_seq")
 

@@ -57,7 +57,7 @@ class TestRealtime:
         assert (found.model, found.response_id) == ("gpt-realtime-2026", "r2")
         assert found.finish_reasons == ("completed", "incomplete")
 
-    def test_audio_and_cache_are_apart_and_cached_audio_is_cached(self) -> None:
+    def test_audio_and_cache_are_apart_and_cached_audio_too(self) -> None:
         into = {
             "text_tokens": 60,
             "audio_tokens": 40,
@@ -66,7 +66,9 @@ class TestRealtime:
         }
         out = {"text_tokens": 5, "audio_tokens": 15}
         found = realtime(SESSION, done(used(100, 20, input_token_details=into, output_token_details=out)))
-        assert found.usage == Usage(input=40, cache_read=30, audio_input=30, output=5, audio_output=15)
+        assert found.usage == Usage(
+            input=40, cache_read=20, audio_input=30, audio_cache_read=10, output=5, audio_output=15
+        )
         assert found.check == "ok"
 
     def test_images_are_apart_and_cached_ones_too(self) -> None:
@@ -79,8 +81,24 @@ class TestRealtime:
         }
         found = realtime(SESSION, done(used(600, 20, input_token_details=into)))
         assert found.usage == Usage(
-            input=40, cache_read=30, audio_input=30, image_input=200, image_cache_read=300, output=20
+            input=40,
+            cache_read=20,
+            audio_input=30,
+            audio_cache_read=10,
+            image_input=200,
+            image_cache_read=300,
+            output=20,
         )
+        assert found.check == "ok"
+
+    def test_no_more_audio_is_cached_than_there_is_cached(self) -> None:
+        into = {
+            "audio_tokens": 8,
+            "cached_tokens": 4,
+            "cached_tokens_details": {"audio_tokens": 6, "image_tokens": 1},
+        }
+        found = realtime(SESSION, done(used(10, 1, input_token_details=into)))
+        assert found.usage == Usage(input=4, audio_input=2, audio_cache_read=4, output=1)
         assert found.check == "ok"
 
     def test_no_more_images_are_cached_than_there_is_cached(self) -> None:

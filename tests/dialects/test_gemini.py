@@ -20,7 +20,7 @@ from tests.dialects.samples import CUTS, JSON, SSE, cut
 STREAM: tuple[Dialect, str] = ("google", "stream_generate_content")
 SINGLE: tuple[Dialect, str] = ("google", "generate_content")
 FORMS = {"sse": (samples.GEMINI_STREAM, SSE), "array": (samples.GEMINI_ARRAY, JSON)}
-USAGE = Usage(input=44, cache_read=64, audio_input=20, output=11, reasoning=31)
+USAGE = Usage(input=44, cache_read=54, audio_input=20, output=11, reasoning=31, audio_cache_read=10)
 """120 prompt tokens (64 cached, of those 10 audio; 30 audio in all), 8 for tools, 31 thoughts, 11 candidates."""
 
 
@@ -78,7 +78,7 @@ def test_a_stream_cut_after_its_first_piece_keeps_the_prompt_i10(form: str) -> N
     at = stream.index(b"There are")
     reading = metered(STREAM, stream[:at], content_type, complete=False)
     usage = estimated(reading)
-    assert (usage.input, usage.cache_read, usage.audio_input) == (36, 64, 20)
+    assert (usage.input, usage.cache_read, usage.audio_input, usage.audio_cache_read) == (36, 54, 20, 10)
     assert usage.reasoning == 31
     assert reading.note is None
     assert estimated(metered(STREAM, b"", content_type, complete=False)) == Usage(input=100)
@@ -205,6 +205,18 @@ def test_a_blocked_prompt_costs_its_prompt() -> None:
                 ],
             },
             Usage(image_input=3, image_cache_read=2, audio_output=2, image_output=1),
+            "ok",
+        ),
+        (
+            {
+                "promptTokenCount": 20,
+                "cachedContentTokenCount": 6,
+                "candidatesTokenCount": 1,
+                "totalTokenCount": 21,
+                "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 9}, {"modality": "IMAGE", "tokenCount": 8}],
+                "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 4}, {"modality": "IMAGE", "tokenCount": 3}],
+            },
+            Usage(input=3, audio_input=5, audio_cache_read=4, image_input=6, image_cache_read=2, output=1),
             "ok",
         ),
     ],

@@ -669,7 +669,7 @@ class TestMetering:
         found = outcome(running)
         assert found.usage is not None
         usage = found.usage
-        assert (usage.input, usage.cache_read, usage.audio_input) == (140, 30, 30)
+        assert (usage.input, usage.cache_read, usage.audio_input, usage.audio_cache_read) == (140, 20, 30, 10)
         assert (usage.output, usage.audio_output) == (25, 15)
         assert (found.turns, found.usage_check, found.price, found.model) == (2, "ok", "known", model)
         assert found.cost

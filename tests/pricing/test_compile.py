@@ -8,7 +8,7 @@ from genai_prices import types
 from genai_prices.data import providers
 from genai_prices.data_snapshot import find_provider_by_id
 
-from gatehouse.pricing.compile import ALIASES, FREE, LEFT_OUT, RATES, compile_listed
+from gatehouse.pricing.compile import ALIASES, FREE, RATES, compile_listed
 from gatehouse.pricing.table import LISTED, Listed, digest
 
 PACKAGED = msgspec.json.decode(LISTED.read_bytes(), type=Listed)
@@ -57,10 +57,27 @@ def test_free_entries_are_those_the_list_calls_free() -> None:
     ] == []
 
 
-def test_the_one_unit_a_cost_leaves_out_is_cached_audio() -> None:
-    """Nothing else may be left out of a known price: it would be too low without a word."""
-    assert {"cache_audio_read_mtok"} == LEFT_OUT
-    assert LEFT_OUT.isdisjoint(RATES)
+def test_a_known_price_leaves_no_unit_out() -> None:
+    """It would be too low without a word."""
+    known = {
+        price.id
+        for provider in PACKAGED.providers.values()
+        for price in provider.prices
+        if all(period.rates is not None for period in price.periods)
+    }
+    units = {
+        unit
+        for provider in providers
+        for model in provider.models
+        if f"{provider.id}/{model.id}" in known
+        for prices in (
+            [model.prices] if isinstance(model.prices, types.ModelPrice) else [p.prices for p in model.prices]
+        )
+        for unit, rate in vars(prices).items()
+        if rate is not None
+    }
+    assert "cache_audio_read_mtok" in units
+    assert units <= RATES.keys()
 
 
 def test_searches_cost_what_the_list_says_of_a_thousand() -> None:

@@ -49,8 +49,8 @@ counts = st.integers(0, 10**7)
 
 
 @given(
-    st.builds(Rates, *[rates] * 11, st.integers(0, 10**12)),
-    st.builds(Usage, *[counts] * 11),
+    st.builds(Rates, *[rates] * 12, st.integers(0, 10**12)),
+    st.builds(Usage, *[counts] * 12),
 )
 def test_a_missing_rate_is_that_of_the_larger_part(given_rates: Rates, usage: Usage) -> None:
     def first(*candidates: int | None) -> int:
@@ -69,6 +69,7 @@ def test_a_missing_rate_is_that_of_the_larger_part(given_rates: Rates, usage: Us
         + u.image_input * first(r.image_input, r.input)
         + u.image_output * first(r.image_output, r.output)
         + u.image_cache_read * first(r.image_cache_read, r.cache_read, r.input)
+        + u.audio_cache_read * first(r.audio_cache_read, r.cache_read, r.audio_input, r.input)
     )
     assert nanos(pricing(Period(rates=r)), u) == r.per_request + (exact + 500_000) // 1_000_000
 
@@ -196,6 +197,29 @@ def test_images_cost_what_the_list_says() -> None:
         ("gpt-realtime-mini", Usage(image_cache_read=1), 80),
     ]:
         assert listed.cost("openai", model, usage) == (nanos_a_token, f"openai/{model}")
+
+
+def test_cached_audio_costs_what_the_list_says() -> None:
+    """In US dollars per million: `gpt-realtime-mini` and `gemini-2.5-flash` have a rate for it; `gpt-audio` has one for
+    audio and none for a cache; `gpt-4o` has one for cached tokens alone.
+    """
+    listed, usage = Pricing(LISTED), Usage(audio_cache_read=1)
+    for provider, model, nanos_a_token in [
+        ("openai", "gpt-realtime-mini", 300),
+        ("google", "gemini-2.5-flash", 100),
+        ("openai", "gpt-audio", 32_000),
+        ("openai", "gpt-4o", 1_250),
+    ]:
+        assert listed.cost(provider, model, usage) == (nanos_a_token, f"{provider}/{model}")
+
+
+def test_own_prices_of_cached_audio() -> None:
+    usage = Usage(audio_cache_read=1)
+    rates = {"audio_input": "3"}
+    for also, nanos_a_token in (({}, 3_000), ({"cache_read": "0.5"}, 500), ({"audio_cache_read": "2"}, 2_000)):
+        rates |= also
+        own = Pricing(table(Prices(models=(ModelPrice(provider="p", model="m", input="1", **rates),))))
+        assert own.cost("p", "m", usage) == (nanos_a_token, "own:p/m")
 
 
 def test_own_prices_of_images() -> None:

@@ -142,11 +142,11 @@ def theirs(provider: str, model: str, usage: Usage, at: float) -> tuple[Decimal,
     """genai-prices' answer in nano-dollars, and the id of its model. Its parts overlap where ours are disjoint."""
     overlapping = genai_prices.Usage(
         input_tokens=usage.input_total,
-        cache_read_tokens=usage.cache_read + usage.image_cache_read,
+        cache_read_tokens=usage.cache_read + usage.image_cache_read + usage.audio_cache_read,
         cache_write_tokens=usage.cache_write + usage.cache_write_1h,
         cache_write_1h_tokens=usage.cache_write_1h,
-        input_audio_tokens=usage.audio_input,
-        cache_audio_read_tokens=0,
+        input_audio_tokens=usage.audio_input + usage.audio_cache_read,
+        cache_audio_read_tokens=usage.audio_cache_read,
         input_image_tokens=usage.image_input + usage.image_cache_read,
         cache_image_read_tokens=usage.image_cache_read,
         output_tokens=usage.output_total,
@@ -190,6 +190,7 @@ usages = st.builds(
     image_input=st.integers(0, 100_000),
     image_output=st.integers(0, 100_000),
     image_cache_read=st.integers(0, 100_000),
+    audio_cache_read=st.integers(0, 100_000),
 )
 
 
@@ -199,8 +200,9 @@ usages = st.builds(
         Usage(input=1_003, cache_read=507, cache_write=211, cache_write_1h=97, output=1_501, reasoning=61),
         Usage(input=300_001, cache_read=9_973, output=70_001, audio_input=1_009, audio_output=1_013),
         Usage(input=41, cache_read=43, output=47, image_input=4_001, image_output=4_003, image_cache_read=4_007),
+        Usage(input=41, cache_read=43, output=47, audio_input=2_003, audio_output=2_011, audio_cache_read=2_017),
     ],
-    ids=["small", "above every tier", "images"],
+    ids=["small", "above every tier", "images", "audio"],
 )
 def test_every_listed_name(usage: Usage) -> None:
     pricing, now = Pricing(TABLE), time.time()

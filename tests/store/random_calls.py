@@ -46,6 +46,7 @@ def _pair(chance: random.Random, number: int, span: int) -> tuple[Decided, Concl
         key_id=pick(("k1", "k2", None)),
         provider_key_hash=pick(("a" * 32, "b" * 32, None)),
         user_id=pick(("u1", None)),
+        tags=pick((None, '["team=search"]', '["team=search","nightly"]', '["nightly","nightly"]')),
     )
     if chance.random() < 0.1:
         return asked, None

@@ -122,6 +122,7 @@ def concluded(call: str, **changed: Any) -> Concluded:
         tokens_image_input=0,
         tokens_image_output=0,
         tokens_image_cache_read=0,
+        tokens_audio_cache_read=0,
         usage_source="provider",
         usage_check="ok",
         usage_note=None,

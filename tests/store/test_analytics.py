@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import math
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -34,7 +36,10 @@ CALLS = [random_calls.merged(*pair) for pair in PAIRS]
 HOUR = 3_600_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FAILED = ("refused", "upstream_error", "cut", "blocked", "interrupted")
-INPUT = ("input", "cache_read", "cache_write", "cache_write_1h", "audio_input", "image_input", "image_cache_read")
+INPUT = (
+    *("input", "cache_read", "cache_write", "cache_write_1h"),
+    *("audio_input", "image_input", "image_cache_read", "audio_cache_read"),
+)
 OUTPUT = ("output", "reasoning", "audio_output", "image_output")
 DIMENSIONS: dict[str, Callable[[Call], str | None]] = {
     "provider": lambda call: call["provider"],
@@ -118,9 +123,17 @@ def _wanted(asked: Asked, tenant: str = "default") -> list[Call]:
 def _grouped(asked: Asked, calls: Iterable[Call]) -> dict[Any, list[Call]]:
     groups: dict[Any, list[Call]] = {}
     for call in calls:
-        key = (_bucket(call, asked.bucket), tuple((name, DIMENSIONS[name](call)) for name in asked.group_by))
-        groups.setdefault(key, []).append(call)
+        told = [[(name, value) for value in _values(call, name)] for name in asked.group_by]
+        for values in itertools.product(*told):
+            groups.setdefault((_bucket(call, asked.bucket), values), []).append(call)
     return groups
+
+
+def _values(call: Call, name: str) -> list[str | None]:
+    """A call counts once under each of its tags."""
+    if name != "tag":
+        return [DIMENSIONS[name](call)]
+    return list(dict.fromkeys(json.loads(call["tags"]))) if call["tags"] else [None]
 
 
 def _failed(call: Call) -> bool:
@@ -239,7 +252,7 @@ def questions(draw: st.DrawFn) -> Asked:
         since=since,
         until=until,
         filter=draw(NO_FILTER | FILTERS),
-        group_by=tuple(draw(st.lists(st.sampled_from(list(DIMENSIONS)), max_size=3, unique=True))),
+        group_by=tuple(draw(st.lists(st.sampled_from([*DIMENSIONS, "tag"]), max_size=3, unique=True))),
         bucket=draw(st.sampled_from([None, "hour", "day", "week"])),
         limit=draw(st.sampled_from([1, 7, 10_000])),
     )

@@ -91,12 +91,13 @@ def test_usage_counts_every_part_once() -> None:
             "tokens_image_input": 100_000,
             "tokens_image_output": 1000,
             "tokens_image_cache_read": 1_000_000,
+            "tokens_audio_cache_read": 10_000_000,
             "usage_source": "estimated",
         },
     )
-    assert client["gen_ai.usage.input_tokens"] == 1_111_111
+    assert client["gen_ai.usage.input_tokens"] == 11_111_111
     assert client["gen_ai.usage.output_tokens"] == 1_111
-    assert client["gen_ai.usage.cache_read.input_tokens"] == 1_000_010
+    assert client["gen_ai.usage.cache_read.input_tokens"] == 11_000_010
     assert client["gen_ai.usage.cache_write.input_tokens"] == 1100
     assert client["gatehouse.usage.estimated"] is True
 

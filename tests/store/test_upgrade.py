@@ -31,10 +31,12 @@ from tests.store.random_calls import SPAN
 from tests.store.samples import LANE, START, call_id, concluded, contents, decided, opened
 
 RELEASED = sorted(script.revision for script in scripts().walk_revisions() if script.revision != REVISION)
-NO_IMAGES: dict[str, Any] = {"tokens_image_input": None, "tokens_image_output": None, "tokens_image_cache_read": None}
-"""The first releases did not count images apart."""
+UNSPLIT: dict[str, Any] = dict.fromkeys(
+    ("tokens_image_input", "tokens_image_output", "tokens_image_cache_read", "tokens_audio_cache_read")
+)
+"""The first releases did not count images and cached audio apart."""
 PAIRS = [
-    (asked, ended and msgspec.structs.replace(ended, **NO_IMAGES)) for asked, ended in random_calls.pairs(120, seed=3)
+    (asked, ended and msgspec.structs.replace(ended, **UNSPLIT)) for asked, ended in random_calls.pairs(120, seed=3)
 ]
 BODY = BodyPart(
     "default", "default", PAIRS[0][0].call, "request", 0, True, None, None, 4, False, zlib.compress(b"body")

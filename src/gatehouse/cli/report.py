@@ -23,7 +23,7 @@ from gatehouse.cli.words import counted, dollars, duration, number
 from gatehouse.config.printable import clean
 from gatehouse.store.reading import Reader
 from gatehouse.store.report import BY
-from gatehouse.store.statements import DIMENSIONS
+from gatehouse.store.statements import GROUPS
 from gatehouse.store.views import Report, ReportRow
 
 VERSION: Final = 1
@@ -38,7 +38,7 @@ VERSION: Final = 1
     default=",".join(BY),
     show_default=True,
     callback=lambda _context, _option, value: _names(value),
-    help=f"What to tell calls apart by, with commas between: {', '.join(DIMENSIONS)}.",
+    help=f"What to tell calls apart by, with commas between: {', '.join(GROUPS)}.",
 )
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @data_option
@@ -68,8 +68,8 @@ def command(environ: Mapping[str, str], /, form: str, data: str | None, config: 
 
 def _names(value: str) -> list[str]:
     names = value.split(",")
-    if len(set(names)) < len(names) or not set(names) <= set(DIMENSIONS):
-        raise click.BadParameter(f"{value!r} are not different ones of {', '.join(DIMENSIONS)}.")
+    if len(set(names)) < len(names) or not set(names) <= set(GROUPS):
+        raise click.BadParameter(f"{value!r} are not different ones of {', '.join(GROUPS)}.")
     return names
 
 

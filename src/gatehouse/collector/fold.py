@@ -238,6 +238,7 @@ def _concluded(line: Line, record: Outcome) -> Concluded:
         tokens_image_input=None if usage is None else usage.image_input,
         tokens_image_output=None if usage is None else usage.image_output,
         tokens_image_cache_read=None if usage is None else usage.image_cache_read,
+        tokens_audio_cache_read=None if usage is None else usage.audio_cache_read,
         usage_source=record.usage_source,
         usage_check=record.usage_check,
         usage_note="a count beyond all sense is cut in the store; the journal has it" if cut else record.usage_note,

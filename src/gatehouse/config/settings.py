@@ -171,6 +171,9 @@ class ModelPrice(Section, frozen=True):
     image_input: Annotated[Money | None, Meta(description="Default: as `input`.")] = None
     image_output: Annotated[Money | None, Meta(description="Default: as `output`.")] = None
     image_cache_read: Annotated[Money | None, Meta(description="Default: as `cache_read`.")] = None
+    audio_cache_read: Annotated[
+        Money | None, Meta(description="Default: as `cache_read` if that is set, else as `audio_input`.")
+    ] = None
     per_request: Annotated[Money, Meta(description="US dollars per call.")] = "0"
     web_search: Annotated[
         Money | None, Meta(description="US dollars per 1,000 searches of the provider's own web search.")

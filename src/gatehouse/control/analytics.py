@@ -24,7 +24,7 @@ from gatehouse.store import figures, logs, times
 from gatehouse.store.analytics import Analytics, Asked
 from gatehouse.store.queries import TraceFilter
 from gatehouse.store.reading import Readers
-from gatehouse.store.statements import DIMENSIONS
+from gatehouse.store.statements import GROUPS
 from gatehouse.store.views import TraceSummary
 
 MOST_ITEMS: Final = 10_000
@@ -43,9 +43,9 @@ BucketName = Literal["hour", "day", "week"]
 
 def _dimensions(value: str) -> str:
     names = value.split(",")
-    unknown = [name for name in names if name not in DIMENSIONS]
+    unknown = [name for name in names if name not in GROUPS]
     if unknown or len(set(names)) < len(names):
-        raise ValueError(f"{'unknown' if unknown else 'named twice'}; allowed, with commas: {', '.join(DIMENSIONS)}")
+        raise ValueError(f"{'unknown' if unknown else 'named twice'}; allowed, with commas: {', '.join(GROUPS)}")
     return value
 
 
@@ -105,7 +105,7 @@ class SeriesParameters(ListParameters):
     group_by: Annotated[
         str | None,
         AfterValidator(lambda value: value if value is None else _dimensions(value)),
-        Field(description=f"With commas between: {', '.join(f'`{name}`' for name in DIMENSIONS)}."),
+        Field(description=f"With commas between: {', '.join(f'`{name}`' for name in GROUPS)}."),
     ] = None
     bucket: Annotated[BucketName | None, Field(description="By time as well, in UTC; weeks from Monday.")] = None
 

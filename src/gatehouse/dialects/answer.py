@@ -127,6 +127,7 @@ class Seen:
             image_input=known.image_input,
             image_output=known.image_output,
             image_cache_read=known.image_cache_read,
+            audio_cache_read=known.audio_cache_read,
         )
         reasons, tools, offers = self.finish_reasons(), self.tools, self.offers
         return Reading(

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from gatehouse.dialects.links_shapes import Turns
+from gatehouse.dialects.links_shapes import Elements
 
 
 class Body(msgspec.Struct):
@@ -19,7 +19,7 @@ class Body(msgspec.Struct):
     max_tokens: Any = None
     temperature: Any = None
     top_p: Any = None
-    messages: Turns = None
+    messages: Elements = None
 
 
 class CacheCreation(msgspec.Struct, gc=False):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
 
-from gatehouse.dialects.links_shapes import Turns
+from gatehouse.dialects.links_shapes import Elements
 from gatehouse.dialects.scan import Scanner, scan, scan_now
 from gatehouse.dialects.values import UNREADABLE
 from gatehouse.model.call import Ask
@@ -56,7 +56,7 @@ class BodyReader(Generic[T]):
         self._ask = ask
         self._decode = msgspec.json.Decoder(kind).decode
         # A conversation is not worth searching for.
-        fields = [field for field in msgspec.structs.fields(kind) if field.type != Turns]
+        fields = [field for field in msgspec.structs.fields(kind) if field.type != Elements]
         self._names = {field.encode_name: field.name for field in fields}
         self._wanted = frozenset(name.casefold() for name in self._names)
         self._value = msgspec.json.Decoder(Any)

@@ -16,7 +16,7 @@ import msgspec
 from gatehouse.dialects.answer import ArrayMeter, DocumentMeter, Seen, SilentMeter, StreamMeter, counts, is_event_stream
 from gatehouse.dialects.asking import BodyReader, Read, ReadSlices, model_asked
 from gatehouse.dialects.links import contents_links
-from gatehouse.dialects.links_shapes import Turns
+from gatehouse.dialects.links_shapes import Elements
 from gatehouse.dialects.values import UNREADABLE, Loose, count, real, size, text
 from gatehouse.model.call import Ask
 from gatehouse.model.usage import Reading, ToolUses, Usage, UsageCheck
@@ -28,7 +28,7 @@ PIECE_LIMIT: Final = 8 * 1024 * 1024
 
 class _Body(msgspec.Struct, rename="camel"):
     model: Any = None
-    contents: Turns = None
+    contents: Elements = None
     generation_config: Any = None
     snake: Any = msgspec.field(default=None, name="generation_config")
 
@@ -178,21 +178,21 @@ class Reported:
         cached = counts.get("cached", 0)
         if cached > prompt:
             prompt, check = cached, "mismatch"
-        # Cached audio is counted as cached.
-        cached_images = min(cached, counts.get("cached_images", 0))
-        heard, seen = self._media("prompt", prompt - cached, (counts.get("cached_audio", 0), cached_images))
+        heard_before, seen_before = self._media("cached", cached)
+        heard, seen = self._media("prompt", prompt - cached, (heard_before, seen_before))
         tool_heard, tool_seen = self._media("tool", tool)
         spoken, drawn = self._media("candidates", candidates)
         usage = Usage(
             input=prompt - cached - heard - seen + tool - tool_heard - tool_seen,
-            cache_read=cached - cached_images,
+            cache_read=cached - heard_before - seen_before,
             audio_input=heard + tool_heard,
             output=candidates - spoken - drawn,
             reasoning=thoughts,
             audio_output=spoken,
             image_input=seen + tool_seen,
             image_output=drawn,
-            image_cache_read=cached_images,
+            image_cache_read=seen_before,
+            audio_cache_read=heard_before,
         )
         return usage, check
 

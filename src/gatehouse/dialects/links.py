@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from gatehouse.dialects.links_shapes import Turn, Turns
+from gatehouse.dialects.links_shapes import Element, Elements
 from gatehouse.dialects.values import UNREADABLE
 from gatehouse.model.call import Links
 
@@ -54,29 +54,29 @@ _OUTPUT: Final = re.compile(
 _CACHE: Final = re.compile(rb',?\s*"cache_control"\s*:\s*\{[^{}]*\}')
 _CACHE_MARK: Final = b'"cache_control"'
 _QUOTE: Final = ord('"')
-_decode: Final = msgspec.json.Decoder(Turn).decode
+_decode: Final = msgspec.json.Decoder(Element).decode
 _decode_word: Final = msgspec.json.Decoder(str).decode
 
 Judge = Callable[[memoryview, list[str]], bool]
 """(element, ids so far) → whether the model wrote it. Adds the ids of tool calls whose results it holds."""
 
 
-def chat_links(messages: Turns) -> Links | None:
+def chat_links(messages: Elements) -> Links | None:
     """Of OpenAI's `messages`."""
     return _links(messages, _judge_chat)
 
 
-def messages_links(messages: Turns) -> Links | None:
+def messages_links(messages: Elements) -> Links | None:
     """Of Anthropic's `messages`."""
     return _links(messages, _judge_messages)
 
 
-def contents_links(contents: Turns) -> Links | None:
+def contents_links(contents: Elements) -> Links | None:
     """Of Gemini's `contents`."""
     return _links(contents, _judge_contents)
 
 
-def input_links(items: Turns, previous: str | None, conversation: str | None) -> Links | None:
+def input_links(items: Elements, previous: str | None, conversation: str | None) -> Links | None:
     """Of the `input` of OpenAI's responses, which may be only what follows a previous response or a conversation."""
     known = previous or conversation
     found = _links(items, _judge_item)
@@ -87,7 +87,7 @@ def input_links(items: Turns, previous: str | None, conversation: str | None) ->
     return Links((known, *(found.ids if found is not None else ())), names)
 
 
-def _links(items: Turns, judge: Judge) -> Links | None:
+def _links(items: Elements, judge: Judge) -> Links | None:
     if type(items) is not list or not items:
         return None
     whole = len(items)
@@ -134,14 +134,14 @@ def _brief(items: Sequence[msgspec.Raw], count: int) -> bytes:
     return b"%x %b" % (sizes, brief)
 
 
-def _turn(view: memoryview) -> Turn:
+def _turn(view: memoryview) -> Element:
     """A small element, decoded; an empty one where that cannot be."""
     if len(view) > _SMALL:
-        return Turn()
+        return Element()
     try:
         return _decode(view)
     except UNREADABLE:
-        return Turn()
+        return Element()
 
 
 def _word(raw: msgspec.Raw) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-Turns = list[msgspec.Raw] | dict[str, msgspec.Raw] | str | int | float | bool | None
+Elements = list[msgspec.Raw] | dict[str, msgspec.Raw] | str | int | float | bool | None
 """A member that should be a conversation: its elements unread, in the same pass as the rest of the body; or anything
 else, which harms nothing."""
 
@@ -15,7 +15,7 @@ else, which harms nothing."""
 _NOTHING: Final = msgspec.Raw(b"null")
 
 
-class Turn(msgspec.Struct, gc=False):
+class Element(msgspec.Struct, gc=False):
     """An element of `messages`, `input` or `contents`, in any dialect. Its members are unread: they may be anything."""
 
     role: msgspec.Raw = _NOTHING

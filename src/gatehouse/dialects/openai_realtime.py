@@ -224,15 +224,17 @@ def _estimated(size: int) -> Reading:
 
 
 def _take_apart(usage: _Usage) -> Counted | None:
-    """Disjoint parts, cached images included."""
+    """Disjoint parts, cached audio and images included."""
     reported = _as_chat(usage)
     counted = take_apart(reported) if reported is not None else None
     cached = usage.input_token_details.cached_tokens_details if usage.input_token_details is not None else None
     if counted is None or cached is None:
         return counted
     parts = counted.usage
-    seen = min(parts.cache_read, count(cached.image_tokens) or 0)
-    parts = msgspec.structs.replace(parts, cache_read=parts.cache_read - seen, image_cache_read=seen)
+    heard = min(parts.cache_read, count(cached.audio_tokens) or 0)
+    seen = min(parts.cache_read - heard, count(cached.image_tokens) or 0)
+    written = parts.cache_read - heard - seen
+    parts = msgspec.structs.replace(parts, cache_read=written, image_cache_read=seen, audio_cache_read=heard)
     return Counted(parts, counted.check, counted.whole)
 
 

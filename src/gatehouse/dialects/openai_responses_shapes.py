@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from gatehouse.dialects.links_shapes import Turns
+from gatehouse.dialects.links_shapes import Elements
 from gatehouse.dialects.openai_shapes import Details, UsageObject
 
 S = TypeVar("S")
@@ -31,7 +31,7 @@ class Body(msgspec.Struct):
     background: Any = None
     previous_response_id: Any = None
     conversation: Any = None
-    input: Turns = None
+    input: Elements = None
 
 
 class ResponseUsage(UsageObject[N], Generic[N]):

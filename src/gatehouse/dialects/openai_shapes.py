@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from gatehouse.dialects.links_shapes import Turns
+from gatehouse.dialects.links_shapes import Elements
 
 # What members are decoded as: as they should be, or as anything.
 S = TypeVar("S")
@@ -54,7 +54,7 @@ class Body(msgspec.Struct, Generic[S, N, R]):
     temperature: R | None = None
     top_p: R | None = None
     n: N | None = None
-    messages: Turns = None
+    messages: Elements = None
 
 
 class Function(msgspec.Struct, gc=False):

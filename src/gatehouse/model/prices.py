@@ -12,8 +12,9 @@ import msgspec
 class Rates(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Nano-dollars per 1,000,000 tokens for each part of `Usage`. `None`: no rate of its own; the part costs what the
     larger part it belongs to costs (cached, written, audio and image prompt tokens as `input`, 1-hour writes as
-    `cache_write`, cached images as `cache_read`, reasoning, audio and image answers as `output`). Without `input` or
-    `output`, that side costs nothing.
+    `cache_write`, cached images and audio as `cache_read`, reasoning, audio and image answers as `output`). Where
+    `cache_read` has none either, cached audio costs as `audio_input`. Without `input` or `output`, that side costs
+    nothing.
     """
 
     input: int | None = None
@@ -27,6 +28,7 @@ class Rates(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     image_input: int | None = None
     image_output: int | None = None
     image_cache_read: int | None = None
+    audio_cache_read: int | None = None
     per_request: int = 0
     """Nano-dollars per call."""
     web_search: int | None = None

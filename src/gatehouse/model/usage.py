@@ -33,12 +33,15 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     image_output: int = 0
     image_cache_read: int = 0
     """Images among what was read from a cache, where the provider counts them apart."""
+    audio_cache_read: int = 0
+    """Likewise audio."""
 
     @property
     def input_total(self) -> int:
         """Everything on the prompt side, cached included (OpenTelemetry's `gen_ai.usage.input_tokens`)."""
         uncached = self.input + self.audio_input + self.image_input
-        return uncached + self.cache_read + self.image_cache_read + self.cache_write + self.cache_write_1h
+        read = self.cache_read + self.image_cache_read + self.audio_cache_read
+        return uncached + read + self.cache_write + self.cache_write_1h
 
     @property
     def output_total(self) -> int:

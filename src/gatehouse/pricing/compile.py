@@ -34,23 +34,21 @@ RATES: Final = {
     "input_image_mtok": "image_input",
     "output_image_mtok": "image_output",
     "cache_image_read_mtok": "image_cache_read",
+    "cache_audio_read_mtok": "audio_cache_read",
     "requests_kcount": "per_request",
     "web_searches_kcount": "web_search",
     "storage_searches_kcount": "file_search",
 }
-"""genai-prices' unit of a rate → our field."""
+"""genai-prices' unit of a rate → our field.
+
+A rate in any other unit (hours, pages, characters, video tokens, citations) makes the price unknown.
+"""
 
 TOOLS: Final = frozenset({"web_searches_kcount", "storage_searches_kcount"})
 """Charged beside the tokens: no price of a call by themselves."""
 
 BY_PROMPT: Final = ("google", "gemini-2")
 """Grounded with web searches, these are charged by the prompt, and what is counted are the searches in it."""
-
-LEFT_OUT: Final = frozenset({"cache_audio_read_mtok"})
-"""Not part of a cost: cached audio costs what cached text costs.
-
-A rate in any other unit (hours, pages, characters, video tokens, citations) makes the price unknown.
-"""
 
 FREE: Final = frozenset(
     {
@@ -166,12 +164,11 @@ def _period(
     listed = {unit: rate for unit, rate in vars(price).items() if rate is not None}
     if not listed:
         return Period(rates=Rates(input=0, output=0) if free else None, since=since, window=window)
-    counted = {unit: rate for unit, rate in listed.items() if unit not in LEFT_OUT}
-    if not counted.keys() - TOOLS or not counted.keys() <= RATES.keys():
+    if not listed.keys() - TOOLS or not listed.keys() <= RATES.keys():
         return Period(rates=None, since=since, window=window)
-    starts = sorted({tier.start for rate in counted.values() for tier in _tiers(rate)})
-    tiers = tuple(Tier(above=start, rates=_rates(counted, start + 1)) for start in starts)
-    return Period(rates=_rates(counted, 0), tiers=tiers, since=since, window=window)
+    starts = sorted({tier.start for rate in listed.values() for tier in _tiers(rate)})
+    tiers = tuple(Tier(above=start, rates=_rates(listed, start + 1)) for start in starts)
+    return Period(rates=_rates(listed, 0), tiers=tiers, since=since, window=window)
 
 
 def _without_searches(period: Period) -> Period:

@@ -36,6 +36,7 @@ class _Factors(NamedTuple):
     image_input: int
     image_output: int
     image_cache_read: int
+    audio_cache_read: int
     constant: int
 
 
@@ -89,11 +90,12 @@ class Pricing:
             factors = _choose(quote.spans, usage, time.time() if at is None else at)
             if factors is None:
                 return None
-        uncached, read, write, write_1h, output, reasoning, heard, spoken, seen, drawn, seen_before, constant = factors
-        amount = constant + usage.input * uncached + usage.output * output
+        new, read, write, write_1h, output, reasoning, heard, spoken, seen, drawn, reseen, reheard, constant = factors
+        amount = constant + usage.input * new + usage.output * output
         amount += usage.cache_read * read + usage.cache_write * write + usage.cache_write_1h * write_1h
         amount += usage.reasoning * reasoning + usage.audio_input * heard + usage.audio_output * spoken
-        amount += usage.image_input * seen + usage.image_output * drawn + usage.image_cache_read * seen_before
+        amount += usage.image_input * seen + usage.image_output * drawn + usage.image_cache_read * reseen
+        amount += usage.audio_cache_read * reheard
         return amount // MTOK, quote.id
 
     def tools(self, provider: str, model: str, tools: ToolUses, at: float | None = None) -> tuple[int, tuple[str, ...]]:
@@ -201,6 +203,7 @@ def _factors(rates: Rates) -> _Factors:
     uncached = rates.input or 0
     output = rates.output or 0
     read, write = _or(rates.cache_read, uncached), _or(rates.cache_write, uncached)
+    heard = _or(rates.audio_input, uncached)
     return _Factors(
         input=uncached,
         cache_read=read,
@@ -208,11 +211,12 @@ def _factors(rates: Rates) -> _Factors:
         cache_write_1h=_or(rates.cache_write_1h, write),
         output=output,
         reasoning=_or(rates.reasoning, output),
-        audio_input=_or(rates.audio_input, uncached),
+        audio_input=heard,
         audio_output=_or(rates.audio_output, output),
         image_input=_or(rates.image_input, uncached),
         image_output=_or(rates.image_output, output),
         image_cache_read=_or(rates.image_cache_read, read),
+        audio_cache_read=_or(rates.audio_cache_read, _or(rates.cache_read, heard)),
         constant=rates.per_request * MTOK + MTOK // 2,
     )
 

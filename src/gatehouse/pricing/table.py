@@ -65,6 +65,7 @@ def _own(model: settings.ModelPrice) -> Price:
         image_input=_optional(model.image_input),
         image_output=_optional(model.image_output),
         image_cache_read=_optional(model.image_cache_read),
+        audio_cache_read=_optional(model.audio_cache_read),
         per_request=_nano(model.per_request),
         web_search=_per_thousand(model.web_search),
         file_search=_per_thousand(model.file_search),

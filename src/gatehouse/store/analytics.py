@@ -16,7 +16,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Table
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gatehouse.store import figures, ids, logs, present, rollups, tally, times
+from gatehouse.store import assembled, figures, ids, logs, present, rollups, tally, times
 from gatehouse.store.engine import transaction
 from gatehouse.store.offsets import Page
 from gatehouse.store.queries import Queries, TraceFilter, conditions
@@ -26,6 +26,7 @@ from gatehouse.store.schema import rollups as rollup_table
 from gatehouse.store.statements import (
     CALLER,
     DIMENSIONS,
+    GROUPS,
     KIND,
     TOKENS,
     Dimensions,
@@ -67,7 +68,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     filter: TraceFilter = TraceFilter()
     """Its own times are not looked at."""
     group_by: tuple[str, ...] = ()
-    """Names of `DIMENSIONS`."""
+    """Names of `GROUPS`."""
     bucket: str | None = None
     """`hour`, `day` or `week`."""
     limit: int = 1000
@@ -76,7 +77,16 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     def dimensions(self) -> Dimensions:
         """What to group by, the bucket first."""
         bucket = {} if self.bucket is None else {"bucket": began(traces.c.started, self.bucket)}
-        return bucket | {name: DIMENSIONS[name] for name in self.group_by}
+        return bucket | {name: GROUPS[name] for name in self.group_by}
+
+    @property
+    def tags(self) -> int | None:
+        """Where in a key a call's tags stand, as text."""
+        return 1 + self.group_by.index("tag") if "tag" in self.group_by else None
+
+    def each(self, sums: Sums) -> Sums:
+        """Sums whose calls count under each of their tags, where that was asked for."""
+        return sums if self.tags is None else sums.by_each(self.tags)
 
     def whole(self) -> Asked:
         """The same without buckets."""
@@ -111,22 +121,22 @@ class Analytics:
     async def usage(self, asked: Asked) -> figures.UsageFigures:
         """Calls and tokens."""
         sums = await self._sums(asked, asked.dimensions(), _USAGE)
-        rows = [_usage(values, **_place(asked, key)) for key, values in sums.items()]
+        rows = [assembled.usage(values, **_place(asked, key)) for key, values in asked.each(sums).items()]
         items, truncated = _top(rows, lambda row: row.calls, asked)
-        total = _usage(sums.total(), bucket=None, group={})
+        total = assembled.usage(sums.total(), bucket=None, group={})
         return figures.UsageFigures(**_series(asked), total=total, items=items, truncated=truncated)
 
     async def cost(self, asked: Asked) -> figures.CostFigures:
         """What was spent, and what nobody knows the price of."""
         sums = await self._sums(asked, asked.dimensions(), _COST)
-        rows = [_cost(values, **_place(asked, key)) for key, values in sums.items()]
+        rows = [assembled.cost(values, **_place(asked, key)) for key, values in asked.each(sums).items()]
         items, truncated = _top(rows, lambda row: -1 if row.cost_nano_usd is None else row.cost_nano_usd, asked)
-        total = _cost(sums.total(), bucket=None, group={})
+        total = assembled.cost(sums.total(), bucket=None, group={})
         return figures.CostFigures(**_series(asked), total=total, items=items, truncated=truncated)
 
     async def latency(self, asked: Asked) -> figures.LatencyFigures:
         """How long calls took, and how long until their first token."""
-        whole, first = Durations(self._most), Durations(self._most)
+        whole, first = (Durations(self._most, asked.tags) for _ in range(2))
         dimensions = asked.dimensions()
         parts = [
             _timed(dimensions, "duration_us", asked.bucket, whole),
@@ -149,11 +159,11 @@ class Analytics:
         ends = {"outcome": traces.c.outcome, "code": traces.c.code, "class": traces.c.status // 100}
         sums = await self._sums(asked, asked.dimensions() | ends, ("calls", "errors"))
         grouped: dict[Key, list[tuple[Key, Values]]] = {}
-        for key, values in sums.items():
+        for key, values in asked.each(sums).items():
             grouped.setdefault(key[: -len(ends)], []).append((key[-len(ends) :], values))
-        rows = [_errors(ended, **_place(asked, key)) for key, ended in grouped.items()]
+        rows = [assembled.errors(ended, **_place(asked, key)) for key, ended in grouped.items()]
         items, truncated = _top(rows, lambda row: row.errors, asked)
-        total = _errors([(key[-len(ends) :], values) for key, values in sums.items()], bucket=None, group={})
+        total = assembled.errors([(key[-len(ends) :], values) for key, values in sums.items()], bucket=None, group={})
         refused = await self._refused(asked)
         return figures.ErrorFigures(
             **_series(asked), total=total, items=items, truncated=truncated, refused_uncounted=refused
@@ -163,14 +173,16 @@ class Analytics:
         """Every model asked, by provider."""
         dimensions = {name: DIMENSIONS[name] for name in ("provider", "model")}
         sums = await self._sums(asked.whole(), dimensions, (*_USE, LATEST))
-        rows = [figures.ModelRow(provider=key[1], model=key[2], **_use(values)) for key, values in sums.items()]
+        rows = [
+            figures.ModelRow(provider=key[1], model=key[2], **assembled.use(values)) for key, values in sums.items()
+        ]
         items, truncated = _most_used(rows, lambda row: (row.provider, row.model), asked)
         return figures.ModelFigures(**_window(asked), items=items, truncated=truncated)
 
     async def keys(self, asked: Asked) -> figures.KeyFigures:
         """Every key that calls were made with."""
         sums = await self._sums(asked.whole(), {"key": CALLER, "kind": KIND}, (*_USE, LATEST))
-        rows = [figures.KeyRow(key=key[1], kind=key[2], **_use(values)) for key, values in sums.items()]
+        rows = [figures.KeyRow(key=key[1], kind=key[2], **assembled.use(values)) for key, values in sums.items()]
         items, truncated = _most_used(rows, lambda row: (row.key, row.kind), asked)
         return figures.KeyFigures(**_window(asked), items=items, truncated=truncated)
 
@@ -349,57 +361,3 @@ def _most_used(
         return -row.calls, [(value is None, value or "") for value in name(row)]
 
     return sorted(rows, key=place)[: asked.limit], len(rows) > asked.limit
-
-
-def _usage(values: Values, *, bucket: str | None, group: figures.Group) -> figures.UsageRow:
-    counted = tally.token_counts(values)
-    return figures.UsageRow(
-        bucket=bucket,
-        group=group,
-        calls=values["calls"],
-        metered=values["metered"],
-        estimated=values["estimated"],
-        estimated_tokens=values["estimated_tokens"],
-        estimated_share=tally.rate(values["estimated_tokens"], counted.input_total + counted.output_total),
-        tokens=counted,
-    )
-
-
-def _cost(values: Values, *, bucket: str | None, group: figures.Group) -> figures.CostRow:
-    counts = {name: values[name] for name in ("calls", "priced", "free", "unknown_price")}
-    return figures.CostRow(bucket=bucket, group=group, cost_nano_usd=tally.cost(values), **counts)
-
-
-def _errors(ended: list[tuple[Key, Values]], *, bucket: str | None, group: figures.Group) -> figures.ErrorRow:
-    """From (outcome, code, status class) and their sums."""
-    calls, errors = (sum(values[name] for _, values in ended) for name in ("calls", "errors"))
-    shares: tuple[dict[str, int], dict[str, int], dict[str, int]] = ({}, {}, {})
-    for (outcome, code, status), values in ended:
-        for share, name in zip(shares, (outcome, code, f"{status}xx" if status else "none"), strict=True):
-            if name is not None:
-                share[name] = share.get(name, 0) + values["calls"]
-    outcomes, codes, statuses = (
-        {name: figures.Share(share[name], share[name] / calls) for name in sorted(share)} for share in shares
-    )
-    return figures.ErrorRow(
-        bucket=bucket,
-        group=group,
-        calls=calls,
-        errors=errors,
-        error_rate=tally.rate(errors, calls),
-        outcomes=outcomes,
-        codes=codes,
-        statuses=statuses,
-    )
-
-
-def _use(values: Values) -> dict[str, Any]:
-    return {
-        "calls": values["calls"],
-        "errors": values["errors"],
-        "error_rate": tally.rate(values["errors"], values["calls"]),
-        "tokens": tally.token_counts(values),
-        "cost_nano_usd": tally.cost(values),
-        "unknown_price": values["unknown_price"],
-        "last_used": times.rfc3339(values[LATEST]),
-    }

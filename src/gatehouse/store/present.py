@@ -93,6 +93,7 @@ INPUT_PARTS: Final = (
     "audio_input",
     "image_input",
     "image_cache_read",
+    "audio_cache_read",
 )
 """Those on the prompt side."""
 OUTPUT_PARTS: Final = ("output", "reasoning", "audio_output", "image_output")

@@ -100,6 +100,7 @@ class Concluded(msgspec.Struct, frozen=True, gc=False):
     tokens_image_input: int | None
     tokens_image_output: int | None
     tokens_image_cache_read: int | None
+    tokens_audio_cache_read: int | None
     usage_source: str | None
     usage_check: str | None
     usage_note: str | None
@@ -260,6 +261,7 @@ class RollupRow(msgspec.Struct, frozen=True, gc=False):
     tokens_image_input: int
     tokens_image_output: int
     tokens_image_cache_read: int
+    tokens_audio_cache_read: int
 
 
 class RollupDurations(msgspec.Struct, frozen=True, gc=False):

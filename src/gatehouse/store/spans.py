@@ -166,7 +166,8 @@ def _address(attributes: Attributes, origin: str | None) -> None:
 def _usage(attributes: Attributes, concluded: Concluded) -> None:
     if concluded.tokens_input is None:
         return
-    read = (concluded.tokens_cache_read or 0) + (concluded.tokens_image_cache_read or 0)
+    cached = (concluded.tokens_cache_read, concluded.tokens_image_cache_read, concluded.tokens_audio_cache_read)
+    read = sum(count or 0 for count in cached)
     written = (concluded.tokens_cache_write or 0) + (concluded.tokens_cache_write_1h or 0)
     reasoning = concluded.tokens_reasoning or 0
     heard, spoken = concluded.tokens_audio_input or 0, concluded.tokens_audio_output or 0

@@ -46,7 +46,9 @@ DIMENSIONS: Final[Mapping[str, ColumnElement[Any]]] = {
     "user": traces.c.user_id,
     "size": SIZE,
 }
-"""What calls may be grouped by."""
+"""What calls may be grouped by, each call under one value."""
+GROUPS: Final[Mapping[str, ColumnElement[Any]]] = {**DIMENSIONS, "tag": traces.c.tags}
+"""And by each of their tags: a call counts under every one (`tally.each_tag`)."""
 KIND: Final = case(
     (traces.c.key_id.is_not(None), "gateway"), (traces.c.provider_key_hash.is_not(None), "provider"), else_="none"
 )

@@ -7,8 +7,10 @@ Rules: a key is what calls are told apart by, its bucket first; sums are exact i
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
+
+import msgspec
 
 from gatehouse.store.durations import Histogram, average, percentiles
 from gatehouse.store.figures import Change, Distribution, Head
@@ -67,6 +69,14 @@ class Sums:
             self._merge(summed, values)
         return dict(zip(self.names, summed, strict=True))
 
+    def by_each(self, place: int) -> Sums:
+        """The same, a call under each of the tags that stand at this place of the key."""
+        found = Sums(self.names)
+        for key, values in self._by_key.items():
+            for each in each_tag(key, place):
+                self._merge(found._by_key.setdefault(each, [0] * len(values)), values)
+        return found
+
     def by(self, place: int) -> Sums:
         """The same told apart by one value of the key alone."""
         found = Sums(self.names)
@@ -83,9 +93,10 @@ class Sums:
 class Durations:
     """Durations by key. Of buckets that are over only the distribution is kept."""
 
-    def __init__(self, most: int = MOST_KEYS) -> None:
-        """`most`: keys."""
+    def __init__(self, most: int = MOST_KEYS, tags: int | None = None) -> None:
+        """`most`: keys; `tags`: where in a key tags stand, under each of which its calls are to count."""
         self._most = most
+        self._tags = tags
         self._counts: defaultdict[Key, Histogram] = defaultdict(Histogram)
         self._waited: Counter[Key] = Counter()
         self._over: dict[Key, Distribution] = {}
@@ -113,14 +124,25 @@ class Durations:
 
     def settle(self, bucket: int) -> None:
         """No more calls will come of buckets before this one."""
-        for key in [key for key in self._counts if key[0] is not None and key[0] < bucket]:
-            counts = self._counts.pop(key)
+        over = {key: self._counts.pop(key) for key in list(self._counts) if key[0] is not None and key[0] < bucket}
+        for counts in over.values():
             self._all.include(counts)
-            self._over[key] = _distribution(counts.counts(), self._waited[key])
+        self._over |= self._distributions(over)
 
     def items(self) -> dict[Key, Distribution]:
         """Every key with its distribution."""
-        return self._over | {key: _distribution(each.counts(), self._waited[key]) for key, each in self._counts.items()}
+        return self._over | self._distributions(self._counts)
+
+    def _distributions(self, counts: Mapping[Key, Histogram]) -> dict[Key, Distribution]:
+        if self._tags is None:
+            return {key: _distribution(each.counts(), self._waited[key]) for key, each in counts.items()}
+        spread: defaultdict[Key, Histogram] = defaultdict(Histogram)
+        waited: Counter[Key] = Counter()
+        for key, each in counts.items():
+            for tagged in each_tag(key, self._tags):
+                spread[tagged].include(each)
+                waited[tagged] += self._waited[key]
+        return {key: _distribution(each.counts(), waited[key]) for key, each in spread.items()}
 
     def by(self, place: int) -> Durations:
         """The same told apart by one value of the key alone, of what has no buckets."""
@@ -143,6 +165,14 @@ class Durations:
                 "calls and their durations are too many to tell apart by this; filter, group by less, or ask for a "
                 "shorter window"
             )
+
+
+def each_tag(key: Key, place: int) -> Iterator[Key]:
+    """A key that holds tags as the store keeps them, a JSON list, as keys of one tag each; of none: `None`."""
+    text = key[place]
+    tags: list[str | None] = [None] if text is None else msgspec.json.decode(text)
+    for tag in dict.fromkeys(tags or [None]):
+        yield (*key[:place], tag, *key[place + 1 :])
 
 
 EMPTY: Final = Distribution(calls=0, avg_us=None, p50_us=None, p90_us=None, p95_us=None, p99_us=None)

@@ -29,6 +29,7 @@ class Tokens(msgspec.Struct, frozen=True):
     image_input: int = 0
     image_output: int = 0
     image_cache_read: int = 0
+    audio_cache_read: int = 0
     input_total: int = 0
     output_total: int = 0
 

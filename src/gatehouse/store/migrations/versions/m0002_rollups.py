@@ -10,7 +10,7 @@ depends_on = None
 
 _TOKENS = (
     *("input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning", "audio_input", "audio_output"),
-    *("image_input", "image_output", "image_cache_read"),
+    *("image_input", "image_output", "image_cache_read", "audio_cache_read"),
 )
 _SUMS = (
     *("calls", "errors", "metered", "estimated", "estimated_tokens", "cost", "priced", "free", "unknown_price"),

@@ -1,4 +1,4 @@
-"""What calls belong together (lineage headers, agent loops, jobs); the provider's tools, turns and image tokens."""
+"""What calls belong together (lineage headers, agent loops, jobs); tools, turns, tokens of images and cached audio."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,7 +9,8 @@ branch_labels = None
 depends_on = None
 
 _TEXTS = ("group_id", "thread_id", "run_id", "parent_id", "tags", "loop", "parent_call", "tools", "job")
-_NUMBERS = ("sequence", "turns", "tokens_image_input", "tokens_image_output", "tokens_image_cache_read")
+_TOKENS = ("tokens_image_input", "tokens_image_output", "tokens_image_cache_read", "tokens_audio_cache_read")
+_NUMBERS = ("sequence", "turns", *_TOKENS)
 _INDEXED = {"loop": "loop", "group": "group_id", "thread": "thread_id", "run": "run_id", "job": "job"}
 
 
