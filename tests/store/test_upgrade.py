@@ -34,9 +34,10 @@ RELEASED = sorted(script.revision for script in scripts().walk_revisions() if sc
 UNSPLIT: dict[str, Any] = dict.fromkeys(
     ("tokens_image_input", "tokens_image_output", "tokens_image_cache_read", "tokens_audio_cache_read")
 )
-"""The first releases did not count images and cached audio apart."""
+"""The first releases did not count images and cached audio apart, and knew no tags."""
 PAIRS = [
-    (asked, ended and msgspec.structs.replace(ended, **UNSPLIT)) for asked, ended in random_calls.pairs(120, seed=3)
+    (msgspec.structs.replace(asked, tags=None), ended and msgspec.structs.replace(ended, **UNSPLIT))
+    for asked, ended in random_calls.pairs(120, seed=3)
 ]
 BODY = BodyPart(
     "default", "default", PAIRS[0][0].call, "request", 0, True, None, None, 4, False, zlib.compress(b"body")
