@@ -137,8 +137,9 @@ def _assert_told(house: Gateway) -> None:
     health = json.loads(body)
     assert (status, health["status"], health["services"]["journal"]) == (503, "unhealthy", "full"), health
     assert any("full" in problem for problem in health["problems"]), health
-    metrics = house.get("/metrics")[1].decode()
-    assert 'gatehouse_worker_journal_state{state="full",worker="0"} 1.0' in metrics
+    # Workers publish their gauges twice a second.
+    full = b'gatehouse_worker_journal_state{state="full",worker="0"} 1.0'
+    wait_until(lambda: full in house.get("/metrics")[1], 5.0, "the metric says so")
     doctor = house.run("doctor")
     assert doctor.returncode == 1
     assert "the journal of worker 0 is full: it takes no new calls" in doctor.stdout, doctor.stdout
