@@ -11,9 +11,8 @@ import pytest
 
 from gatehouse.config.settings import Limits, Provider, Settings
 from gatehouse.model.record import Lineage, Outcome
+from gatehouse.model.span import CLIENT, span_id
 from gatehouse.pipeline.lineage import LONGEST, MOST_TAGS
-from gatehouse.pipeline.trace import span_id
-from gatehouse.store import ids
 from tests import fakes
 from tests.fakes.server import Answer, Fake
 from tests.pipeline.house import House, house, pointing_at
@@ -126,8 +125,8 @@ class TestTrace:
                 sent = {"traceparent": f"00-{TRACE}-{PARENT}-{flags}", "tracestate": "a=b", "baggage": "user=7"}
                 client.post(running.url + CHAT, json={"model": "m", "messages": [USER]}, headers=sent)
                 call = running.wait(len(fake.requests)).decisions[-1].call
-                assert fake.last.header("traceparent") == f"00-{TRACE}-{span_id(call)}-{flags}"
-                assert span_id(call) == ids.span_id(call, 1), "the store's CLIENT span"
+                assert fake.last.header("traceparent") == f"00-{TRACE}-{span_id(call, CLIENT)}-{flags}"
+                assert span_id(call, CLIENT) == span_id(call, 1), "the store's CLIENT span"
                 assert (fake.last.header("tracestate"), fake.last.header("baggage")) == ("a=b", "user=7")
 
     @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Generator
+from collections.abc import Awaitable, Generator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -176,11 +176,9 @@ class Pipeline:
         call.facts = facts_of(call.exchange.head, call.route, self._key_hashes, self._request_headers)
         body, ask = await self._read(call, endpoint)
         candidates = (Candidate(call.route.provider, call.facts.origin, call.route.model or ask.model),)
-        _raise(self._limits.admit(call.principal, call.route))
-        _raise(self._policy.enforce(call.principal, ask, body or b""))
-        reserved = self._limits.reserve(call.principal, ask, candidates)
-        if reserved is not None:
-            _raise(reserved if isinstance(reserved, GatehouseError) else await call.exchange.fiber.join(reserved))
+        reserving = self._admit(call, ask, candidates, body or b"")
+        if reserving is not None:
+            _raise(await call.exchange.fiber.join(reserving))
         forwarded = body
         if ask.stream and endpoint.option is not None and body is not None:
             forwarded = await self._ask_usage(call, endpoint.option, ask, body)
@@ -192,6 +190,18 @@ class Pipeline:
         if call.pool is not None:
             call.pool.give_back(connection)
 
+    def _admit(
+        self, call: Call, ask: Ask, candidates: tuple[Candidate, ...], body: bytes
+    ) -> Awaitable[GatehouseError | None] | None:
+        """Admit, enforce and reserve. Raises `GatehouseError`; returns what to wait for, if
+        reserving takes time."""
+        _raise(self._limits.admit(call.principal, call.route))
+        _raise(self._policy.enforce(call.principal, ask, body))
+        reserved = self._limits.reserve(call.principal, ask, candidates)
+        if reserved is None or not isinstance(reserved, GatehouseError):
+            return reserved
+        raise reserved
+
     async def _tunnelled(self, call: Call, endpoint: Endpoint) -> None:
         """The same steps where the caller asks for WebSocket: no body to read, and in the end a conversation."""
         if self._leaving:
@@ -202,11 +212,9 @@ class Pipeline:
         ask = call.ask = asked(endpoint, call.route, head.query)
         call.times = call.live.times(head.path, ask.model)
         candidates = (Candidate(call.route.provider, call.facts.origin, ask.model),)
-        _raise(self._limits.admit(call.principal, call.route))
-        _raise(self._policy.enforce(call.principal, ask, b""))
-        reserved = self._limits.reserve(call.principal, ask, candidates)
-        if reserved is not None:
-            _raise(reserved if isinstance(reserved, GatehouseError) else await call.exchange.fiber.join(reserved))
+        reserving = self._admit(call, ask, candidates, b"")
+        if reserving is not None:
+            _raise(await call.exchange.fiber.join(reserving))
         await self._decide(call, ask, candidates, None, None)
         connection = await self._forwarder.forward(call, b"")
         remarkable = ""

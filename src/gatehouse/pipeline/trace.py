@@ -8,18 +8,17 @@ take part (`providers.*.trace_context`) get none of these headers: they are the 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Final
 
 from gatehouse.http.message import Head
+from gatehouse.model.span import CLIENT, span_id
 
 TRACE_HEADERS: Final = frozenset((b"traceparent", b"tracestate", b"baggage"))
 
 _TRACEPARENT: Final = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _KNOWN_FLAGS: Final = 0b11
 """Sampled, and random trace id; others must be sent as zero."""
-_CLIENT_SPAN: Final = 1
 
 
 class TraceContext:
@@ -38,7 +37,7 @@ class TraceContext:
 
     def lines(self, call: str) -> bytes:
         """The header lines for a call that goes upstream."""
-        return self._before + span_id(call).encode() + self._after
+        return self._before + span_id(call, CLIENT).encode() + self._after
 
 
 def trace_context(head: Head) -> TraceContext | None:
@@ -60,8 +59,3 @@ def trace_context(head: Head) -> TraceContext | None:
     # One list each, in however many lines it came.
     further = [b"%b: %b\r\n" % (name, b",".join(sent[name])) for name in (b"tracestate", b"baggage") if name in sent]
     return TraceContext(trace.decode(), parent.decode(), int(flags, 16) & _KNOWN_FLAGS, b"".join(further))
-
-
-def span_id(call: str) -> str:
-    """The id of a call's CLIENT span, as the store makes it (`store.ids.span_id`)."""
-    return hashlib.blake2b(f"{call}/{_CLIENT_SPAN}".encode(), digest_size=8).hexdigest()

@@ -24,11 +24,6 @@ def trace_id(call: str) -> str:
     return hashlib.blake2b(call.encode(), digest_size=16).hexdigest()
 
 
-def span_id(call: str, position: int) -> str:
-    """A W3C span id, 16 hex digits, always the same for the same span."""
-    return hashlib.blake2b(f"{call}/{position}".encode(), digest_size=8).hexdigest()
-
-
 def call_of(trace: str) -> str:
     """The call whose `trace_id` this is, if its caller sent none."""
     return f"{trace[:8]}-{trace[8:12]}-{trace[12:16]}-{trace[16:20]}-{trace[20:]}"

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from gatehouse.store import ids
+from gatehouse.model.span import CLIENT, SERVER, span_id
 from gatehouse.store.rows import Concluded, Decided, SpanRow
 
 PROVIDER_NAMES: Final = {
@@ -41,7 +41,7 @@ def build(decided: Decided, concluded: Concluded) -> list[SpanRow]:
         call=decided.call,
         position=0,
         trace_id=decided.trace_id,
-        span_id=ids.span_id(decided.call, 0),
+        span_id=span_id(decided.call, SERVER),
         parent_span_id=decided.parent_span,
         name=f"{decided.method or 'HTTP'} {decided.route or decided.path or ''}".rstrip(),
         kind="SERVER",
@@ -57,7 +57,7 @@ def build(decided: Decided, concluded: Concluded) -> list[SpanRow]:
         call=decided.call,
         position=1,
         trace_id=decided.trace_id,
-        span_id=ids.span_id(decided.call, 1),
+        span_id=span_id(decided.call, CLIENT),
         parent_span_id=root.span_id,
         name=" ".join(filter(None, (decided.operation, _model(decided, concluded)))),
         kind="CLIENT",
