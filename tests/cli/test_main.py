@@ -127,9 +127,13 @@ def test_ctrl_c_is_130_and_quiet(tmp_path: Path) -> None:
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_listen_to_ctrl_c
     ) as process:
         writer = _open_once_read(pipe)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-        os.close(writer)
+        try:
+            _wait_until_asleep(process)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+            os.close(writer)
     assert process.returncode == 130
     assert (out, err.strip()) == (b"", b"")
 
@@ -148,6 +152,14 @@ def _open_once_read(pipe: Path) -> int:
         except OSError:
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+def _wait_until_asleep(process: subprocess.Popen[bytes]) -> None:
+    """In its read: CPython only notes a signal that comes just before a call to the kernel, and then waits in that."""
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_nothing_is_written_where_a_command_only_looks(cli: Cli, data: Path) -> None:
