@@ -8,6 +8,7 @@ it is passed on as it is.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 
@@ -38,6 +39,7 @@ BAD_REQUEST: Final = Kind("BAD_REQUEST", 400, Blame.CALLER, False, "invalid_requ
 HEADERS_TOO_LARGE: Final = Kind("BAD_REQUEST", 431, Blame.CALLER, False, "headers_too_large")
 UNSUPPORTED_ENCODING: Final = Kind("BAD_REQUEST", 415, Blame.CALLER, False, "unsupported_encoding")
 UNAUTHORIZED: Final = Kind("UNAUTHORIZED", 401, Blame.CALLER, False, "invalid_api_key")
+AMBIGUOUS_CREDENTIALS: Final = Kind("UNAUTHORIZED", 401, Blame.CALLER, False, "ambiguous_credentials")
 FORBIDDEN: Final = Kind("FORBIDDEN", 403, Blame.CALLER, False, "forbidden")
 SCOPE_DENIED: Final = Kind("SCOPE_DENIED", 403, Blame.CALLER, False, "scope_denied")
 MODEL_DENIED: Final = Kind("MODEL_DENIED", 403, Blame.CALLER, False, "model_denied")
@@ -51,6 +53,8 @@ TOO_LARGE: Final = Kind("TOO_LARGE", 413, Blame.CALLER, False, "request_too_larg
 UPGRADE_UNSUPPORTED: Final = Kind("UPGRADE_UNSUPPORTED", 426, Blame.CALLER, False, "upgrade_unsupported")
 RATE_LIMITED: Final = Kind("RATE_LIMITED", 429, Blame.CALLER, False, "rate_limit_exceeded")
 BUDGET_EXCEEDED: Final = Kind("BUDGET_EXCEEDED", 429, Blame.CALLER, False, "insufficient_quota")
+RATE_NEVER_FITS: Final = Kind("RATE_LIMITED", 429, Blame.CALLER, False, "never_fits")
+BUDGET_NEVER_FITS: Final = Kind("BUDGET_EXCEEDED", 429, Blame.CALLER, False, "never_fits")
 INTERNAL: Final = Kind("UPSTREAM_ERROR", 500, Blame.GATEWAY, False, "internal_error")
 UPSTREAM_ERROR: Final = Kind("UPSTREAM_ERROR", 502, Blame.UPSTREAM, False, "upstream_error")
 UPSTREAM_UNREACHED: Final = Kind("UPSTREAM_ERROR", 502, Blame.UPSTREAM, True, "upstream_unreached")
@@ -67,14 +71,23 @@ class GatehouseError(Exception):
     """A call fails with this: `kind` is a row of the table, `detail` a sentence that names what is wrong and where.
 
     `detail` goes to the caller and to the record: it never holds a secret, a body, or a provider's address.
-    `retry_after` is in seconds and the truth, whatever the header says.
+    `retry_after` is in seconds and the truth, whatever the header says. `facts`: what else the body says at its top
+    level, JSON by name; no name of those it always has.
     """
 
-    def __init__(self, kind: Kind, detail: str, *, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str,
+        *,
+        retry_after: int | None = None,
+        facts: Mapping[str, object] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
         self.retry_after = retry_after
+        self.facts = facts
 
 
 class ConfigError(Exception):

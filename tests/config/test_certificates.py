@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gatehouse.config import certificates
-from gatehouse.config.settings import Provider, Server, Settings
+from gatehouse.config.settings import Callouts, Provider, Server, Settings
 from gatehouse.errors import ConfigError
 from tests.cli.certificates import self_signed
 
@@ -27,10 +27,13 @@ def test_each_file_that_cannot_be_used_is_named(tmp_path: Path, content: str | N
     if content is not None:
         bad.write_text(content)
     settings = Settings(
-        server=Server(tls_cert=str(bad), tls_key=str(bad)), providers={"openai": Provider(ca_file=str(bad))}
+        server=Server(tls_cert=str(bad), tls_key=str(bad)),
+        providers={"openai": Provider(ca_file=str(bad))},
+        callouts=Callouts(ca_file=str(bad)),
     )
     with pytest.raises(ConfigError) as caught:
         certificates.check(settings)
-    first, second = str(caught.value).splitlines()
+    first, second, third = str(caught.value).splitlines()
     assert first.startswith("server.tls_cert and server.tls_key cannot be used: ") and str(bad) in first
     assert second.startswith("providers.openai.ca_file cannot be used: ") and str(bad) in second
+    assert third.startswith("callouts.ca_file cannot be used: ") and str(bad) in third

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from gatehouse.config.check import RESERVED, check, is_loopback
+from gatehouse.auth.identity import ALGORITHMS
+from gatehouse.config.check import RESERVED, SIGNATURES, check, is_loopback
 from gatehouse.config.settings import Settings
 
 
@@ -133,13 +134,37 @@ def test_prefixes_are_distinct_among_enabled_providers() -> None:
         ({"journal": {"max_bytes": 64 * 2**20, "segment_bytes": 65 * 2**20}}, "journal.segment_bytes"),
         ({"cors": {"origins": ["*"]}}, "cors.origins[0]"),
         ({"cors": {"origins": ["https://a.example/"]}}, "cors.origins[0]"),
-        ({"auth": {"enabled": True}}, "auth.enabled"),
+        ({"secrets": {"key_file": "a", "key_env": "B"}}, "secrets.key_env"),
+        ({"secrets": {"key_env": "B", "key_command": ["c"]}}, "secrets.key_command"),
+        ({"secrets": {"key_env": "GATEHOUSE_KEYS"}}, "secrets.key_env"),
+        ({"callouts": {"private": ["https://a.example", "b.example"]}}, "callouts.private[1]"),
+        ({"sso": {"issuer": "https://sso.example"}}, "sso.client_id"),
+        ({"sso": {"client_id": "x"}}, "sso.issuer"),
+        ({"sso": {"issuer": "http://sso.example", "client_id": "x"}}, "sso.issuer"),
+        ({"sso": {"issuer": "https://sso.example", "client_id": "x", "scopes": ["email"]}}, "sso.scopes"),
+        ({"sso": {"issuer": "https://sso.example", "client_id": "x", "algorithms": ["HS256"]}}, "sso.algorithms"),
+        (
+            {
+                "sso": {
+                    "issuer": "https://sso.example",
+                    "client_id": "x",
+                    "client_secret_file": "/x",
+                    "client_secret_env": "X",
+                }
+            },
+            "sso.client_secret_env",
+        ),
+        ({"callouts": {"private": ["https://a.example/path"]}}, "callouts.private[0]"),
+        ({"callouts": {"private": ["http://a.example"]}}, "callouts.private[0]"),
         ({"database": {"url": "mysql://h/db"}}, "database.url"),
         ({"database": {"url": "postgresql://u:p@h"}}, "database.url"),
         ({"database": {"url": "postgresql://u:p@h/?sslmode=require"}}, "database.url"),
         ({"database": {"url": "sqlite:///:memory:"}}, "database.url"),
         ({"database": {"url": "sqlite://"}}, "database.url"),
         ({"database": {"url": "sqlite:///x?mode=ro"}}, "database.url"),
+        ({"redis": {"url": "http://h"}}, "redis.url"),
+        ({"redis": {"url": "redis://:p@"}}, "redis.url"),
+        ({"redis": {"url": "unix://v.sock"}}, "redis.url"),
     ],
 )
 def test_what_does_not_fit(plain: dict[str, Any], key: str) -> None:
@@ -160,6 +185,8 @@ def test_what_fits() -> None:
                 "routes": [{"match": "*/responses", "first_byte": 5}],
                 "cors": {"origins": ["https://a.example:8443", "http://localhost:3000"]},
                 "database": {"url": "sqlite:///x.db"},
+                "secrets": {"key_command": ["vault", "read"]},
+                "callouts": {"private": ["https://sso.corp.example", "http://127.0.0.1:9001", "http://[::1]:9001"]},
                 "journal": {"max_bytes": 64 * 2**20},
             }
         )
@@ -172,3 +199,15 @@ def test_compliance_lets_nothing_weaken_the_record() -> None:
     assert keys({"profile": "compliance", "journal": strict}) == []
     assert keys({"profile": "compliance", "journal": {**strict, "keep_days": 182}}) == ["journal.keep_days"]
     assert keys({"profile": "compliance"}) == ["journal.durability", "journal.when_full"]
+
+
+def test_signatures_that_are_allowed_are_said_once() -> None:
+    assert SIGNATURES == ALGORITHMS
+
+
+def test_a_sign_on_provider_on_loopback_is_listed() -> None:
+    plain = {
+        "sso": {"issuer": "http://127.0.0.1:9001/realm", "client_id": "x"},
+        "callouts": {"private": ["http://127.0.0.1:9001"]},
+    }
+    assert violations(plain) == []

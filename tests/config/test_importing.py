@@ -156,7 +156,7 @@ def test_what_both_have_is_translated(tmp_path: Path) -> None:
             "becomes `a-b`, which another provider is called already",
         ),
         ({"providers": {"health": {"upstream": "https://h"}}}, "providers.health", "left out: `health` is reserved"),
-        ({"auth": {"enabled": True}}, "auth.enabled", "gateway keys and accounts are not available yet"),
+        ({"auth": {"enabled": True}}, "auth.enabled", "accounts are not in the configuration"),
         ({"whatever": {"x": 1}}, "whatever.x", "is no key that OngoingAI documents"),
         ({"server": 5}, "server", "is no key that OngoingAI documents"),
     ],

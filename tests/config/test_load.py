@@ -78,7 +78,7 @@ routes:
 prices:
   models: {}
 port: 3
-auth: {enabled: true}
+auth: {enabled: 1}
 """
     assert problems(tmp_path, text, {"GATEHOUSE_SERVER__WORKERS": "0"}) == [
         "gatehouse.yaml:2: server.prot: is no known key; did you mean `port`?",
@@ -93,9 +93,9 @@ auth: {enabled: true}
         "gatehouse.yaml:10: routes[0]: needs `match`: text",
         "gatehouse.yaml:12: prices.models: is a mapping; must be a list of mappings",
         "gatehouse.yaml:13: port: is no known key; did you mean server.port?",
+        "gatehouse.yaml:14: auth.enabled: is `1`; must be true or false",
         "gatehouse.yaml:8: providers.openai.base_url: must not end in `/v1`: give what precedes it; the version comes "
         "with the caller's path",
-        "gatehouse.yaml:14: auth.enabled: gateway keys and accounts are not available yet; must be false",
     ]
 
 
@@ -184,3 +184,12 @@ def test_compliance_sets_what_nothing_else_sets(tmp_path: Path) -> None:
         "gatehouse.yaml:3: journal.durability: must be disk under profile: compliance",
         "gatehouse.yaml:4: journal.keep_days: must be at least 183 under profile: compliance",
     ]
+
+
+def test_accounts_of_the_data_directory_turn_auth_on_unless_something_else_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "gatehouse.yaml"
+    file.write_text("server: {port: 9090}\n")
+    assert resolve(file, {}, (), accounts=True).settings.auth.enabled
+    assert not resolve(file, {}, ()).settings.auth.enabled
+    file.write_text("auth: {enabled: false}\n")
+    assert not resolve(file, {}, (), accounts=True).settings.auth.enabled

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from gatehouse.config.loads import ABSENT, Gauges, Loads
+from gatehouse.config.loads import ABSENT, Gauges, Loads, Registered
 
 
 def test_least_other() -> None:
@@ -50,7 +50,23 @@ def test_a_worker_that_ended_is_gone() -> None:
     for index in range(2):
         loads.set(index, 1)
         loads.publish(index, Gauges(*[1] * len(Gauges._fields)))
+        loads.register(index, 100 + index)
+        loads.serve_by(index, 7)
     loads.clear(0)
+    assert loads.registered() == [Registered(1, 101, 7)]
     assert list(loads.gauges()) == [1]
     assert loads.least_other(1) is None
+    os.close(loads.fd)
+
+
+def test_what_a_worker_serves_by() -> None:
+    loads = Loads.create(2)
+    assert loads.registered() == []
+    loads.register(1, 4_194_304)
+    assert loads.registered() == [Registered(1, 4_194_304, 0)]
+    loads.serve_by(1, 2**60)
+    assert Loads(loads.fd, 2).registered() == [Registered(1, 4_194_304, 2**60)]
+    loads.register(1, 77)
+    assert loads.registered() == [Registered(1, 77, 0)], "its successor serves nobody yet"
+    assert (loads.least_other(0), loads.gauges()) == (None, {})
     os.close(loads.fd)

@@ -47,7 +47,8 @@ def test_create(tmp_path: Path) -> None:
     data.create()
     for directory in (data.root, data.journal, data.secrets, data.run):
         assert mode(directory) == 0o700
-    assert {path.parent for path in (data.settings, data.serving, data.local_token, data.control_socket)} == {data.run}
+    here = (data.settings, data.serving, data.local_token, data.control_socket, data.snapshot_socket)
+    assert {path.parent for path in here} == {data.run}
 
 
 def test_a_directory_others_may_read_is_accepted_and_what_is_in_it_is_private(tmp_path: Path) -> None:
@@ -89,11 +90,13 @@ def test_a_long_path_still_has_a_socket(tmp_path: Path) -> None:
     """A Unix socket's path is limited to 107 bytes on Linux and 103 on macOS."""
     data, other = (DataDir(tmp_path / (name * 120)) for name in "ab")
     data.create()
-    assert data.control_socket != other.control_socket
-    assert mode(data.control_socket.parent) == 0o700
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(data.control_socket))
-    data.control_socket.unlink()
+    paths = (data.control_socket, other.control_socket, data.snapshot_socket, other.snapshot_socket)
+    assert len(set(paths)) == 4
+    for path in paths[::2]:
+        assert mode(path.parent) == 0o700
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+        path.unlink()
 
 
 def test_the_directory_of_the_socket_may_not_be_a_link(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Who asks. Today: which credentials a request carries."""
+"""Who asks, what they may do, and with which secret."""

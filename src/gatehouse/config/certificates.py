@@ -28,12 +28,13 @@ def problems(settings: Settings) -> Iterator[str]:
     except (OSError, ValueError) as error:
         files = f"{server.tls_cert}, {server.tls_key}"
         yield f"server.tls_cert and server.tls_key cannot be used: {error} ({files})"
-    for name, provider in settings.providers.items():
-        if provider.ca_file is not None:
+    bundles = {f"providers.{name}.ca_file": provider.ca_file for name, provider in settings.providers.items()}
+    for key, bundle in (bundles | {"callouts.ca_file": settings.callouts.ca_file}).items():
+        if bundle is not None:
             try:
-                ssl.create_default_context(cafile=provider.ca_file)
+                ssl.create_default_context(cafile=bundle)
             except (OSError, ValueError) as error:
-                yield f"providers.{name}.ca_file cannot be used: {error} ({provider.ca_file})"
+                yield f"{key} cannot be used: {error} ({bundle})"
 
 
 def check(settings: Settings) -> None:

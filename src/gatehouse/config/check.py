@@ -1,4 +1,4 @@
-"""Rules that a single key's type cannot say: what fits together, what is reserved, what is not available yet.
+"""Rules that a single key's type cannot say: what fits together, what is reserved.
 
 Pure: no file, no socket, no look-up. All violations are returned, never only the first. A URL's text is never repeated
 in a message: it may carry a password.
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from gatehouse.config.settings import ModelPrice, Provider, RouteTimeouts, Server, Settings
+from gatehouse.config.settings import Callouts, ModelPrice, Provider, RouteTimeouts, Secrets, Server, Settings
 
 RESERVED: Final = frozenset(
     "api ui health metrics v1 v1beta v1alpha v1beta1 upload trueportai-services gatehouse promptgate assets static "
@@ -22,6 +22,9 @@ RESERVED: Final = frozenset(
 
 COMPLIANCE_DAYS: Final = 183
 """Six months: what the EU AI Act asks of a deployer's records (Art. 26(6))."""
+
+SIGNATURES: Final = frozenset("RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 Ed25519 EdDSA".split())
+"""Asymmetric algorithms that tokens of others may be signed with (`auth.identity.ALGORITHMS`)."""
 
 Violation = tuple[str, str]
 """Key path and what is wrong with it."""
@@ -45,7 +48,10 @@ def check(settings: Settings) -> list[Violation]:
         ),
         *_journal(settings),
         *_origins(settings.cors.origins),
-        *_later(settings),
+        *_secrets(settings.secrets),
+        *_sso(settings),
+        *_callouts(settings.callouts),
+        *_redis(settings),
         *_database(settings),
     ]
 
@@ -211,9 +217,57 @@ def _origins(origins: tuple[str, ...]) -> Iterator[Violation]:
             yield f"cors.origins[{index}]", "must be scheme and host alone, https://app.example.com; `*` is not allowed"
 
 
-def _later(settings: Settings) -> Iterator[Violation]:
-    if settings.auth.enabled:
-        yield "auth.enabled", "gateway keys and accounts are not available yet; must be false"
+def _secrets(secrets: Secrets) -> Iterator[Violation]:
+    named = [name for name in ("key_file", "key_env", "key_command") if getattr(secrets, name)]
+    for name in named[1:]:
+        yield f"secrets.{name}", f"only one place can hold the master keys, and secrets.{named[0]} is set too"
+    if secrets.key_env is not None and secrets.key_env.upper().startswith("GATEHOUSE_"):
+        yield "secrets.key_env", "must not begin with GATEHOUSE_: such variables are settings"
+
+
+def _sso(settings: Settings) -> Iterator[Violation]:
+    sso = settings.sso
+    if sso.issuer is None:
+        if sso.client_id is not None:
+            yield "sso.issuer", "is needed beside sso.client_id"
+        return
+    origin = "/".join(sso.issuer.split("/")[:3])
+    for what in _url_problems(sso.issuer):
+        yield "sso.issuer", what
+    if sso.issuer.startswith("http:") and origin not in settings.callouts.private:
+        yield "sso.issuer", "must be https://, or on loopback and listed in callouts.private"
+    if not sso.client_id:
+        yield "sso.client_id", "is needed beside sso.issuer"
+    if sso.client_secret_file is not None and sso.client_secret_env is not None:
+        yield "sso.client_secret_env", "only one place can hold the secret, and sso.client_secret_file is set too"
+    if sso.client_secret_env is not None and sso.client_secret_env.upper().startswith("GATEHOUSE_"):
+        yield "sso.client_secret_env", "must not begin with GATEHOUSE_: such variables are settings"
+    if "openid" not in sso.scopes:
+        yield "sso.scopes", "must hold openid"
+    if not sso.algorithms or not SIGNATURES.issuperset(sso.algorithms):
+        yield "sso.algorithms", f"may hold {', '.join(sorted(SIGNATURES))}"
+
+
+def _callouts(callouts: Callouts) -> Iterator[Violation]:
+    for index, origin in enumerate(callouts.private):
+        key = f"callouts.private[{index}]"
+        if list(_url_problems(origin)) or urlsplit(origin).path:
+            yield key, "must be scheme and host alone: https://sso.corp.example"
+        elif origin.startswith("http:") and not is_loopback(urlsplit(origin).hostname or ""):
+            yield key, "must be https://: plain http is for loopback only"
+
+
+def _redis(settings: Settings) -> Iterator[Violation]:
+    """What can be told without connecting; `limits.shared.connection` looks closer."""
+    if settings.redis.url is None:
+        return
+    scheme, _, rest = settings.redis.url.partition("://")
+    if scheme not in ("redis", "rediss", "valkey", "valkeys", "unix"):
+        yield "redis.url", "must begin with redis://, rediss:// or unix:///"
+    elif scheme == "unix" and not rest.startswith("/"):
+        yield "redis.url", "must name a socket's whole path: unix:///run/valkey.sock"
+    elif scheme != "unix" and not rest.rpartition("@")[2].partition("/")[0].partition(":")[0]:
+        yield "redis.url", "must name a host: redis://host:6379/0"
 
 
 def _database(settings: Settings) -> Iterator[Violation]:

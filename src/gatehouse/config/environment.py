@@ -17,6 +17,8 @@ from gatehouse.config.yamltree import Items, Problem, Scalar, Tree, Unreadable
 PREFIX: Final = "GATEHOUSE_"
 RESERVED: Final = frozenset({"GATEHOUSE_DATA", "GATEHOUSE_CONFIG"})
 """Names with a meaning of their own: the data directory and the configuration file."""
+OWNER: Final = ("GATEHOUSE_OWNER_EMAIL", "GATEHOUSE_OWNER_PASSWORD")
+"""Who is to be the first owner: `serve` makes it, and no other process gets to see them."""
 
 
 def variable(path: tuple[str, ...]) -> str | None:
@@ -30,7 +32,7 @@ def overlay(tree: yamltree.Mapping, environ: Mapping[str, str]) -> list[Problem]
     """Put what the environment sets into the tree, over what the file says."""
     problems: list[Problem] = []
     for name in sorted(environ):
-        if not name.startswith(PREFIX) or name in RESERVED:
+        if not name.startswith(PREFIX) or name in RESERVED or name in OWNER:
             continue
         found = _find(name)
         if isinstance(found, Problem):

@@ -35,8 +35,8 @@ _REASONS: Final = (
     ("observability.otel.prometheus", "metrics are always there, at /metrics"),
     ("observability", "OpenTelemetry export is not available yet"),
     ("pii", "detection and redaction are not available yet: what they held back will pass"),
-    ("auth", "gateway keys and accounts are not available yet: callers need none"),
-    ("limits", "limits per key and workspace are not available yet: nothing is limited"),
+    ("auth", "accounts are not in the configuration: run `gatehouse init`, then make keys with `gatehouse key create`"),
+    ("limits", "limits are not in the configuration: after `gatehouse init`, `gatehouse limit create`"),
     ("backup", "backups to object storage are not available yet; copy the data directory's journal instead"),
     ("dashboard", "the console is not available yet"),
 )
@@ -165,7 +165,7 @@ class _Translation:
         else:
             self._note(
                 "server.host",
-                "can be reached from other machines, and gateway keys are not available yet; left at 127.0.0.1. "
+                "can be reached from other machines, and nothing here asks for keys; left at 127.0.0.1. "
                 "Set server.host and server.insecure: true if everyone who reaches it may use it",
             )
 

@@ -57,8 +57,11 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     return resolve(path, environ, ()).settings
 
 
-def resolve(path: Path | None, environ: Mapping[str, str], flags: Sequence[Flag]) -> Effective:
-    """As `load`, with flags on top, and with the origin of each value. Raises `ConfigError`."""
+def resolve(
+    path: Path | None, environ: Mapping[str, str], flags: Sequence[Flag], *, accounts: bool = False
+) -> Effective:
+    """As `load`, with flags on top, and with the origin of each value. `accounts`: the data directory has an owner, so
+    that `auth.enabled` is true where nothing else is said. Raises `ConfigError`."""
     tree, problems = _file(path)
     problems += environment.overlay(tree, environ)
     for flag in flags:
@@ -67,6 +70,8 @@ def resolve(path: Path | None, environ: Mapping[str, str], flags: Sequence[Flag]
     plain = reader.section(tree, Settings, "")
     if plain.get("profile") == "compliance":
         _comply(plain)
+    if accounts:
+        _default(plain, "auth", "enabled", True)
     settings = msgspec.convert(plain, Settings, strict=True)
     # What could not be read stands at its default here, so sections with a problem are not judged as a whole.
     spoilt = {_parent(problem.key) for problem in problems}
@@ -102,10 +107,14 @@ def read_text(path: Path) -> str:
 
 def _comply(plain: dict[str, object]) -> None:
     """What `profile: compliance` sets where nothing else does; `check` refuses what contradicts it."""
-    journal = plain.setdefault("journal", {})
-    if isinstance(journal, dict):
-        journal.setdefault("durability", "disk")
-        journal.setdefault("when_full", "refuse")
+    _default(plain, "journal", "durability", "disk")
+    _default(plain, "journal", "when_full", "refuse")
+
+
+def _default(plain: dict[str, object], section: str, key: str, value: object) -> None:
+    found = plain.setdefault(section, {})
+    if isinstance(found, dict):
+        found.setdefault(key, value)
 
 
 def _error(problems: Sequence[Problem]) -> ConfigError:

@@ -1,13 +1,15 @@
 """What each worker says of itself to the other processes: some words of memory that all share.
 
-Here because all sides need it. Standard library only. Two things stand there, per worker:
+Here because all sides need it. Standard library only. Three things stand there, per worker:
 
 - its load, the number of its connections. Workers accept from one listener, and the kernel does not share connections
   out evenly among them; knowing the others' loads, the busier one can leave the next to another (`worker.acceptor`);
-- its gauges, written twice a second, which control shows at `/metrics`.
+- its gauges, written twice a second, which control shows at `/metrics`;
+- its pid, and the version of the snapshot it serves by: 0 as long as it serves nobody (`Registered`).
 
-A word has one writer, its worker; the supervisor writes only for a worker that has ended. Readers need no lock: an
-aligned 64-bit word is read whole, and a stale one does no harm.
+A word has one writer, its worker; the supervisor writes only for a worker that has ended, and before it reaps it: so
+the pid that stands here is nobody else's. Readers need no lock: an aligned 64-bit word is read whole. A stale load or
+gauge does no harm; the order in which pid and version are written and read is what `register` and `registered` keep.
 
 Not a file in the data directory: writing to it can block while the kernel writes back, and fails when the disk is full,
 which is when the gauges matter.
@@ -74,8 +76,21 @@ class Gauges(NamedTuple):
     """When that last happened: as `swept`; 0: never."""
 
 
+class Registered(NamedTuple):
+    """A worker that is there, whether it serves already or not."""
+
+    worker: int
+    """Its index."""
+    pid: int
+    version: int
+    """Of the snapshot it serves by; 0: it serves nobody yet."""
+
+
 _BYTES: Final = 8
-_WORDS: Final = 1 + len(Gauges._fields)
+_PID: Final = 1
+_VERSION: Final = 2
+_GAUGES: Final = 3
+_WORDS: Final = _GAUGES + len(Gauges._fields)
 _NOBODY: Final = Gauges(*[0] * len(Gauges._fields))
 
 
@@ -112,20 +127,41 @@ class Loads:
 
     def publish(self, index: int, gauges: Gauges) -> None:
         """Replace the gauges of worker `index`."""
-        start = index * _WORDS + 1
+        start = index * _WORDS + _GAUGES
         self._words[start : start + len(gauges)] = array("q", gauges)
 
     def gauges(self) -> dict[int, Gauges]:
         """The gauges of the workers there are, by index."""
         found = {}
         for index in range(self._slots):
-            start = index * _WORDS + 1
+            start = index * _WORDS + _GAUGES
             gauges = Gauges(*self._words[start : start + len(_NOBODY)])
             if gauges.swept:
                 found[index] = gauges
         return found
 
+    def register(self, index: int, pid: int) -> None:
+        """Worker `index` is there. Before it reads the snapshot it will serve by: who writes a newer one after that
+        finds it here."""
+        self._words[index * _WORDS + _VERSION] = 0
+        self._words[index * _WORDS + _PID] = pid
+
+    def serve_by(self, index: int, version: int) -> None:
+        """Worker `index` decides by this snapshot from now on, and by no older one."""
+        self._words[index * _WORDS + _VERSION] = version
+
+    def registered(self) -> list[Registered]:
+        """The workers that are there."""
+        found = []
+        for index in range(self._slots):
+            pid = self._words[index * _WORDS + _PID]
+            if pid:
+                found.append(Registered(index, pid, self._words[index * _WORDS + _VERSION]))
+        return found
+
     def clear(self, index: int) -> None:
-        """Worker `index` has ended."""
+        """Worker `index` has ended, and is not reaped yet."""
         self.set(index, ABSENT)
+        self._words[index * _WORDS + _PID] = 0
+        self._words[index * _WORDS + _VERSION] = 0
         self.publish(index, _NOBODY)

@@ -69,8 +69,13 @@ class DataDir:
 
     @property
     def snapshot(self) -> Path:
-        """The last snapshot: what a worker starts from."""
-        return self.root / "snapshot.json"
+        """The last snapshot (`gateway.persisted`): what a worker starts from."""
+        return self.root / "snapshot.bin"
+
+    @property
+    def openings(self) -> Path:
+        """What limits have spent (`gateway.openings`): what a worker that starts counts on from."""
+        return self.root / "openings.bin"
 
     @property
     def secrets(self) -> Path:
@@ -81,6 +86,31 @@ class DataDir:
     def journal_hmac(self) -> Path:
         """Key of the HMACs that stand in the journal for low-entropy values; `SECRET_BYTES` raw bytes."""
         return self.secrets / "journal-hmac"
+
+    @property
+    def master_keys(self) -> Path:
+        """The keys that seal provider secrets, where the operator names no other place (`config.masterkeys`)."""
+        return self.secrets / "master-keys"
+
+    @property
+    def platform_jwt(self) -> Path:
+        """Key that signs the management API's own tokens; `SECRET_BYTES` raw bytes."""
+        return self.secrets / "platform-jwt"
+
+    @property
+    def sessions(self) -> Path:
+        """Key of what is kept of session tokens; `SECRET_BYTES` raw bytes."""
+        return self.secrets / "sessions"
+
+    @property
+    def accounts(self) -> Path:
+        """Is there once the directory has an owner: `auth.enabled` is then on unless it is set."""
+        return self.root / "accounts"
+
+    @property
+    def setup(self) -> Path:
+        """What is kept of the one-time token that `serve` prints while nobody has an account."""
+        return self.run / "setup"
 
     @property
     def run(self) -> Path:
@@ -109,19 +139,38 @@ class DataDir:
         In `run`, unless that path is too long for a Unix socket: then in a directory of this user's own below `/tmp`,
         under a name derived from `root`.
         """
-        path = self.run / "control.sock"
+        return self._socket("control.sock", "")
+
+    @property
+    def snapshot_socket(self) -> Path:
+        """Where the control plane hands newer snapshots to workers. As `control_socket`."""
+        return self._socket("snapshot.sock", "-snapshot")
+
+    @property
+    def limits_socket(self) -> Path:
+        """Where the embedded Valkey listens that several workers share limits in. As `control_socket`."""
+        return self._socket("limits.sock", "-limits")
+
+    @property
+    def limits_log(self) -> Path:
+        """What it said since its last start."""
+        return self.run / "limits.log"
+
+    def _socket(self, name: str, suffix: str) -> Path:
+        path = self.run / name
         if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES:
             return path
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:24]
         # Fixed, not $TMPDIR: every process of every environment must come to the same path. `create` checks the owner.
-        return Path(f"/tmp/gatehouse-{os.geteuid()}") / f"{digest}.sock"  # noqa: S108
+        return Path(f"/tmp/gatehouse-{os.geteuid()}") / f"{digest}{suffix}.sock"  # noqa: S108
 
     def create(self) -> None:
         """Make what is missing, 0700, and check the rest. Raises `ConfigError`."""
         for directory in (self.root, self.journal, self.secrets, self.run):
             _private_directory(directory, directory.stat)
-        # Not through a symbolic link: below `/tmp` anybody may have put one.
-        _private_directory(self.control_socket.parent, self.control_socket.parent.lstat)
+        for socket in (self.control_socket, self.snapshot_socket):
+            # Not through a symbolic link: below `/tmp` anybody may have put one.
+            _private_directory(socket.parent, socket.parent.lstat)
 
 
 def _private_directory(path: Path, look: Callable[[], os.stat_result]) -> None:
@@ -168,8 +217,14 @@ def create_or_read_secret(path: Path, size: int = SECRET_BYTES) -> bytes:
     """
     with suppress(FileNotFoundError):
         return _read_secret(path, size)
+    create_secret(path, os.urandom(size))
+    return read_secret(path, size)
+
+
+def create_secret(path: Path, content: bytes) -> None:
+    """A file with `content` at `path`, unless one stands there already. Raises `ConfigError` if none can be made."""
     try:
-        temporary = _write_beside(path, os.urandom(size))
+        temporary = _write_beside(path, content)
         try:
             # link(2), not rename(2): it fails where a file stands already, and never shows a half-written one.
             os.link(temporary, path)
@@ -178,7 +233,6 @@ def create_or_read_secret(path: Path, size: int = SECRET_BYTES) -> bytes:
         finally:
             temporary.unlink()
         _sync_directory(path.parent)
-        return _read_secret(path, size)
     except OSError as error:
         raise ConfigError(f"cannot create the secret {path}: {error.strerror}") from error
 
@@ -194,7 +248,11 @@ def read_secret(path: Path, size: int = SECRET_BYTES) -> bytes:
         raise ConfigError(f"the secret {path} is missing; restore it from a backup") from error
 
 
-def _read_secret(path: Path, size: int) -> bytes:
+def read_private(path: Path, limit: int) -> bytes:
+    """Up to `limit` bytes of a file that is this user's alone.
+
+    Raises `FileNotFoundError`; `ConfigError` if it is readable by others, somebody else's, or no regular file.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -212,7 +270,11 @@ def _read_secret(path: Path, size: int) -> bytes:
                 f"the secret {path} is open to others (mode {stat.S_IMODE(found.st_mode):04o}); "
                 f"run `chmod 600 {path}`, and replace it if somebody may have read it"
             )
-        content = file.read(size + 1)
+        return file.read(limit)
+
+
+def _read_secret(path: Path, size: int) -> bytes:
+    content = read_private(path, size + 1)
     if len(content) != size:
         held = f"more than {size}" if len(content) > size else str(len(content))
         raise ConfigError(

@@ -22,6 +22,11 @@ Money = Annotated[
 ]
 """US dollars as a decimal string, to the nano-dollar: a binary float would not be the number you wrote."""
 
+Variable = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", extra={"says": "the name of a variable, such as MASTER_KEYS"}),
+]
+
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A mapping in the file."""
@@ -137,6 +142,13 @@ class Provider(Section, frozen=True):
         bool | None,
         Meta(description="Allow addresses that are not public. Default: yes where you set `base_url`, else no."),
     ] = None
+    auth: Annotated[
+        Literal["bearer", "anthropic", "azure", "google", "bedrock"] | None,
+        Meta(
+            description="How a stored credential goes into its requests ([credentials](credentials.md)). Default: as "
+            "built in, else by the dialect."
+        ),
+    ] = None
     trace_context: Annotated[
         Literal["off", "propagate"],
         Meta(
@@ -198,6 +210,16 @@ class Journal(Section, frozen=True):
         Literal["drop_oldest_collected", "refuse"], Meta(description="What happens when `max_bytes` is reached.")
     ] = "drop_oldest_collected"
     max_bytes: Annotated[int, Meta(ge=64 * 1024 * 1024, description="All segments together.")] = 20 * 1024**3
+    tenant_share: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100,
+            description="How much of `max_bytes` one tenant may fill with what is not collected yet, where there are "
+            "several; beyond, its calls alone are refused (503 `JOURNAL_FULL`).",
+            extra={"unit": "per cent"},
+        ),
+    ] = 50
     keep_days: Annotated[int, Meta(ge=1, description="Collected segments are deleted after this.")] = 183
     segment_bytes: Annotated[int, Meta(ge=1024 * 1024, description="A segment is closed at this size.")] = (
         64 * 1024 * 1024
@@ -241,6 +263,37 @@ class Capture(Section, frozen=True):
     max_bytes: Annotated[Bytes, Meta(description="Per body; the rest is cut and marked.")] = 1024 * 1024
 
 
+class Redis(Section, frozen=True):
+    """Where several workers share limits: one Redis or Valkey server for all of them, on one machine or many."""
+
+    url: Annotated[
+        str | None,
+        Meta(
+            description="`redis://[[user]:password@]host[:port][/database]`, `rediss://` for TLS (`?ca_file=/path.pem` "
+            "to trust that alone), or `unix:///path/of.sock`. Its `maxmemory-policy` must be `noeviction`. Default: "
+            "one worker keeps limits itself; several start a Valkey of their own if the extra `valkey` is installed."
+        ),
+    ] = None
+    timeout_ms: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="Longest a call waits for it; beyond, each limit's `when_down` says what happens.",
+            extra={"unit": "milliseconds"},
+        ),
+    ] = 50
+    connect_ms: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=60_000,
+            description="Resolve, connect, TLS and log in; no call waits for that.",
+            extra={"unit": "milliseconds"},
+        ),
+    ] = 2000
+
+
 class Cors(Section, frozen=True):
     """Browsers calling the data plane."""
 
@@ -248,9 +301,96 @@ class Cors(Section, frozen=True):
 
 
 class Auth(Section, frozen=True):
-    """Gateway keys and accounts (a later release)."""
+    """Gateway keys and accounts."""
 
-    enabled: Annotated[bool, Meta(description="Require a gateway key. Not available yet: must be false.")] = False
+    enabled: Annotated[
+        bool,
+        Meta(
+            description="Require a gateway key for calls, and who signs in for the management API. Unless set, it is "
+            "on once the data directory has an owner (`gatehouse init`)."
+        ),
+    ] = False
+
+
+Role = Literal["owner", "admin", "developer", "member", "viewer", "auditor"]
+
+
+class SsoRole(Section, frozen=True):
+    """A role for people whose claim holds a value. The first that fits counts."""
+
+    value: Annotated[str, Meta(min_length=1, max_length=256, description="What the claim holds: `gatehouse-admins`.")]
+    role: Annotated[Role, Meta(description="A role of [access](access.md#roles).")]
+
+
+class Sso(Section, frozen=True):
+    """Signing in by OpenID Connect (authorization code with PKCE), for the people of one tenant."""
+
+    issuer: Annotated[
+        str | None,
+        Meta(
+            description="The provider, as its discovery document names itself: `https://sso.example.com/realms/main`. "
+            "Register `<our URL>/api/v1/sso/callback` there."
+        ),
+    ] = None
+    client_id: Annotated[str | None, Meta(description="What the provider knows Gatehouse as.")] = None
+    client_secret_file: Annotated[
+        str | None, Meta(description="File with the client's secret. Without one the client is a public one.")
+    ] = None
+    client_secret_env: Annotated[
+        Variable | None, Meta(description="Name of an environment variable that holds the client's secret.")
+    ] = None
+    tenant: Annotated[str, Meta(description="Id of the tenant that people come into.")] = "default"
+    scopes: Annotated[tuple[str, ...], Meta(description="What is asked of the provider; `openid` is needed.")] = (
+        "openid",
+        "email",
+        "profile",
+    )
+    roles_claim: Annotated[
+        str, Meta(min_length=1, max_length=256, description="Top-level claim that roles follow from: a text or a list.")
+    ] = "groups"
+    roles: Annotated[
+        tuple[SsoRole, ...], Meta(description="Which role follows from which value. Asked at each log-in.")
+    ] = ()
+    default_role: Annotated[
+        Role | None, Meta(description="For whom no value fits. Unless set, they do not come in.")
+    ] = None
+    algorithms: Annotated[tuple[str, ...], Meta(description="What ID tokens may be signed with; asymmetric.")] = (
+        "RS256",
+        "PS256",
+        "ES256",
+        "EdDSA",
+    )
+
+
+class Secrets(Section, frozen=True):
+    """Where the master keys come from that seal provider secrets. Unless set: a file in the data directory."""
+
+    key_file: Annotated[
+        str | None, Meta(description="A file that a secret manager fills: one key a line, the newest first.")
+    ] = None
+    key_env: Annotated[
+        Variable | None,
+        Meta(description="Name of an environment variable that holds the keys, separated by spaces or lines."),
+    ] = None
+    key_command: Annotated[
+        tuple[str, ...],
+        Meta(description="A program and its arguments that prints the keys, as in `key_file`. No shell is involved."),
+    ] = ()
+    key_command_seconds: Annotated[Seconds, Meta(description="It has to be done within this.")] = 10.0
+
+
+class Callouts(Section, frozen=True):
+    """Calls that the control plane makes by itself: tokens, `rotate` hooks, webhooks, key sets of issuers."""
+
+    private: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Origins that may be called at addresses that are not public, `https://sso.corp.example`. Only "
+            "these, and only on loopback, may be `http://`."
+        ),
+    ] = ()
+    ca_file: Annotated[str | None, Meta(description="PEM bundle to trust instead of the system's.")] = None
+    seconds: Annotated[Seconds, Meta(description="A call has to be answered within this.")] = 15.0
 
 
 class Simulated(Section, frozen=True):
@@ -281,6 +421,10 @@ class Settings(Section, frozen=True):
     journal: Journal = Journal()
     database: Database = Database()
     capture: Capture = Capture()
+    redis: Redis = Redis()
     cors: Cors = Cors()
     auth: Auth = Auth()
+    sso: Sso = Sso()
+    secrets: Secrets = Secrets()
+    callouts: Callouts = Callouts()
     simulated: Simulated = Simulated()

@@ -110,13 +110,14 @@ _Loader.add_implicit_resolver(
 _TAGS: Final = frozenset(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "map", "seq"))
 
 
-def parse(text: str, locate: Callable[[int], str]) -> tuple[Tree | None, list[Problem]]:
-    """Read one document; `locate` turns a line number, counted from 1, into what problems and values carry.
+def parse(text: str, locate: Callable[[int], str], *, limit: int = MAX_BYTES) -> tuple[Tree | None, list[Problem]]:
+    """Read one document; `locate` turns a line number, counted from 1, into what problems and values carry. `limit`:
+    the largest text that is read, in characters.
 
     `None` for a document without content. Raises `Unreadable` where nothing can be read on.
     """
-    if len(text) > MAX_BYTES:
-        raise Unreadable(Problem(locate(1), "", f"larger than {MAX_BYTES} bytes"))
+    if len(text) > limit:
+        raise Unreadable(Problem(locate(1), "", f"larger than {limit} bytes"))
     loader: _Loader | None = None
     try:
         loader = _Loader(text)

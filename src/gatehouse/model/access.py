@@ -73,6 +73,8 @@ class KeyEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """It is known and refused: 403, where an unknown one is 401."""
     role: str | None = None
     """On the management API (`auth.roles`); `None`: it opens nothing there."""
+    counts_as: str | None = None
+    """Id that its limits and counters go by: the first of its rotations (HARD-PARTS 7.7); `None`: its own."""
 
 
 class CredentialEntry(msgspec.Struct, frozen=True, omit_defaults=True):
