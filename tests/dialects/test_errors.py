@@ -155,6 +155,15 @@ def test_googles_retry_info_says_when() -> None:
     assert {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "12s"} in details
 
 
+@pytest.mark.parametrize("route", ROUTES, ids="/".join)
+def test_what_else_an_error_states_stands_at_the_top_level(route: tuple[Dialect, str]) -> None:
+    facts = {"limit": {"id": "lim_1", "cap": 60}}
+    error = GatehouseError(RATE_LIMITED, DETAIL, retry_after=7, facts=facts)
+    body = json.loads(for_endpoint(*route).error_body(error, CALL))
+    assert (body["limit"], body["code"], body["detail"]) == (facts["limit"], "RATE_LIMITED", DETAIL)
+    assert "limit" not in json.loads(body_for(route, RATE_LIMITED))
+
+
 def test_a_detail_that_quotes_anything_is_still_json() -> None:
     error = GatehouseError(UPSTREAM_ERROR, 'a "quote"\n and \ud800')
     for route in ROUTES:

@@ -8,13 +8,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.dialects.rename import rename_model
+from gatehouse.dialects.rename import rename_model, single_slices
 
 AWKWARD = (
     b'\n{ "seed" : 9007199254740993 , "inner":{"model":"decoy"}, "text":"\\"model\\":\\"decoy\\"",'
     b' "temperature":1.0,\r\n'
     b'\t"mod\\u0065l" :  "gpt-4o\\u00e9" ,"x":3,"x":[4] }  \n'
 )
+
+
+@pytest.mark.parametrize(
+    ("body", "single"),
+    [
+        (b'{"model":"a","messages":[{"model":"b"}],"prompt":"text"}', True),
+        (b'{"mod\\u0065l":"a","models":null}', True),
+        (b'{"model":"a","model":"a"}', False),
+        (b'{"Model":"a"}', False),
+        (b'{"model":"a","MODEL":"b"}', False),
+        (b'{"model":"a","models":["b"]}', False),
+        (b'{"model":"a","fallbacks":[{"model":"b"}]}', False),
+        (b'{"model":"a","prompt":{"id":"pmpt_1"}}', False),
+        (b'{"messages":[]}', False),
+        (b'{"model":"a"', False),
+        (b'[{"model":"a"}]', False),
+    ],
+)
+def test_a_model_is_named_once_and_plainly_or_not(body: bytes, single: bool) -> None:
+    steps = single_slices(body)
+    with pytest.raises(StopIteration) as done:
+        while True:
+            next(steps)
+    assert done.value.value is single
 
 
 def test_only_the_value_changes() -> None:

@@ -8,7 +8,7 @@ from genai_prices import types
 from genai_prices.data import providers
 from genai_prices.data_snapshot import find_provider_by_id
 
-from gatehouse.pricing.compile import ALIASES, FREE, RATES, compile_listed
+from gatehouse.pricing.compile import ALIASES, FREE, RATES, Known, compile_listed, given
 from gatehouse.pricing.table import LISTED, Listed, digest
 
 PACKAGED = msgspec.json.decode(LISTED.read_bytes(), type=Listed)
@@ -111,3 +111,53 @@ def test_anthropic_lists_a_rate_for_one_hour_writes_of_twice_the_input() -> None
                     assert rates.cache_write is None
                 else:
                     assert rates.cache_write_1h == 2 * rates.input
+
+
+def test_every_row_of_our_own_maxima_is_somebodys() -> None:
+    """A row that matches nothing is misspelt, or hidden by one before it."""
+    data = given()
+    known = Known(data.models)
+    used = {known.place(model.id) for provider in providers for model in provider.models}
+    assert [row.names for place, row in enumerate(data.models) if place not in used] == []
+    assert all("read November 2026" in source or "genai-prices" in source for source in data.sources)
+
+
+def test_windows_are_never_smaller_than_the_list_says() -> None:
+    """Content that nobody can measure counts as the window: too small would be too cheap (I4)."""
+    for provider in providers:
+        for model, packaged in zip(provider.models, PACKAGED.providers[provider.id].prices, strict=True):
+            if model.context_window is not None:
+                assert packaged.maxima.window is not None
+                assert packaged.maxima.window >= model.context_window
+            maxima = packaged.maxima
+            if maxima.window is not None and maxima.output is not None:
+                assert maxima.output <= maxima.window
+
+
+def test_what_the_present_models_of_the_makers_put_out() -> None:
+    """Each generative model of the three has an output maximum; some known ones are as their pages say."""
+    listed = {price.id: price.maxima for name in PACKAGED.providers for price in PACKAGED.providers[name].prices}
+    expected = {
+        "openai/gpt-4o": (16_384, 128_000),
+        "openai/gpt-4o-2024-05-13": (4_096, 128_000),
+        "openai/gpt-4.1": (32_768, 1_047_576),
+        "openai/o3": (100_000, 200_000),
+        "openai/gpt-5": (128_000, 400_000),
+        "openai/gpt-6-astra": (128_000, 1_050_000),
+        "anthropic/claude-3-haiku": (4_096, 200_000),
+        "anthropic/claude-3-5-sonnet": (8_192, 200_000),
+        "anthropic/claude-opus-4-1": (32_000, 200_000),
+        "anthropic/claude-opus-4-5": (64_000, 200_000),
+        "anthropic/claude-opus-4-8": (128_000, 1_000_000),
+        "anthropic/claude-haiku-5-5": (128_000, 1_000_000),
+        "google/gemini-2.0-flash": (8_192, 1_048_576),
+        "google/gemini-2.5-pro": (65_536, 1_048_576),
+        "google/gemini-4-argon": (65_536, 1_048_576),
+    }
+    assert {name: (listed[name].output, listed[name].window) for name in expected} == expected
+    none = [
+        name
+        for name, maxima in listed.items()
+        if maxima.output is None and name.startswith(("anthropic/", "openai/gpt-5", "openai/gpt-6", "google/gemini-3"))
+    ]
+    assert none == []

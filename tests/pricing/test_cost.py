@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gatehouse.config.settings import ModelPrice, Prices
-from gatehouse.model.prices import Period, Price, ProviderPrices, Rates, Tier
+from gatehouse.model.prices import Maxima, Period, Price, ProviderPrices, Rates, Tier
 from gatehouse.model.snapshot import PriceTable
 from gatehouse.model.usage import ToolUses, Usage
 from gatehouse.ports import Prices as Port
-from gatehouse.pricing.cost import NAME_LIMIT, REMEMBERED, Pricing
+from gatehouse.pricing.cost import NAME_LIMIT, REMEMBERED, Pricing, _Factors
 from gatehouse.pricing.table import table
 
 LISTED = table(Prices())
@@ -33,6 +34,10 @@ def nanos(prices: Pricing, usage: Usage, at: float | None = None) -> int | None:
 def test_it_is_the_port() -> None:
     port: Port = Pricing(LISTED)
     assert port.version == LISTED.version
+
+
+def test_rates_stand_in_the_order_of_the_parts_they_are_for() -> None:
+    assert _Factors._fields == (*Usage.__struct_fields__, "constant")
 
 
 def test_money_is_integers_rounded_once_per_call_half_up() -> None:
@@ -268,3 +273,54 @@ def _seconds(prices: Pricing, provider: str, model: str, usage: Usage) -> float:
     for _ in range(1_000):
         prices.cost(provider, model, usage)
     return (time.perf_counter() - start) / 1_000
+
+
+@given(
+    st.builds(Rates, *[rates] * 12, st.integers(0, 10**12)),
+    st.lists(st.tuples(st.integers(0, 10**8), st.builds(Rates, *[rates] * 12, st.integers(0, 10**12))), max_size=3),
+    st.builds(Usage, *[counts] * 12),
+    st.booleans(),
+)
+def test_no_usage_is_dearer_than_the_ceiling_of_its_prompt_i4(
+    base: Rates, tiers: list[tuple[int, Rates]], usage: Usage, text_only: bool
+) -> None:
+    """Whatever rates a list may have; a prompt without images and audio at the ceiling of text."""
+    if text_only:
+        usage = msgspec.structs.replace(usage, audio_input=0, image_input=0, image_cache_read=0, audio_cache_read=0)
+    ordered = sorted(tiers, key=lambda tier: tier[0])
+    prices = pricing(Period(rates=base, tiers=tuple(Tier(above, each) for above, each in ordered)))
+    for prompt in (usage.input_total, usage.input_total + 1, 2 * usage.input_total):
+        ceiling = prices.ceiling("p", "m", prompt, 0.0)
+        assert ceiling is not None
+        rate = ceiling.text if text_only else ceiling.dear
+        most = ceiling.per_request + -(-(usage.input_total * rate + usage.output_total * ceiling.output) // 10**6)
+        spent = nanos(prices, usage, 0.0)
+        assert spent is not None
+        assert spent <= most
+
+
+@pytest.mark.parametrize("kind", Usage.__struct_fields__)
+def test_every_kind_of_token_is_below_the_ceiling_i4(kind: str) -> None:
+    """Each in turn the dearest."""
+    prices = pricing(Period(rates=Rates(**{"input": 1, "output": 1, kind: 10**9})))
+    ceiling = prices.ceiling("p", "m", 1000, 0.0)
+    assert ceiling is not None
+    usage = Usage(**{kind: 1000})
+    spent = nanos(prices, usage, 0.0)
+    assert spent == 10**6
+    assert usage.input_total * ceiling.dear + usage.output_total * ceiling.output >= 10**6 * spent
+
+
+def test_a_ceiling_is_of_its_moment_and_its_tools() -> None:
+    """Prices by date and by the hour: those that hold at the decision."""
+    cheap = Period(rates=Rates(input=1, output=1, web_search=7))
+    dear = Period(rates=Rates(input=9, output=9, web_search=8, file_search=3), window=(3600, 7200))
+    prices = pricing(cheap, dear)
+    by_day, by_night = prices.ceiling("p", "m", 1, 0.0), prices.ceiling("p", "m", 1, 3600.0)
+    assert by_day is not None
+    assert by_night is not None
+    assert (by_day.text, by_day.web_search, by_day.file_search) == (1, 7, None)
+    assert (by_night.text, by_night.web_search, by_night.file_search) == (9, 8, 3)
+    assert prices.ceiling("p", "unheard-of", 1) is None
+    assert pricing(Period(rates=None)).ceiling("p", "m", 1) is None
+    assert prices.maxima("p", "unheard-of") == Maxima()

@@ -285,7 +285,7 @@ def test_node_clients(sent: str, upstream: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/8e3f0a52-0000-4000-8000-000000000000/v1/chat/completions"])
-def test_projects_come_later(path: str) -> None:
+def test_projects_need_accounts(path: str) -> None:
     """Sample 002."""
-    with pytest.raises(GatehouseError, match="projects"):
+    with pytest.raises(GatehouseError, match="gatehouse init"):
         TABLE.resolve(b"POST", path, "", [])

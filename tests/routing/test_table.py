@@ -30,7 +30,7 @@ PLANES = [
     ("/api/v1/gateway/keys", "control", "/api/v1/gateway/keys"),  # A3
     ("/api/v1/gateway/keys/3", "control", "/api/v1/gateway/keys/3"),
     ("/trueportai-services/health", "control", "/health"),  # T12
-    ("/trueportai-services/api/v1/keys", "control", "/api/v1/keys"),  # T6
+    ("/trueportai-services/api/v1/keys", "control", "/api/v1/services/keys"),  # T6
     ("/trueportai-services/api/v1/analytics/logs", "control", "/api/v1/analytics/logs"),  # T8
     ("/api/traces", "control", "/api/v1/traces"),  # O6
     ("/api/traces/01ab", "control", "/api/v1/traces/01ab"),
@@ -53,8 +53,8 @@ def test_which_plane_answers(path: str, plane: str, canonical: str) -> None:
         ("/v1/chat/completions", "/openai/v1"),
         ("/v1", "/openai/v1"),
         ("/v1beta/models/gemini-2.5-flash:generateContent", "/openai/v1"),
-        ("/api/8e3f0a52-1111-4222-8333-444455556666/v1/chat/completions", "projects"),
-        ("/api/8e3f-x/v1/responses", "projects"),
+        ("/api/8e3f0a52-1111-4222-8333-444455556666/v1/chat/completions", "gatehouse init"),
+        ("/api/8e3f-x/v1/responses", "gatehouse init"),
         ("/nothing/here", "/openai"),
         ("/openaix/v1/models", "/openai"),
         ("/favicon.ico", "/health"),

@@ -2,7 +2,8 @@
 
 One body serves OpenAI and Anthropic: `error.type` is Anthropic's word (its SDK shows it; OpenAI's takes any),
 `error.code` the kind's own word, and `detail`, `code`, `retry_after` stand at the top level for everybody. Gemini's
-`error.code` is a number, so it has a body of its own with the same top level. Shapes: the SDKs' exception classes
+`error.code` is a number, so it has a body of its own with the same top level. What else an error states
+(`GatehouseError.facts`: which limit, how much is spent) stands there too. Shapes: the SDKs' exception classes
 (`openai._exceptions`, `anthropic._exceptions`, `google.genai.errors`) and google.rpc's status codes.
 """
 
@@ -74,6 +75,7 @@ def openai_body(error: GatehouseError, call_id: str) -> bytes:
             "code": kind.code,
             "retry_after": error.retry_after,
             "request_id": call_id,
+            **(error.facts or {}),
         }
     )
 
@@ -98,6 +100,7 @@ def google_body(error: GatehouseError, call_id: str) -> bytes:
             "detail": detail,
             "code": kind.code,
             "retry_after": error.retry_after,
+            **(error.facts or {}),
         }
     )
 

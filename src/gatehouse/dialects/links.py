@@ -31,6 +31,10 @@ MOST_IDS: Final = 3
 
 _FIRST: Final = 32
 _LAST: Final = 96
+_WIDE: Final = 3 * _LAST
+"""Bytes at an element's end in which what does not count is looked for."""
+_COPIED: Final = 4096
+"""Bytes of an element that is copied whole rather than in parts."""
 _HEAD: Final = 240
 """Bytes in which a role or an id is looked for."""
 _SMALL: Final = 32 * 1024
@@ -121,17 +125,23 @@ def _brief(items: Sequence[msgspec.Raw], count: int) -> bytes:
     sizes = count
     brief = b""
     for at in range(max(0, count - SAMPLED), count):
-        view = memoryview(items[at])
-        size = len(view)
-        last = bytes(view[-_LAST:])
-        if _CACHE_MARK in last:
-            wide = bytes(view[-3 * _LAST :])
+        element = items[at]
+        size = len(element)
+        if size <= _COPIED:
+            ends = bytes(element)
+        else:
+            view = memoryview(element)
+            ends = bytes(view[:_FIRST]) + bytes(view[-_WIDE:])
+        last = ends[-_LAST:]
+        # Not by `in`, which tries for a number first; and a single byte is found at once.
+        if last.find(b"_") >= 0 and last.find(_CACHE_MARK) >= 0:
+            wide = ends[-_WIDE:]
             plain = _CACHE.sub(b"", wide)
             size -= len(wide) - len(plain)
             last = plain[-_LAST:]
         sizes = sizes << 32 | size
-        brief += last if size <= _LAST else bytes(view[:_FIRST]) + last
-    return b"%x %b" % (sizes, brief)
+        brief += last if size <= _LAST else ends[:_FIRST] + last
+    return b"%d %b" % (sizes, brief)
 
 
 def _turn(view: memoryview) -> Element:

@@ -11,6 +11,7 @@ Answers of the legacy completions are metered here too (`openai_completions`): o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -18,7 +19,8 @@ import msgspec
 from gatehouse.dialects.answer import MAX_FINISH, MAX_FINISHES, Seen, Word, meter_answer
 from gatehouse.dialects.asking import SEARCH_BYTES, BodyReader, Model, ReadSlices, model_asked
 from gatehouse.dialects.links import chat_links
-from gatehouse.dialects.openai_shapes import Answer, Body, Message, ToolCall, UsageObject
+from gatehouse.dialects.links_shapes import Elements
+from gatehouse.dialects.openai_shapes import Answer, Body, Choice, Message, ToolCall, UsageObject, XGroq
 from gatehouse.dialects.openai_tokens import take_apart, tidied
 from gatehouse.dialects.values import UNREADABLE, Count, Loose, Real, Text, count, real, size, text
 from gatehouse.http.sse import DEFAULT_LIMIT
@@ -30,23 +32,31 @@ _decode_body: Final = msgspec.json.Decoder(Body[Model, Count, Real]).decode
 _decode_answer: Final = msgspec.json.Decoder(Answer[Text, Word, Count]).decode
 _answers: Final = Loose(Answer[Any, Any, Any])
 
+_Asked = tuple[Any, Any, Any, int | None, int | None, float | None, float | None, int | None, Elements]
+_Answered = tuple[
+    str | None, str | None, list[Choice[str, int]] | None, UsageObject[int] | None, XGroq[int] | None, Any
+]  # fmt: skip
+_asked: Final[Callable[[Body[str, int, float]], _Asked]] = msgspec.structs.astuple
+"""The model is anything: `_ask` is told which it is."""
+_answered: Final[Callable[[Answer[str, str, int]], _Answered]] = msgspec.structs.astuple
+"""All members, in order: reading them one by one takes three times as long."""
+
 
 def _ask(fields: Body[str, int, float], model: str | None, unread: str | None, size: int) -> Ask:
+    _, stream, options, other, bound, temperature, top_p, choices, messages = _asked(fields)
     # Providers differ in which of the two they read: the larger one is the bound.
-    bound, other = fields.max_completion_tokens, fields.max_tokens
     if bound is None or (other is not None and other > bound):
         bound = other
-    options = fields.stream_options
     return Ask(
-        operation="chat",
-        model=model,
-        stream=fields.stream is True,
-        max_output=bound,
-        temperature=fields.temperature,
-        top_p=fields.top_p,
-        choices=fields.n,
-        links=chat_links(fields.messages),
-        asks_usage=None if options is None else asks_usage(options),
+        "chat",
+        model,
+        stream is True,
+        bound,
+        temperature,
+        top_p,
+        choices,
+        None if options is None else asks_usage(options),
+        links=chat_links(messages),
         input_bytes=size,
         unread=unread,
     )
@@ -139,13 +149,13 @@ class _ChatTally:
 
     def _take(self, answer: Answer[str, str, int], sizes: bool = True) -> None:
         seen = self.seen
+        response_id, model, choices, reported, groq, error = _answered(answer)
         if seen.model is None:
-            seen.model = answer.model or None
-            seen.response_id = answer.id or None
-        reported = answer.usage
-        if answer.choices:
+            seen.model = model or None
+            seen.response_id = response_id or None
+        if choices:
             seen.begun = True
-            for choice in answer.choices:
+            for choice in choices:
                 message = choice.delta or choice.message
                 if sizes:
                     # `text`: legacy completions. Some chat chunks repeat `delta` in it.
@@ -153,19 +163,21 @@ class _ChatTally:
                     if generated:
                         seen.generated = True
                         seen.size += generated
-                if message is not None and message.tool_calls:
-                    _offer(seen, message.tool_calls)
-                if choice.finish_reason and len(seen.finishes) < MAX_FINISHES:
-                    seen.finishes[choice.index or 0] = choice.finish_reason
+                tools = None if message is None else message.tool_calls
+                if tools:
+                    _offer(seen, tools)
+                finish = choice.finish_reason
+                if finish and len(seen.finishes) < MAX_FINISHES:
+                    seen.finishes[choice.index or 0] = finish
                 reported = reported or choice.usage
-        if answer.x_groq is not None:
-            reported = reported or answer.x_groq.usage
+        if groq is not None:
+            reported = reported or groq.usage
         if reported is not None:
             seen.begun = True
             self._reported = reported
-            self._at_end = bool(seen.finishes) or not answer.choices
-        if answer.error is not None:
-            take_error(seen, answer.error)
+            self._at_end = bool(seen.finishes) or not choices
+        if error is not None:
+            take_error(seen, error)
 
 
 def take_error(seen: Seen, error: object) -> None:

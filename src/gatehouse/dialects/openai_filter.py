@@ -63,7 +63,7 @@ class UsageFilter:
                 out.append(self._late_lf)
                 data = data[1:]
             self._late_lf = None
-        if not self._cr and b"\r" in data:
+        if not self._cr and data.find(b"\r") >= 0:
             self._cr = True
         held = self._held
         sent = len(held) if self._passing else 0

@@ -17,6 +17,7 @@ Sources: `openai.types.CompletionUsage`, genai-prices' extractors, xAI's "Consum
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -26,15 +27,26 @@ from gatehouse.dialects.values import count
 from gatehouse.model.usage import Usage, UsageCheck
 
 
-class Counted(msgspec.Struct, frozen=True, gc=False):
-    """What a usage object comes to. `whole`: both sides were reported."""
+class Counted:
+    """What a usage object comes to. Immutable."""
 
-    usage: Usage
-    check: UsageCheck
-    whole: bool
+    __slots__ = ("check", "usage", "whole")
+
+    def __init__(self, usage: Usage, check: UsageCheck, whole: bool) -> None:
+        self.usage = usage
+        self.check: UsageCheck = check
+        self.whole = whole
+        """Both sides were reported."""
 
 
 _NO_DETAILS: Final = Details[Any]()
+
+_Count = int | None
+_Details = Details[int] | None
+_members: Final[
+    Callable[[UsageObject[int]], tuple[_Count, _Count, _Count, _Details, _Details, _Count, _Count, _Count, _Count]]
+] = msgspec.structs.astuple
+"""All members of a usage object, in order: reading them one by one takes four times as long."""
 
 
 def tidied(reported: UsageObject[Any] | None) -> UsageObject[int] | None:
@@ -69,7 +81,7 @@ def tidied(reported: UsageObject[Any] | None) -> UsageObject[int] | None:
 
 def take_apart(reported: UsageObject[int], *, generates: bool = True) -> Counted | None:
     """Disjoint parts of one usage object; `None` if it reports nothing. `generates`: false for embeddings."""
-    prompt, completion, total = reported.prompt_tokens, reported.completion_tokens, reported.total_tokens
+    prompt, completion, total, into, out, cached, hit, read, reasoning = _members(reported)
     whole = True
     if prompt is None or completion is None:
         if total is not None:
@@ -81,16 +93,10 @@ def take_apart(reported: UsageObject[int], *, generates: bool = True) -> Counted
             return None
         whole = prompt is not None and (completion is not None or not generates)
         prompt, completion = prompt or 0, completion or 0
-    into: Details[int] = reported.prompt_tokens_details or _NO_DETAILS
-    out: Details[int] = reported.completion_tokens_details or _NO_DETAILS
-    cached = (
-        into.cached_tokens
-        or reported.prompt_cache_hit_tokens
-        or reported.cached_tokens
-        or reported.cache_read_input_tokens
-        or 0
-    )
-    reasoning = out.reasoning_tokens or reported.reasoning_tokens or 0
+    into = into or _NO_DETAILS
+    out = out or _NO_DETAILS
+    cached = into.cached_tokens or hit or cached or read or 0
+    reasoning = out.reasoning_tokens or reasoning or 0
     media = into.audio_tokens or out.audio_tokens or into.image_tokens or out.image_tokens
     if cached or reasoning or media or into.cache_write_tokens:
         usage = _parts(reported, prompt, completion, cached, reasoning)

@@ -11,16 +11,19 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from gatehouse.dialects import (
+    anthropic_extent,
     anthropic_messages,
     errors,
     gemini,
     gemini_caches,
     gemini_embeddings,
+    gemini_extent,
     gemini_live,
     jobs,
     openai_chat,
     openai_completions,
     openai_embeddings,
+    openai_extent,
     openai_filter,
     openai_media,
     openai_moderations,
@@ -31,9 +34,10 @@ from gatehouse.dialects import (
 )
 from gatehouse.dialects.answer import SilentMeter
 from gatehouse.dialects.asking import Read, ReadSlices, model_reader
+from gatehouse.dialects.extent import in_slices, just_bytes
 from gatehouse.dialects.turns import Conversation, unheard
 from gatehouse.errors import GatehouseError
-from gatehouse.model.call import Ask, Dialect
+from gatehouse.model.call import Ask, Dialect, Extent
 from gatehouse.ports import Filter, Meter
 
 
@@ -67,6 +71,16 @@ class Endpoint(NamedTuple):
     """Present where usage has to be asked for."""
     converse: Callable[[Ask], Conversation] = unheard
     """Who watches the endpoint's WebSocket."""
+    extent: Callable[[bytes], Extent] = just_bytes
+    """(body as it goes upstream) → how large the request may become. Only for calls whose worst case is reckoned."""
+    extent_names: frozenset[str] | None = None
+    """For `extent_slices`; `None`: nothing but its size matters."""
+
+    def extent_slices(self, body: bytes) -> Generator[None, None, Extent]:
+        """The same for a large body; yields between slices."""
+        if self.extent_names is None:
+            return self.extent(body)
+        return (yield from in_slices(self.extent, self.extent_names, body))
 
 
 _OPENAI: Final = Wording(errors.openai_body, errors.openai_event)
@@ -85,10 +99,16 @@ def _silent(ask: Ask, content_type: str, status: int) -> Meter:
     return SilentMeter()
 
 
-def _media(operation: str, meter: Callable[[Ask, str, int], Meter], *, form: bool = False) -> Endpoint:
+def _media(
+    operation: str,
+    meter: Callable[[Ask, str, int], Meter],
+    *,
+    form: bool = False,
+    extent: Callable[[bytes], Extent] = just_bytes,
+) -> Endpoint:
     """An endpoint of `openai_media`. `form`: it takes forms."""
     reader = openai_media.FormReader(operation) if form else openai_media.reader(operation)
-    return Endpoint(reader.read, reader.read_slices, meter, *_OPENAI)
+    return Endpoint(reader.read, reader.read_slices, meter, *_OPENAI, extent=extent)
 
 
 def _read_nothing(operation: str, body: bytes, route_model: str | None) -> Ask:
@@ -110,9 +130,22 @@ _COUNTING: Final = model_reader("count_tokens")
 _USAGE_OPTION: Final = Option(openai_option.ask_usage, openai_option.ask_usage_slices, openai_filter.usage_filter)
 
 _METERED: Final[dict[tuple[Dialect, str], Endpoint]] = {
-    ("openai", "chat"): Endpoint(openai_chat.read, openai_chat.read_slices, openai_chat.meter, *_OPENAI, _USAGE_OPTION),
+    ("openai", "chat"): Endpoint(
+        openai_chat.read,
+        openai_chat.read_slices,
+        openai_chat.meter,
+        *_OPENAI,
+        _USAGE_OPTION,
+        extent=openai_extent.chat_extent,
+        extent_names=openai_extent.CHAT_NAMES,
+    ),
     ("openai", "completions"): Endpoint(
-        openai_completions.read, openai_completions.read_slices, openai_completions.meter, *_OPENAI, _USAGE_OPTION
+        openai_completions.read,
+        openai_completions.read_slices,
+        openai_completions.meter,
+        *_OPENAI,
+        _USAGE_OPTION,
+        extent=openai_extent.completion_extent,
     ),
     ("openai", "responses"): Endpoint(
         openai_responses.read,
@@ -120,6 +153,8 @@ _METERED: Final[dict[tuple[Dialect, str], Endpoint]] = {
         openai_responses.meter,
         *_OPENAI,
         converse=openai_responses_socket.converse,
+        extent=openai_extent.response_extent,
+        extent_names=openai_extent.RESPONSE_NAMES,
     ),
     ("openai", "realtime"): _conversed("realtime", _OPENAI, openai_realtime.converse),
     ("openai", "moderations"): Endpoint(
@@ -129,26 +164,56 @@ _METERED: Final[dict[tuple[Dialect, str], Endpoint]] = {
         openai_embeddings.read, openai_embeddings.read_slices, openai_embeddings.meter, *_OPENAI
     ),
     ("openai", "image_generation"): _media("image_generation", openai_media.meter_images),
-    ("openai", "image_edit"): _media("image_edit", openai_media.meter_images, form=True),
+    ("openai", "image_edit"): _media(
+        "image_edit", openai_media.meter_images, form=True, extent=openai_extent.image_edit_extent
+    ),
     ("openai", "image_variation"): _media("image_variation", openai_media.meter_images, form=True),
-    ("openai", "speech"): _media("speech", openai_media.meter_speech),
+    ("openai", "speech"): _media("speech", openai_media.meter_speech, extent=openai_extent.speech_extent),
     ("openai", "transcription"): _media("transcription", openai_media.meter_transcript, form=True),
     ("openai", "translation"): _media("translation", openai_media.meter_transcript, form=True),
     ("anthropic", "messages"): Endpoint(
-        anthropic_messages.read, anthropic_messages.read_slices, anthropic_messages.meter, *_ANTHROPIC
+        anthropic_messages.read,
+        anthropic_messages.read_slices,
+        anthropic_messages.meter,
+        *_ANTHROPIC,
+        extent=anthropic_extent.messages_extent,
+        extent_names=anthropic_extent.NAMES,
     ),
     # The answer's `input_tokens` were counted, not used.
-    ("anthropic", "count_tokens"): Endpoint(_COUNTING.read, _COUNTING.read_slices, _silent, *_ANTHROPIC),
-    ("google", "generate_content"): Endpoint(gemini.read, gemini.read_slices, gemini.meter, *_GOOGLE),
+    ("anthropic", "count_tokens"): Endpoint(
+        _COUNTING.read, _COUNTING.read_slices, _silent, *_ANTHROPIC, extent=anthropic_extent.messages_extent
+    ),
+    ("google", "generate_content"): Endpoint(
+        gemini.read,
+        gemini.read_slices,
+        gemini.meter,
+        *_GOOGLE,
+        extent=gemini_extent.generate_extent,
+        extent_names=gemini_extent.NAMES,
+    ),
     ("google", "stream_generate_content"): Endpoint(
-        gemini.read_stream, gemini.read_stream_slices, gemini.meter, *_GOOGLE
+        gemini.read_stream,
+        gemini.read_stream_slices,
+        gemini.meter,
+        *_GOOGLE,
+        extent=gemini_extent.generate_extent,
+        extent_names=gemini_extent.NAMES,
     ),
     ("google", "live"): _conversed("live", _GOOGLE, gemini_live.converse),
     ("google", "embed_content"): Endpoint(
-        gemini_embeddings.read, gemini_embeddings.read_slices, gemini_embeddings.meter, *_GOOGLE
+        gemini_embeddings.read,
+        gemini_embeddings.read_slices,
+        gemini_embeddings.meter,
+        *_GOOGLE,
+        extent=gemini_extent.embedding_extent,
     ),
     ("google", "cached_contents"): Endpoint(
-        gemini_caches.read, gemini_caches.read_slices, gemini_caches.meter, *_GOOGLE
+        gemini_caches.read,
+        gemini_caches.read_slices,
+        gemini_caches.meter,
+        *_GOOGLE,
+        extent=gemini_extent.cache_extent,
+        extent_names=gemini_extent.NAMES,
     ),
 }
 

@@ -1,14 +1,43 @@
-"""Another model in a JSON request: only the value's own bytes change, every other byte stays (I1). Pure."""
+"""The model that a JSON request names: whether it does so once and plainly, and putting another there. Pure.
+
+Rules: only the value's own bytes change, every other byte stays (I1).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Final
 
 import msgspec
 
-from gatehouse.dialects.scan import Scanner, scan
+from gatehouse.dialects.scan import scan
 
 _MODEL: Final = "model"
+_FURTHER: Final = frozenset(("models", "fallbacks", "fallback"))
+"""Models that a provider may turn to: OpenRouter's, Anthropic's."""
+_PROMPT: Final = "prompt"
+"""A text, or an object that names a stored prompt, with a model of its own (OpenAI's responses)."""
+_TOLD: Final = frozenset((_MODEL, _PROMPT)) | _FURTHER
+
+
+def single_slices(body: bytes) -> Generator[None, None, bool]:
+    """Whether the body names exactly one model, in slices (`scan.scan`): no second one, and none to fall back to."""
+    found = yield from scan(body, _TOLD)
+    if found.fault is not None:
+        return False
+    models = 0
+    for member in found.members:
+        folded = member.name.casefold()
+        if folded == _MODEL:
+            models += 1
+            if member.name != _MODEL:
+                return False
+        elif folded == _PROMPT:
+            if body[member.start : member.start + 1] == b"{":
+                return False
+        elif member.value != b"null":
+            return False
+    return models == 1
 
 
 def rename_model(body: bytes, model: str) -> bytes:
@@ -17,7 +46,18 @@ def rename_model(body: bytes, model: str) -> bytes:
     Raises `ValueError` where it is no JSON object, or names its model not exactly once: nobody knows then which one a
     provider reads.
     """
-    found = _scanned(body)
+    steps = rename_slices(body, model)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            renamed: bytes = done.value
+            return renamed
+
+
+def rename_slices(body: bytes, model: str) -> Generator[None, None, bytes]:
+    """The same in slices, for a body of any size (`scan.scan`)."""
+    found = yield from scan(body, frozenset({_MODEL}))
     if found.fault is not None:
         raise ValueError(f"the body is not readable as a JSON object ({found.fault})")
     members = found.members
@@ -28,13 +68,3 @@ def rename_model(body: bytes, model: str) -> bytes:
         raise ValueError(f"the body does not name its model once and plainly: it has {names}")
     member = members[0]
     return body[: member.start] + msgspec.json.encode(model) + body[member.end :]
-
-
-def _scanned(body: bytes) -> Scanner:
-    steps = scan(body, frozenset({_MODEL}))
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            scanner: Scanner = done.value
-            return scanner

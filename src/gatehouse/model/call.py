@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -22,6 +22,16 @@ class Principal(msgspec.Struct, frozen=True):
     project: str = "default"
     key: str | None = None
     user: str | None = None
+    team: str | None = None
+    environment: str | None = None
+    """Of the project."""
+    service: str | None = None
+    groups: tuple[str, ...] = ()
+    actor: str | None = None
+    """As the caller's identity token says."""
+
+
+ANYBODY: Final = Principal()
 
 
 class Links(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -61,6 +71,39 @@ class Ask(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Why the body could not be read (invariant I1 still forwards it on a transparent route)."""
 
 
+class Extent(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """How large a request may become for the provider: what its worst case is reckoned from (`limits.bound`)."""
+
+    size: int
+    """Bytes of the body, decoded. Text in JSON is never shorter than its UTF-8, and no token is shorter than a byte."""
+    inline: int = 0
+    """Bytes among them that are images or audio in base64, and no text."""
+    images: int = 0
+    """Images in the body."""
+    audio: int = 0
+    """Bytes, in base64, of audio in the body."""
+    dear: bool = False
+    """Something in the prompt may be charged as an image or as audio."""
+    window: bool = False
+    """Something in it is named by URL or id, or its tokens do not follow from its bytes: nobody can say how much."""
+    stored: bool = False
+    """It names what the provider keeps: a file, a cache, a vector store, an earlier answer."""
+    tools: bool = False
+    """It describes tools: some providers add instructions to them."""
+    answers: int = 1
+    """Answers generated, beside those `Ask.choices` counts."""
+    prediction: int = 0
+    """Bytes of a predicted output: what of it is rejected is charged as generated."""
+    searches: int = 0
+    """Web searches of the provider's own tool, at most."""
+    file_searches: int = 0
+    rounds: int = 0
+    """How often the provider goes back to the model with what its own tools found, at most: each time it reads the
+    prompt anew."""
+    unbounded: str | None = None
+    """Why nobody can say what it will cost at most."""
+
+
 class Origin(msgspec.Struct, frozen=True, order=True):
     """Scheme, host and port of an upstream: what a pool and a credential are bound to (I3).
 
@@ -97,3 +140,7 @@ class Route(msgspec.Struct, frozen=True):
     """A model named by the path (Gemini, Azure)."""
     deployment: str | None = None
     """Azure: the deployment that serves."""
+    tail: str = ""
+    """Unified: the path as below a provider's prefix. Until the body names the model, `provider` is empty."""
+    project: str | None = None
+    """Unified: the project's uuid, where the path names it."""

@@ -7,14 +7,21 @@ calendar in UTC.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 ScopeKind = Literal["tenant", "project", "key", "user", "model", "credential"]
 Measure = Literal["requests", "tokens", "concurrency", "spend"]
 Window = Literal["minute", "hour", "day", "month", "total", "now"]
-"""`requests`: minute, hour, day. `tokens`: minute, day. `concurrency`: now. `spend`: day, month, total."""
+
+WINDOWS: Final[dict[Measure, tuple[Window, ...]]] = {
+    "requests": ("minute", "hour", "day"),
+    "tokens": ("minute", "day"),
+    "concurrency": ("now",),
+    "spend": ("day", "month", "total"),
+}
+"""What each measure may be limited by."""
 
 
 class LimitEntry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -37,6 +44,8 @@ class LimitEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where the shared ledger is away; `None`: hard spend closed, all else open (I7)."""
     assumed: int | None = None
     """Nano-dollars reserved for a call without a finite bound; `None`: such calls are refused."""
+    max_reserved_share: int = 25
+    """Per cent of `cap` that the running calls of one key may hold; a key's and a user's own limits are all theirs."""
 
     @property
     def counter(self) -> str:
@@ -53,6 +62,17 @@ class Reserved(msgspec.Struct, frozen=True, gc=False):
     amount: int
 
 
+class Settled(msgspec.Struct, frozen=True, gc=False):
+    """What became of one `Reserved`, of the same counter and period."""
+
+    counter: str
+    period: str
+    reserved: int
+    """What is given back."""
+    amount: int
+    """What was used."""
+
+
 class Bound(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The most a call can use."""
 
@@ -62,3 +82,55 @@ class Bound(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Nano-dollars, at the dearest candidate; `None`: nobody can say."""
     unbounded: str | None = None
     """Why nobody can say, for the caller."""
+    max_output: int = 0
+    """The output maximum it counts with, tokens of one choice; 0: there is none that could be lowered."""
+    output_tokens: int = 0
+    """What of `tokens` grows with `max_output`: all choices together."""
+    output_cost: int = 0
+    """What of `cost` grows with it."""
+
+
+class Moment(msgspec.Struct, frozen=True, gc=False):
+    """Now, in microseconds, on both clocks: nothing below reads one."""
+
+    unix: int
+    """Since the epoch: what calendar periods go by."""
+    steady: int
+    """Of the process's monotonic clock: what sliding windows go by."""
+
+
+class Clamp(msgspec.Struct, frozen=True, gc=False):
+    """The call may go on with this output maximum and no more: that is what was reserved."""
+
+    max_output: int
+    """Tokens of one choice."""
+
+
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """What a decision without an outcome still holds, for whoever takes the counters over."""
+
+    at: int
+    """When it was decided, Unix microseconds."""
+    key: str
+    """Whose it is, as `limits.claim.Claim.holder` says."""
+    reserved: tuple[Reserved, ...]
+
+
+class LimitEvent(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Something to tell about a limit."""
+
+    kind: Literal["threshold", "exceeded"]
+    """`threshold`: use has come to `percent` of the cap, or (100) a call was refused for it. `exceeded`: use is above
+    the cap: of a soft limit, or because a call used more than its bound."""
+    limit: str
+    tenant: str
+    counter: str
+    period: str
+    """As in `Reserved`."""
+    percent: int
+    used: int
+    """Settled and reserved; of `spend`, settled alone."""
+    cap: int
+    hard: bool
+    at: int
+    """Unix microseconds."""

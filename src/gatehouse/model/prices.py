@@ -56,6 +56,33 @@ class Period(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Seconds of the UTC day, from (included) and to (excluded); past midnight where the second is smaller."""
 
 
+class Maxima(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """The most that a model takes and gives, in tokens. `None`: nobody says."""
+
+    window: int | None = None
+    """Prompt and output together."""
+    output: int | None = None
+    """Of one answer, thinking included."""
+    image: int | None = None
+    """What one image in the prompt comes to."""
+    drawn: int | None = None
+    """What one image that it draws comes to."""
+
+
+class Ceiling(msgspec.Struct, frozen=True, gc=False):
+    """The dearest that tokens of a prompt of some size can be. Nano-dollars per 1,000,000 tokens."""
+
+    text: int
+    """Of a prompt without images and audio, written to a cache or not."""
+    dear: int
+    """Of any prompt."""
+    output: int
+    per_request: int
+    """Nano-dollars, as what follows."""
+    web_search: int | None
+    file_search: int | None
+
+
 class Price(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One entry of the table: the models it is for, and what they cost when."""
 
@@ -68,6 +95,7 @@ class Price(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     patterns: tuple[tuple[str, ...], ...] = ()
     """Alternatives, each a conjunction of tests on the lower-case name: a sign (`^` starts with, `$` ends with,
     `~` contains, `=` equals, `/` regular expression found) and the text."""
+    maxima: Maxima = Maxima()
 
 
 class ProviderPrices(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

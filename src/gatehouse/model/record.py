@@ -12,6 +12,7 @@ from typing import Final, Literal
 import msgspec
 
 from gatehouse.model.call import OutcomeName
+from gatehouse.model.limits import Reserved, Settled
 from gatehouse.model.usage import ToolUses, Usage, UsageCheck, UsageSource
 
 RECORD_VERSION: Final = 1
@@ -88,6 +89,19 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     unread: str | None = None
     price_version: str | None = None
     snapshot: int = 0
+    team: str | None = None
+    environment: str | None = None
+    """Of the project, as they were then."""
+    service: str | None = None
+    """The application that called, as its identity token says."""
+    groups: tuple[str, ...] = ()
+    """Of the caller, as the token says."""
+    actor: str | None = None
+    """Who acted for the user, where the token tells the two apart (RFC 8693 `act`)."""
+    reserved: tuple[Reserved, ...] = ()
+    """What the call holds of limits until its outcome."""
+    skipped: tuple[str, ...] = ()
+    """Checks that could not be made and let the call pass, each with why (I7)."""
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -144,6 +158,8 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     first_token_us: int | None = None
     duration_us: int = 0
     rewritten: tuple[str, ...] = ()
+    settled: tuple[Settled, ...] = ()
+    """What became of each of the decision's `reserved`."""
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -171,6 +187,9 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     request_bytes: int = 0
     request_sha256: str | None = None
     duration_us: int = 0
+    team: str | None = None
+    environment: str | None = None
+    service: str | None = None
 
 
 class RefusedMany(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

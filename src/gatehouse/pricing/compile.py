@@ -2,16 +2,18 @@
 
 The only module that imports genai-prices. Rules: the same input gives the same bytes; a rate becomes an integer of
 nano-dollars, half up; whatever `Usage` cannot tell apart is never guessed but compiled to a period without rates, which
-means unknown (`docs/prices.md` names the cases).
+means unknown (`docs/prices.md` names the cases). What a model takes and gives at most is our own data, `maxima.json`;
+windows are the list's where it knows a larger one, or ours has none: too small would be too cheap.
 """
 
 from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, time
 from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
 from typing import Final
 
 import genai_prices
@@ -19,7 +21,8 @@ import msgspec
 from genai_prices import types
 from genai_prices.data import providers as listed_providers
 
-from gatehouse.model.prices import Period, Price, ProviderPrices, Rates, Tier
+from gatehouse.model.prices import Maxima, Period, Price, ProviderPrices, Rates, Tier
+from gatehouse.pricing.match import Matcher
 from gatehouse.pricing.table import LISTED, Listed, digest
 
 RATES: Final = {
@@ -76,14 +79,68 @@ SIMULATED: Final = ProviderPrices(
 )
 """The built-in provider costs nothing, and says so."""
 
+MAXIMA: Final = Path(__file__).with_name("maxima.json")
+
+
+class Row(Maxima, frozen=True, forbid_unknown_fields=True):
+    """A row of `maxima.json`: `names` are tests as in `Price.patterns`, on a model's own name in lower case."""
+
+    names: tuple[str, ...] = ()
+
+
+class Given(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file. The first row that matches counts."""
+
+    sources: tuple[str, ...]
+    models: tuple[Row, ...]
+
+
+class Known:
+    """What models take and give at most."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+        self._matcher = Matcher(
+            [
+                Price(id=str(place), periods=(), patterns=tuple((name,) for name in row.names))
+                for place, row in enumerate(rows)
+            ]
+        )
+
+    def place(self, model: str) -> int | None:
+        """Which row a model of the list belongs to. What stands before its own name (`openai/`, `eu.`) is its maker."""
+        name = model.lower().rpartition("/")[2]
+        found = self._matcher.find(name)
+        return None if found is None else int(found.id)
+
+    def maxima(self, model: str, window: int | None) -> Maxima:
+        """`window`: what the list knows."""
+        place = self.place(model)
+        if place is None:
+            return Maxima(window=window)
+        row = self._rows[place]
+        return Maxima(
+            window=max(filter(None, (row.window, window)), default=None),
+            output=row.output,
+            image=row.image,
+            drawn=row.drawn,
+        )
+
 
 def compile_listed() -> bytes:
     """The file's content: JSON, one price a line."""
-    providers = {provider.id: _provider(provider) for provider in sorted(listed_providers, key=lambda each: each.id)}
+    known = Known(given().models)
+    ordered = sorted(listed_providers, key=lambda each: each.id)
+    providers = {provider.id: _provider(provider, known) for provider in ordered}
     providers["simulated"] = SIMULATED
     names = ALIASES | {each.replace("_", "-"): each for each in providers if "_" in each}
     version = f"{genai_prices.__version__}-{digest((names, providers))}"
     return _render(Listed(version=version, names=dict(sorted(names.items())), providers=providers))
+
+
+def given() -> Given:
+    """Our own data."""
+    return msgspec.json.decode(MAXIMA.read_bytes(), type=Given)
 
 
 def _render(listed: Listed) -> bytes:
@@ -100,14 +157,14 @@ def _render(listed: Listed) -> bytes:
     return f'{{{head},\n"providers":{{\n{body}}}}}\n'.encode()
 
 
-def _provider(provider: types.Provider) -> ProviderPrices:
+def _provider(provider: types.Provider, known: Known) -> ProviderPrices:
     return ProviderPrices(
-        prices=tuple(_price(provider.id, model) for model in provider.models),
+        prices=tuple(_price(provider.id, model, known) for model in provider.models),
         fallbacks=tuple(provider.fallback_model_providers or ()),
     )
 
 
-def _price(provider: str, model: types.ModelInfo) -> Price:
+def _price(provider: str, model: types.ModelInfo, known: Known) -> Price:
     names: dict[str, None] = {}
     patterns: list[tuple[str, ...]] = []
     for alternative in _alternatives(model.match):
@@ -122,7 +179,13 @@ def _price(provider: str, model: types.ModelInfo) -> Price:
         periods = tuple(_period(each.prices, each.constraint, free) for each in model.prices)
     if provider == BY_PROMPT[0] and model.id.startswith(BY_PROMPT[1]):
         periods = tuple(_without_searches(period) for period in periods)
-    return Price(id=f"{provider}/{model.id}", periods=periods, names=tuple(names), patterns=tuple(patterns))
+    return Price(
+        id=f"{provider}/{model.id}",
+        periods=periods,
+        names=tuple(names),
+        patterns=tuple(patterns),
+        maxima=known.maxima(model.id, model.context_window),
+    )
 
 
 def _alternatives(clause: types.MatchLogic) -> list[tuple[str, ...]]:

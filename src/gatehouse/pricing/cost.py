@@ -7,9 +7,12 @@ rounded to whole nano-dollars once per call, half up. What nobody knows the pric
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from gatehouse.model.prices import Period, Price, Rates
+import msgspec
+
+from gatehouse.model.prices import Ceiling, Maxima, Period, Price, Rates
 from gatehouse.model.snapshot import PriceTable
 from gatehouse.model.usage import ToolUses, Usage
 from gatehouse.pricing.match import Matcher, dashed_date
@@ -21,9 +24,12 @@ NAME_LIMIT: Final = 256
 MTOK: Final = 1_000_000
 DAY: Final = 86_400
 
+_counts: Final[Callable[[Usage], tuple[int, ...]]] = msgspec.structs.astuple
+
 
 class _Factors(NamedTuple):
-    """Rates with every gap filled, and what is added before dividing by a million."""
+    """Rates of the parts of `Usage`, in its order, with every gap filled, and what is added before dividing by a
+    million."""
 
     input: int
     cache_read: int
@@ -50,6 +56,9 @@ class _Span(NamedTuple):
     """Descending."""
 
 
+_NOBODY_KNOWS: Final = Maxima()
+
+
 class _Quote(NamedTuple):
     id: str
     plain: _Factors | None
@@ -57,6 +66,9 @@ class _Quote(NamedTuple):
     spans: tuple[_Span, ...]
     """Newest first."""
     price: Price | None = None
+    maxima: Maxima = _NOBODY_KNOWS
+    ceiling: Ceiling | None = None
+    """Set where neither time nor size matters."""
 
 
 _UNSEEN: Final = _Quote("", None, ())
@@ -90,13 +102,16 @@ class Pricing:
             factors = _choose(quote.spans, usage, time.time() if at is None else at)
             if factors is None:
                 return None
-        new, read, write, write_1h, output, reasoning, heard, spoken, seen, drawn, reseen, reheard, constant = factors
-        amount = constant + usage.input * new + usage.output * output
-        amount += usage.cache_read * read + usage.cache_write * write + usage.cache_write_1h * write_1h
-        amount += usage.reasoning * reasoning + usage.audio_input * heard + usage.audio_output * spoken
-        amount += usage.image_input * seen + usage.image_output * drawn + usage.image_cache_read * reseen
-        amount += usage.audio_cache_read * reheard
+        amount = factors.constant
+        for part, tokens in enumerate(_counts(usage)):
+            if tokens:
+                amount += tokens * factors[part]
         return amount // MTOK, quote.id
+
+    def lists(self, provider: str, model: str) -> bool:
+        """Whether the price of a provider's model is known."""
+        quote = self._quotes.get((provider, model), _UNSEEN)
+        return (self._look_up(provider, model) if quote is _UNSEEN else quote) is not None
 
     def tools(self, provider: str, model: str, tools: ToolUses, at: float | None = None) -> tuple[int, tuple[str, ...]]:
         """What the provider's own tools cost, in nano-dollars, and those among them that nobody knows the price of."""
@@ -121,21 +136,51 @@ class Pricing:
                 amount += uses * rate
         return amount, tuple(unknown)
 
+    def ceiling(self, provider: str, model: str, prompt: int, at: float | None = None) -> Ceiling | None:
+        """The dearest that a call with a prompt of at most so many tokens can be; `None` if nobody knows the price.
+
+        Over every size a prompt may turn out to have, at one moment: `cost` with the same `at` is never above it.
+        """
+        quote = self._quotes.get((provider, model), _UNSEEN)
+        if quote is _UNSEEN:
+            quote = self._look_up(provider, model)
+        if quote is None or quote.price is None:
+            return None
+        if quote.ceiling is not None:
+            return quote.ceiling
+        moment = time.time() if at is None else at
+        span = _span_at(quote.spans, moment)
+        rates = _period(quote.price.periods, moment).rates
+        if span.factors is None or rates is None:
+            return None
+        return _ceiling(span, rates, prompt)
+
+    def maxima(self, provider: str, model: str) -> Maxima:
+        """What a model takes and gives at most, as far as the list says."""
+        quote = self._quotes.get((provider, model), _UNSEEN)
+        if quote is _UNSEEN:
+            quote = self._look_up(provider, model)
+        return _NOBODY_KNOWS if quote is None else quote.maxima
+
     def _look_up(self, provider: str, model: str) -> _Quote | None:
         if len(model) > NAME_LIMIT:
             return None
-        price = self._find(self._table.names.get(provider, provider), model.lower())
-        quote = None if price is None else _quote(price)
+        listed, name = self._table.names.get(provider, provider), model.lower()
+        own = self._own.get(listed)
+        price = None if own is None else own.find(name)
+        known = self._find(listed, name)
+        if price is None:
+            price = known
+        quote = None if price is None else _quote(price, known)
         if len(self._quotes) >= REMEMBERED:
             self._quotes.clear()
         self._quotes[provider, model] = quote
         return quote
 
     def _find(self, provider: str, name: str) -> Price | None:
-        own = self._own.get(provider)
-        found = None if own is None else own.find(name)
-        if found is not None or provider not in self._table.listed:
-            return found
+        """The listed price of a model."""
+        if provider not in self._table.listed:
+            return None
         found = self._find_listed(provider, name)
         spelt_out = dashed_date(name)
         return self._find_listed(provider, spelt_out) if found is None and spelt_out != name else found
@@ -157,17 +202,41 @@ class Pricing:
 
 def _choose(spans: tuple[_Span, ...], usage: Usage, at: float) -> _Factors | None:
     """The rates of the newest span that holds, the oldest where none does, at the size of the prompt."""
-    chosen = spans[-1]
-    for span in spans:
-        if _holds(span.since, span.window, at):
-            chosen = span
-            break
+    chosen = _span_at(spans, at)
     if chosen.tiers:
         size = usage.input_total
         for above, factors in chosen.tiers:
             if size > above:
                 return factors
     return chosen.factors
+
+
+def _span_at(spans: tuple[_Span, ...], at: float) -> _Span:
+    for span in spans:
+        if _holds(span.since, span.window, at):
+            return span
+    return spans[-1]
+
+
+def _ceiling(span: _Span, rates: Rates, prompt: int) -> Ceiling:
+    """The dearest of a period's rates up to a prompt's size. `rates`: those of the period, which tools go by."""
+    text = dear = output = request = 0
+    if span.factors is not None:
+        text, dear, output, request = _dearest(span.factors)
+    for above, factors in span.tiers:
+        if prompt > above:
+            more = _dearest(factors)
+            text, dear = max(text, more[0]), max(dear, more[1])
+            output, request = max(output, more[2]), max(request, more[3])
+    return Ceiling(text, dear, output, request, rates.web_search, rates.file_search)
+
+
+def _dearest(factors: _Factors) -> tuple[int, int, int, int]:
+    """Of a prompt of text, of any prompt, of what is generated, and of the call itself."""
+    text = max(factors.input, factors.cache_read, factors.cache_write, factors.cache_write_1h)
+    media = max(factors.audio_input, factors.image_input, factors.image_cache_read, factors.audio_cache_read)
+    output = max(factors.output, factors.reasoning, factors.audio_output, factors.image_output)
+    return text, max(text, media), output, factors.constant // MTOK
 
 
 def _period(periods: tuple[Period, ...], at: float) -> Period:
@@ -187,10 +256,13 @@ def _within(window: tuple[int, int], second: float) -> bool:
     return start <= second < end if start <= end else second >= start or second < end
 
 
-def _quote(price: Price) -> _Quote:
+def _quote(price: Price, known: Price | None) -> _Quote:
+    """`known`: what the list has of the model, whoever set its price."""
     spans = tuple(_span(period) for period in reversed(price.periods))
     plain = spans[0].factors if len(spans) == 1 and not spans[0].tiers else None
-    return _Quote(price.id, plain, spans, price)
+    rates = price.periods[0].rates
+    ceiling = None if plain is None or rates is None else _ceiling(spans[0], rates, 0)
+    return _Quote(price.id, plain, spans, price, _NOBODY_KNOWS if known is None else known.maxima, ceiling)
 
 
 def _span(period: Period) -> _Span:

@@ -17,9 +17,11 @@ _METERED: Final = frozenset(
     "chat completions embeddings responses moderations messages count_tokens generate_content stream_generate_content "
     "embed_content cached_contents image_generation image_edit speech".split()
 )
+_FORMS: Final = frozenset(("image_edit",))
+"""Those among them that take forms. Elsewhere a body is read whatever it is called: so may providers do."""
 _UPLOADS: Final = frozenset(("files", "batches"))
 _OPAQUE: Final = (b"multipart/", b"audio/", b"video/", b"image/", b"application/octet-stream", b"application/pdf")
-"""Content types that are no JSON. Anything else on a metered endpoint is read: curl calls its JSON a form."""
+"""Content types that are no JSON."""
 
 
 def body_plan(route: Route, method: bytes, content_type: bytes | None) -> BodyPlan:
@@ -29,7 +31,7 @@ def body_plan(route: Route, method: bytes, content_type: bytes | None) -> BodyPl
     """
     if method in _BODILESS:
         return "none"
-    if route.endpoint in _METERED and not _is_opaque(content_type):
+    if route.endpoint in _METERED and not (route.endpoint in _FORMS and _is_opaque(content_type)):
         return "whole"
     return "stream"
 

@@ -21,6 +21,7 @@ PROXY: Final = "/api/v1/gateway/proxy"
 _CONTROL: Final = {
     f"{SERVICES}/health": "/health",
     "/api/health": "/health",
+    f"{SERVICES}/api/v1/keys": "/api/v1/services/keys",
     "/api/traces": "/api/v1/traces",
 }
 _CONTROL_BELOW: Final = (

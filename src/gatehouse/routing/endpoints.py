@@ -88,7 +88,7 @@ _GOOGLE_FAMILIES: Final = {
     "operations": "operations",
 }
 _GOOGLE_MODELS: Final = frozenset(("models", "tunedModels", "endpoints"))
-_GOOGLE_MEDIA: Final = ("/resumable/upload", "/upload", "/download")
+GOOGLE_MEDIA: Final = ("/resumable/upload", "/upload", "/download")
 """What stands before the version in addresses of file contents."""
 _VERTEX: Final = ("/projects/", "/publishers/")
 _VERTEX_VERSION: Final = "/v1beta1"
@@ -174,7 +174,7 @@ def _google(entry: ProviderEntry, tail: str, post: bool) -> Placed:
         inner_found, inner = split_version(rest.removeprefix("/openai"))
         version = found or (inner_found if inner_found != "/v1" else "") or entry.version
         return Placed(f"{entry.base_path}{version}/openai{inner}", "openai", openai_endpoint(inner, post))
-    for media in _GOOGLE_MEDIA:
+    for media in GOOGLE_MEDIA:
         if rest.startswith(f"{media}/"):
             inner_found, inner = split_version(rest.removeprefix(media))
             version = inner_found or found or entry.version

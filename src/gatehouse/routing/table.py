@@ -5,7 +5,8 @@
 3. other systems' paths (`compat`)
 4. control: `/`, `/ui…`, `/health`, `/metrics`, `/api/v1…`
 5. providers by prefix, the longest first → data
-6. what is known but not served (`/v1…`, `/api/{project}/v1…`) → 404 that says so; else → 404 that lists what is
+6. with accounts: the unified API (`/v1…`, `/api/{project}/v1…`, and before 4. the proxy path of `compat`) → data
+7. else → 404 that says what is served, or what a path that is known needs
 
 Pure. Decisions are remembered per path within a bound, so a warm path costs one look-up; what was refused never is.
 """
@@ -23,7 +24,7 @@ from gatehouse.errors import GatehouseError
 from gatehouse.http.message import Headers
 from gatehouse.model.call import Route
 from gatehouse.model.snapshot import ProviderEntry
-from gatehouse.routing import compat
+from gatehouse.routing import compat, unified
 from gatehouse.routing.azure import AzurePlaced, azure_origin, is_azure, place_azure, resource_level
 from gatehouse.routing.endpoints import place
 from gatehouse.routing.paths import refuse_unsafe, split_version
@@ -53,10 +54,12 @@ class Resolution(msgspec.Struct, frozen=True):
 class Router:
     """The route table of one snapshot. Build a new one beside it when providers change."""
 
-    __slots__ = ("_entries", "_other", "_post", "_prefixes")
+    __slots__ = ("_entries", "_other", "_post", "_prefixes", "_unified")
 
-    def __init__(self, providers: Mapping[str, ProviderEntry]) -> None:
+    def __init__(self, providers: Mapping[str, ProviderEntry], *, unified: bool = False) -> None:
+        """`unified`: serve the unified API, which needs accounts."""
         self._entries = dict(providers)
+        self._unified = unified
         prefixes = sorted(providers.values(), key=lambda entry: len(entry.prefix), reverse=True)
         self._prefixes = [(entry.prefix, entry.prefix + "/", entry) for entry in prefixes]
         self._post: dict[str, Resolution] = {}
@@ -76,7 +79,7 @@ class Router:
         resolution = self._shared(raw_path, query, headers, post)
         if resolution is not None:
             return resolution
-        resolution = self._decide(raw_path, post)
+        resolution = self._decide(raw_path, post, query, headers)
         if len(raw_path) <= _REMEMBERED_LENGTH:
             if len(memo) >= _REMEMBERED:
                 memo.clear()  # the paths in use come back at once; ids that are asked for once do not stay
@@ -85,6 +88,11 @@ class Router:
 
     def _shared(self, path: str, query: str, headers: Headers, post: bool) -> Resolution | None:
         """The paths whose route depends on more than the path: three dialects on one base."""
+        if self._unified:
+            place = unified.placed(path)
+            if place is None or compat.claim_by_path(place.tail) is not None:
+                return None
+            return _open(place, post, query, headers)
         if not _below(path, compat.PROXY):
             return None
         tail = path[len(compat.PROXY) :]
@@ -92,7 +100,10 @@ class Router:
             return None
         return self._provider(compat.claim_by_headers(query, headers), tail, post)
 
-    def _decide(self, path: str, post: bool) -> Resolution:
+    def _decide(self, path: str, post: bool, query: str, headers: Headers) -> Resolution:
+        place = unified.placed(path) if self._unified else None
+        if place is not None:
+            return _open(place, post, query, headers)
         if path in _WORKER:
             return Resolution("worker", path)
         control = compat.control_path(path)
@@ -136,17 +147,22 @@ class Router:
         served = ", ".join(sorted(entry.prefix for entry in self._entries.values()))
         if _UNIFIED.match(path):
             return (
-                "the unified API (/v1) is not available yet; use a provider's own route: "
+                "the unified API (/v1) needs accounts (gatehouse init); use a provider's own route: "
                 f"{self._suggestion('openai', '/v1')}, {self._suggestion('anthropic', '')} or "
                 f"{self._suggestion('google', '')} (providers: {served})"
             )
         if _PROJECT.match(path):
-            return f"/api/{{project}}/v1 needs projects, which are not available yet; use a provider's route: {served}"
+            return f"/api/{{project}}/v1 needs accounts (gatehouse init); use a provider's own route: {served}"
         return f"nothing is served here; there are {served}, the API below /api/v1, /health and /metrics"
 
     def _suggestion(self, name: str, below: str) -> str:
         entry = self._entries.get(name)
         return f"{entry.prefix if entry else '/' + name}{below}"
+
+
+def _open(place: unified.Place, post: bool, query: str, headers: Headers) -> Resolution:
+    route = unified.open_route(place, post, query, headers)
+    return Resolution("data", route.path, route)
 
 
 def _below(path: str, prefix: str) -> bool:
