@@ -139,7 +139,7 @@ async def collect(data: Path) -> Collector:
 
 async def held(data: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Everything in the store."""
-    reading = engine.reader(databases.url(data))
+    reading = engine.reader(databases.url(data), everybody=True)
     try:
         return await contents(reading)
     finally:

@@ -10,11 +10,12 @@ import pytest
 
 from gatehouse.collector.fold import MOST_COST, MOST_TOKENS, Folded, fold
 from gatehouse.journal.reader import Line
-from gatehouse.journal.records import BODIES
+from gatehouse.journal.records import BODIES, Admin
+from gatehouse.model.limits import Reserved, Settled
 from gatehouse.model.record import Candidate, Capture, Decision, Lineage, Outcome, Refusal, RefusedMany
 from gatehouse.model.usage import ToolUses, Usage
 from gatehouse.store import times
-from gatehouse.store.rows import Concluded, Decided, LinkKey
+from gatehouse.store.rows import Concluded, Decided, LedgerRow, LinkKey
 from tests.collector.lanes_on_disk import OPENAI, decision, outcome, refusal
 from tests.store.samples import START, call_id
 
@@ -93,6 +94,13 @@ def test_a_decision_keeps_every_field() -> None:
         unread="too deep",
         price_version="v1",
         snapshot=4,
+        team="research",
+        environment="prod",
+        service="crawler",
+        groups=("g1", "g2"),
+        actor="bot",
+        reserved=(Reserved("t1/key/k/spend/day", "2026-11-21", 500),),
+        skipped=("limit: ledger away",),
     )
     assert _decided(record) == Decided(
         tenant="t1",
@@ -133,6 +141,12 @@ def test_a_decision_keeps_every_field() -> None:
         rewritten='["stream_options"]',
         unread="too deep",
         snapshot=4,
+        team="research",
+        environment="prod",
+        service="crawler",
+        groups='["g1","g2"]',
+        actor="bot",
+        skipped='["limit: ledger away"]',
         decision_lane=LANE,
         decision_seq=7,
         decided=TIME,
@@ -321,10 +335,30 @@ def test_numbers_beyond_all_sense_are_cut_and_say_so() -> None:
     assert row.usage_note is not None and "cut in the store" in row.usage_note
 
 
+def test_what_limits_hold_and_settle_is_added_up() -> None:
+    """Line by line, whichever lane says it: a batch has one row per counter and period (I4)."""
+    day, month = ("t1/key/k/spend/day", "2026-11-21"), ("t1/key/k/spend/month", "2026-11")
+    other = "01890a5d-ac96-774b-bcce-b302099a8057"
+    lines = [
+        line("decision", decision(CALL, reserved=(Reserved(*day, 500), Reserved(*month, 500))), 1),
+        line("decision", decision(other, reserved=(Reserved(*day, 70),)), 2),
+        line("outcome", outcome(CALL, settled=(Settled(*day, 500, 120), Settled(*month, 500, 120))), 3),
+    ]
+    assert set(fold(lines).batch.ledger) == {LedgerRow("t1", *day, 120, 70), LedgerRow("t1", *month, 120, 0)}
+
+
+def test_a_change_of_the_administrative_state_is_a_row() -> None:
+    said = Admin("evt_1", "2026-11-21T05:00:00.000001Z", "user", "key.create", "key", "key_1", "usr_1")
+    [row] = fold([line("admin", msgspec.structs.replace(said, details={"live": msgspec.Raw(b"true")}), 9)]).batch.audit
+    assert (row.tenant, row.id, row.action, row.actor, row.details, row.seq) == (
+        "t1", "evt_1", "key.create", "usr_1", '{"live":true}', 9,
+    )  # fmt: skip
+
+
 def test_no_kind_of_line_is_forgotten() -> None:
     """A new kind of record must be considered here."""
     silent = {"lane_opened", "segment", "lane_closed", "segment_deleted"}
-    rows = {"decision", "outcome", "call", "refused_many", "capture"}
+    rows = {"decision", "outcome", "call", "refused_many", "capture", "admin"}
     assert set(BODIES) == silent | rows
     bodies: dict[str, Any] = {"decision": decision(CALL, candidates=(OPENAI,)), "outcome": outcome(CALL)}
     assert all(fold([line(kind, body)]).unreadable == () for kind, body in bodies.items())

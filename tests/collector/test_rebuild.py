@@ -19,8 +19,9 @@ from gatehouse.model.record import Capture
 from gatehouse.store import engine
 from gatehouse.store.queries import TraceFilter
 from gatehouse.store.reading import Readers
-from gatehouse.store.rows import Rolled
+from gatehouse.store.rows import AuditRow, Batch, LedgerRow, Rolled
 from gatehouse.store.schema import rolled
+from gatehouse.store.sight import Sight
 from tests.collector.lanes_on_disk import Worker, calls, collect, held, refusal
 from tests.store import databases
 from tests.store.samples import START, opened, queried
@@ -86,7 +87,7 @@ def test_readers_see_one_store_or_the_other(place: Path) -> None:
         async def read() -> int:
             seen = 0
             while not stop.is_set():
-                page = await (await readers.queries("default")).page(TraceFilter(), 500)
+                page = await (await readers.queries(Sight("default"))).page(TraceFilter(), 500)
                 assert len(page.items) == 50
                 async with queried(place) as queries:
                     trace = await queries.trace(names[0])
@@ -98,7 +99,7 @@ def test_readers_see_one_store_or_the_other(place: Path) -> None:
         await _rebuild(place)
         stop.set()
         assert await reading > 0
-        assert len((await (await readers.queries("default")).page(TraceFilter(), 500)).items) == 50
+        assert len((await (await readers.queries(Sight("default"))).page(TraceFilter(), 500)).items) == 50
         await readers.aclose()
 
     asyncio.run(run())
@@ -224,5 +225,24 @@ def test_a_file_that_is_no_database_is_replaced_when_asked(tmp_path: Path) -> No
             await _rebuild(tmp_path)
         await _rebuild(tmp_path, discard_older=True)
         assert len((await held(tmp_path))["traces"]) == 60
+
+    asyncio.run(run())
+
+
+def test_events_and_counts_that_the_journal_has_no_longer(place: Path) -> None:
+    """I4: what limits count is no less afterwards; and who changed what is not forgotten."""
+    event = AuditRow("default", "evt_1", START, "user", "usr_1", "key.create", "key", "key_1", "{}", "gone", 7)
+    spent = LedgerRow("default", "default/key/key_1/spend/month", "2025-11", 900, 3)
+
+    async def run() -> None:
+        await _write(place)
+        await collect(place)
+        async with opened(place) as (writer, _):
+            await writer.apply(Batch(audit=(event,), ledger=(spent,)))
+        before = await held(place)
+        await _rebuild(place)
+        after = await held(place)
+        assert after == before
+        assert (len(after["audit"]), len(after["ledger"])) == (1, 1)
 
     asyncio.run(run())

@@ -45,7 +45,10 @@ def _pair(chance: random.Random, number: int, span: int) -> tuple[Decided, Concl
         route=pick(("openai/chat", "anthropic/messages", None)),
         key_id=pick(("k1", "k2", None)),
         provider_key_hash=pick(("a" * 32, "b" * 32, None)),
-        user_id=pick(("u1", None)),
+        user_id=pick(("u1", "u2", None)),
+        team=pick(("search", None)),
+        environment="prod" if project == "p2" else None,
+        service=pick(("indexer", "bot", None)),
         tags=pick((None, '["team=search"]', '["team=search","nightly"]', '["nightly","nightly"]')),
     )
     if chance.random() < 0.1:

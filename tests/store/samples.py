@@ -17,6 +17,7 @@ from gatehouse.store import engine, ids, version
 from gatehouse.store.queries import Queries
 from gatehouse.store.rows import Concluded, Decided
 from gatehouse.store.schema import metadata
+from gatehouse.store.sight import Sight
 from gatehouse.store.writing import StoreWriter
 from tests.store import databases
 
@@ -78,6 +79,12 @@ def decided(call: str, **changed: Any) -> Decided:
         rewritten=None,
         unread=None,
         snapshot=1,
+        team=None,
+        environment=None,
+        service=None,
+        groups=None,
+        actor=None,
+        skipped=None,
         decision_lane=LANE,
         decision_seq=2,
         decided=began + 321,
@@ -170,7 +177,7 @@ async def queried(directory: Path, tenant: str = "default") -> AsyncIterator[Que
     """A tenant's queries on the same store."""
     reading = engine.reader(databases.url(directory))
     try:
-        yield Queries(reading, tenant)
+        yield Queries(reading, Sight(tenant))
     finally:
         await reading.dispose()
 

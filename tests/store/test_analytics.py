@@ -23,6 +23,7 @@ from gatehouse.store.analytics import Analytics, Asked
 from gatehouse.store.present import TOKEN_PARTS
 from gatehouse.store.queries import TraceFilter
 from gatehouse.store.rows import Batch, RefusedCount
+from gatehouse.store.sight import Sight
 from gatehouse.store.stretches import TooLongError
 from gatehouse.store.tally import Durations, Sums, TooManyError
 from tests.collector.lanes_on_disk import Worker, collect
@@ -55,7 +56,7 @@ DIMENSIONS: dict[str, Callable[[Call], str | None]] = {
 async def asking(directory: Path, tenant: str = "default", **options: Any) -> AsyncIterator[Analytics]:
     reading = engine.reader(databases.url(directory))
     try:
-        yield Analytics(reading, tenant, **options)
+        yield Analytics(reading, Sight(tenant), **options)
     finally:
         await reading.dispose()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,34 @@ def test_a_replaced_file_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "other").touch()
     (tmp_path / "other").rename(tmp_path / "store.db")
     assert engine.identity(url) not in (None, first)
+
+
+_TAKE_ALL = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 510, 0x40000002)
+"""
+"""What the last connection does before it throws the log away (sqlite.org/lockingv3.html, the SHARED bytes)."""
+
+
+def test_a_writer_made_beside_readers_takes_nothing_from_their_locks(tmp_path: Path) -> None:
+    """Closing any descriptor of a file gives up all of a process's locks on it (fcntl(2)): the file would be spoilt."""
+    url = engine.locate(tmp_path, None)
+
+    async def run() -> int:
+        first = engine.writer(url)
+        await version.ensure(first)
+        await first.dispose()
+        reading = engine.reader(url)
+        async with engine.transaction(reading) as connection:
+            await connection.exec_driver_sql("SELECT count(*) FROM traces")
+            writing = engine.writer(url)
+            taking = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", _TAKE_ALL, str(url.database), stderr=asyncio.subprocess.DEVNULL
+            )
+            status = await taking.wait()
+        await writing.dispose()
+        await reading.dispose()
+        return status
+
+    assert asyncio.run(run()) == 1

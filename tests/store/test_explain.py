@@ -17,6 +17,7 @@ from gatehouse.store.analytics import Analytics, Asked
 from gatehouse.store.explain import Compared, Contribution, Explanation, Metric, baseline, explain
 from gatehouse.store.queries import TraceFilter
 from gatehouse.store.rows import Batch
+from gatehouse.store.sight import Sight
 from gatehouse.store.statements import DIMENSIONS
 from gatehouse.store.stretches import TooLongError
 from gatehouse.store.tally import MOST_KEYS, TooManyError
@@ -36,7 +37,7 @@ def _ask(directory: Path, question: Callable[[Analytics], Awaitable[T]], tenant:
     async def run() -> T:
         reading = engine.reader(databases.url(directory))
         try:
-            return await question(Analytics(reading, tenant, most=most))
+            return await question(Analytics(reading, Sight(tenant), most=most))
         finally:
             await reading.dispose()
 

@@ -14,6 +14,7 @@ from gatehouse.store import engine
 from gatehouse.store.analytics import Analytics, Asked
 from gatehouse.store.queries import Queries, TraceFilter
 from gatehouse.store.rows import Batch, LinkKey
+from gatehouse.store.sight import Sight
 from gatehouse.store.statements import DAY, HOUR
 from tests.store.samples import START, call_id, concluded, decided, opened
 
@@ -52,7 +53,7 @@ def test_reading(tmp_path: Path) -> None:
             await writer.apply(Batch(tuple(map(decided, calls)), tuple(map(concluded, calls))))
         reading = engine.reader(engine.locate(tmp_path, None))
         said = _listen(reading)
-        queries = Queries(reading, "default")
+        queries = Queries(reading, Sight("default"))
         page = await queries.page(TraceFilter(), 10)
         await queries.page(TraceFilter(provider="openai", since=START), 10, page.next_cursor)
         await queries.page(TraceFilter(since=START, until=START + 1), 10)
@@ -89,7 +90,7 @@ def test_analytics(tmp_path: Path) -> None:
             await writer.apply(Batch(tuple(map(decided, calls)), tuple(map(concluded, calls))))
         reading = engine.reader(engine.locate(tmp_path, None))
         said = _listen(reading)
-        analytics = Analytics(reading, "default", stretch=20)
+        analytics = Analytics(reading, Sight("default"), stretch=20)
         for each in (asked, filtered):
             for question in (analytics.usage, analytics.cost, analytics.latency, analytics.errors, analytics.models):
                 await question(each)
@@ -123,7 +124,7 @@ def test_summed_up(tmp_path: Path) -> None:
             made = await _plans(writing, said)
         reading = engine.reader(engine.locate(tmp_path, None))
         said = _listen(reading)
-        analytics = Analytics(reading, "default")
+        analytics = Analytics(reading, Sight("default"))
         found = []
         for since, until in ((began + HOUR, began + 3 * DAY), (began + HOUR // 2, began + 3 * DAY + HOUR // 2)):
             said.clear()

@@ -16,6 +16,7 @@ from gatehouse.store.queries import Queries, TraceFilter
 from gatehouse.store.reading import Readers
 from gatehouse.store.rows import Batch, BodyPart
 from gatehouse.store.schema import bodies, refusals, spans, traces
+from gatehouse.store.sight import Sight
 from tests.store import databases
 from tests.store.databases import PASSWORD, Server
 from tests.store.samples import START, call_id, concluded, contents, decided, opened
@@ -160,7 +161,7 @@ def test_readers_do_not_notice_that_connections_were_cut(postgresql: Server, ser
             await writer.apply(Batch((decided(CALL),), (concluded(CALL),)))
         readers = Readers(databases.url(server_place))
         for _ in range(2):
-            assert await (await readers.queries("default")).last() is not None
+            assert await (await readers.queries(Sight("default"))).last() is not None
             await _cut(postgresql, server_place)
         await readers.aclose()
 
@@ -220,7 +221,7 @@ def test_a_question_with_a_zero_is_answered(place: Path) -> None:
         async with opened(place) as (writer, _):
             await writer.apply(Batch((decided(CALL, model="a\ufffdb"),)))
         reading = engine.reader(databases.url(place))
-        queries = Queries(reading, "default")
+        queries = Queries(reading, Sight("default"))
         await queries.page(TraceFilter(model="a\0b", user="\0"), 5)
         assert await queries.trace("\0") is None
         await reading.dispose()

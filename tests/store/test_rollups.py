@@ -19,6 +19,7 @@ from gatehouse.store.queries import TraceFilter
 from gatehouse.store.rollups import CUBES, OTHER, Segment, cover, cube_for, together
 from gatehouse.store.rows import Batch
 from gatehouse.store.schema import rolled, rollup_durations, rollups, traces
+from gatehouse.store.sight import Sight
 from gatehouse.store.statements import DAY, DIMENSIONS, HOUR, TOKENS
 from gatehouse.store.writing import StoreWriter
 from tests.store import databases, random_calls
@@ -27,6 +28,8 @@ from tests.store.samples import START, call_id, concluded, decided, opened
 SPAN = 3 * DAY
 PAIRS = random_calls.pairs(400, seed=11, span=SPAN)
 LATER = START + SPAN + 30 * DAY
+ALL = Sight("default")
+SIGHTS = st.just(ALL) | st.sampled_from([Sight("b"), Sight("default", user="u1"), Sight("default", key="k1")])
 ENDS = st.sampled_from([asked.started for asked, _ in PAIRS])
 MOMENTS = st.integers(START - DAY, START + SPAN + DAY) | ENDS
 FILTERS = st.builds(
@@ -37,6 +40,9 @@ FILTERS = st.builds(
     caller=st.none() | st.sampled_from(["k1", "a" * 32]),
     project=st.none() | st.just("p2"),
     user=st.none() | st.just("u1"),
+    team=st.none() | st.just("search"),
+    environment=st.none() | st.just("prod"),
+    service=st.none() | st.just("bot"),
     outcome=st.just(()) | st.just(("ok", "open")),
     code=st.just(()) | st.just(("UNAUTHORIZED",)),
     status=st.just(()) | st.just((200,)),
@@ -91,7 +97,7 @@ async def _roll(writer: StoreWriter, now: int = LATER, steps: int = 100_000) -> 
 
 
 async def _counted(directory: Path, table: Any, *conditions: Any) -> int:
-    reading = engine.reader(databases.url(directory))
+    reading = engine.reader(databases.url(directory), everybody=True)
     try:
         async with engine.transaction(reading) as connection:
             found = await connection.execute(select(func.count()).select_from(table).where(*conditions))
@@ -100,10 +106,10 @@ async def _counted(directory: Path, table: Any, *conditions: Any) -> int:
         await reading.dispose()
 
 
-async def _answers(directory: Path, asked: Asked, names: list[str], tenant: str = "default") -> list[Any]:
+async def _answers(directory: Path, asked: Asked, names: list[str], sight: Sight = ALL) -> list[Any]:
     reading = engine.reader(databases.url(directory))
     try:
-        analytics = Analytics(reading, tenant, stretch=100)
+        analytics = Analytics(reading, sight, stretch=100)
         return [msgspec.to_builtins(await QUESTIONS[name](analytics, asked)) for name in names]
     finally:
         await reading.dispose()
@@ -130,21 +136,25 @@ def stores(new_place: Callable[[], Path]) -> tuple[Path, Path, Path]:
             # Another writer, which knows of nothing, in the middle of a day.
             await _roll(writer, steps=5)
             await random_calls.store(writer, PAIRS[350:])
-            await _roll(writer, steps=50)
+            await _roll(writer, steps=150)
 
     asyncio.run(run())
     return plain, whole, changed
 
 
 @settings(max_examples=15, deadline=None)
-@given(asked=questions(), names=st.lists(st.sampled_from(list(QUESTIONS)), min_size=2, max_size=3, unique=True))
+@given(
+    asked=questions(),
+    names=st.lists(st.sampled_from(list(QUESTIONS)), min_size=2, max_size=3, unique=True),
+    sight=SIGHTS,
+)
 def test_what_is_summed_up_answers_as_its_calls_do(
-    stores: tuple[Path, Path, Path], asked: Asked, names: list[str]
+    stores: tuple[Path, Path, Path], asked: Asked, names: list[str], sight: Sight
 ) -> None:
-    """O6, T8, T9: no call is missed or counted twice."""
+    """O6, T8, T9, A7: no call is missed or counted twice, whoever may see which."""
 
     async def run() -> None:
-        right, *others = [await _answers(store, asked, names) for store in stores]
+        right, *others = [await _answers(store, asked, names, sight) for store in stores]
         for other in others:
             assert other == right
 
@@ -185,18 +195,27 @@ def test_a_window_is_covered_once() -> None:
 
 
 def test_only_what_is_told_apart_is_answered_from_sums() -> None:
-    assert cube_for((), TraceFilter(), ends=True) == "projects"
-    assert cube_for(("provider", "model"), TraceFilter(outcome=("ok",)), ends=True) == "models"
-    assert cube_for(("key",), TraceFilter(), ends=False) == "keys"
-    assert cube_for(("user",), TraceFilter(), ends=True) == "users"
-    assert cube_for(("user",), TraceFilter(model="m"), ends=True) == "callers"
+    assert cube_for((), ALL, TraceFilter(), ends=True) == "projects"
+    assert cube_for(("provider", "model"), ALL, TraceFilter(outcome=("ok",)), ends=True) == "models"
+    assert cube_for(("key",), ALL, TraceFilter(), ends=False) == "keys"
+    assert cube_for(("user",), ALL, TraceFilter(), ends=True) == "users"
+    assert cube_for(("user",), ALL, TraceFilter(model="m"), ends=True) == "callers"
+    assert cube_for(("team", "environment"), ALL, TraceFilter(service="bot"), ends=False) == "projects"
+    assert cube_for(("workspace",), ALL, TraceFilter(), ends=True) == "projects"
+    assert cube_for(("service", "model", "key"), ALL, TraceFilter(team="t"), ends=True) == "callers"
+    # A7: what cannot tell whose calls they were is not asked.
+    own, of_key = Sight("default", user="u1"), Sight("default", key="k1")
+    assert cube_for((), own, TraceFilter(), ends=True) == "users"
+    assert cube_for(("model",), own, TraceFilter(), ends=False) == "callers"
+    assert cube_for((), of_key, TraceFilter(), ends=True) == "keys"
+    assert cube_for(("size",), own, TraceFilter(), ends=True) is None
     # Durations are not told apart by how calls ended; and some filters are known to calls alone.
-    assert cube_for((), TraceFilter(outcome=("ok",)), ends=False) is None
-    assert cube_for((), TraceFilter(status=(200,)), ends=True) is None
-    assert cube_for((), TraceFilter(min_latency_us=1), ends=True) is None
-    assert all(cube_for((name,), TraceFilter(), ends=False) for name in DIMENSIONS)
-    assert together(("provider", "key", "model"), TraceFilter(), ends=True) == [("provider", "model"), ("key",)]
-    assert together(DIMENSIONS, TraceFilter(status=(200,)), ends=True) == [tuple(DIMENSIONS)]
+    assert cube_for((), ALL, TraceFilter(outcome=("ok",)), ends=False) is None
+    assert cube_for((), ALL, TraceFilter(status=(200,)), ends=True) is None
+    assert cube_for((), ALL, TraceFilter(min_latency_us=1), ends=True) is None
+    assert all(cube_for((name,), ALL, TraceFilter(), ends=False) for name in DIMENSIONS)
+    assert together(("provider", "key", "model"), ALL, TraceFilter(), ends=True) == [("provider", "model"), ("key",)]
+    assert together(DIMENSIONS, ALL, TraceFilter(status=(200,)), ends=True) == [tuple(DIMENSIONS)]
 
 
 def test_sums_outlive_their_calls(place: Path) -> None:
@@ -294,5 +313,25 @@ def test_an_hour_waits_for_its_calls_to_end(place: Path) -> None:
             assert await _counted(place, rolled, rolled.c.grain == "hour") == 0
             await _roll(writer, began + 2 * HOUR)
             assert await _counted(place, rolled, rolled.c.grain == "hour") == 0
+
+    asyncio.run(run())
+
+
+def test_a_call_that_comes_late_for_an_hour_without_calls(place: Path) -> None:
+    """Its day was summed up, and nothing after it: no call is missed."""
+    began = START - START % DAY
+    first, late = call_id(began + HOUR, 1), call_id(began + 5 * HOUR, 2)
+
+    async def run() -> None:
+        async with opened(place) as (writer, _):
+            await writer.apply(Batch((decided(first),), (concluded(first),)))
+            await _roll(writer)
+            assert await _counted(place, rolled, rolled.c.grain == "day") == len(CUBES)
+            await writer.apply(Batch((decided(late),), (concluded(late),)))
+            asked = Asked(since=began, until=began + DAY)
+            [usage] = await _answers(place, asked, ["usage"])
+            assert usage["total"]["calls"] == 2
+            await _roll(writer, LATER + DAY)
+            assert await _answers(place, asked, ["usage"]) == [usage]
 
     asyncio.run(run())

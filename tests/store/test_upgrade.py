@@ -25,6 +25,7 @@ from gatehouse.store.queries import Queries, TraceFilter
 from gatehouse.store.reading import Reader
 from gatehouse.store.rows import Batch, BodyPart, Mark, RefusedCount
 from gatehouse.store.schema import REVISION, metadata
+from gatehouse.store.sight import Sight
 from gatehouse.store.writing import StoreWriter
 from tests.store import databases, random_calls
 from tests.store.random_calls import SPAN
@@ -34,9 +35,10 @@ RELEASED = sorted(script.revision for script in scripts().walk_revisions() if sc
 UNSPLIT: dict[str, Any] = dict.fromkeys(
     ("tokens_image_input", "tokens_image_output", "tokens_image_cache_read", "tokens_audio_cache_read")
 )
-"""The first releases did not count images and cached audio apart, and knew no tags."""
+UNKNOWN: dict[str, Any] = dict.fromkeys(("tags", "team", "environment", "service"))
+"""The first releases did not count images and cached audio apart, and knew no tags, teams and services."""
 PAIRS = [
-    (msgspec.structs.replace(asked, tags=None), ended and msgspec.structs.replace(ended, **UNSPLIT))
+    (msgspec.structs.replace(asked, **UNKNOWN), ended and msgspec.structs.replace(ended, **UNSPLIT))
     for asked, ended in random_calls.pairs(120, seed=3)
 ]
 BODY = BodyPart(
@@ -78,7 +80,7 @@ async def _rows(writing: AsyncEngine) -> dict[str, list[dict[str, Any]]]:
 
 
 async def _answers(writing: AsyncEngine) -> list[Any]:
-    queries, analytics = Queries(writing, "default"), Analytics(writing, "default")
+    queries, analytics = Queries(writing, Sight("default")), Analytics(writing, Sight("default"))
     asked = Asked(since=START, until=START + SPAN, group_by=("provider", "key"), bucket="day")
     found: list[Any] = [
         await Reader(writing).report(datetime(2025, 11, 1, tzinfo=UTC), None),
@@ -116,7 +118,7 @@ def test_a_store_of_an_earlier_release(empty_place: Path, new_place: Any, revisi
             writer = StoreWriter(upgraded)
             assert (await writer.marks())[LANE].seq == 9
             await writer.apply(Batch((decided(call_id(START, 99)),), (concluded(call_id(START, 99)),)))
-            assert await Queries(upgraded, "default").trace(call_id(START, 99)) is not None
+            assert await Queries(upgraded, Sight("default")).trace(call_id(START, 99)) is not None
         finally:
             await upgraded.dispose()
 

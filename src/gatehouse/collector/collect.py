@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gatehouse.collector.feed import Feed
 from gatehouse.collector.fold import fold
 from gatehouse.collector.lanes import Lanes
+from gatehouse.collector.notices import Notices
 from gatehouse.collector.state import CollectorState
 from gatehouse.collector.tally import Tally
 from gatehouse.config.settings import Database
@@ -75,6 +76,7 @@ class Collector:
         self.rolling = False
         """Whether there is more to sum up."""
         self.feed = Feed()
+        self.notices = Notices()
 
     @property
     def collected(self) -> dict[str, int]:
@@ -199,6 +201,7 @@ class Collector:
             (decided.tenant, decided.call) for decided, concluded in whole if self.tally.is_new(decided, concluded)
         )
         self.tally.count(whole, batch)
+        self.notices.put(batch.audit)
         for place in folded.unreadable:
             self._leave_out(place)
         # A new dict each time: others read it from their threads.

@@ -15,10 +15,11 @@ from typing import Final
 import msgspec
 
 from gatehouse.journal.reader import Line
+from gatehouse.journal.records import Admin
 from gatehouse.model.record import Candidate, Capture, Decision, Lineage, Outcome, Refusal, RefusedMany
 from gatehouse.model.usage import Usage
 from gatehouse.store import ids, times
-from gatehouse.store.rows import Batch, BodyPart, Concluded, Decided, LinkKey, Mark, RefusedCount
+from gatehouse.store.rows import AuditRow, Batch, BodyPart, Concluded, Decided, LedgerRow, LinkKey, Mark, RefusedCount
 
 
 class Folded(msgspec.Struct, frozen=True):
@@ -38,17 +39,44 @@ class _Rows:
         self.links: dict[LinkKey, None] = {}
         self.refused: list[RefusedCount] = []
         self.bodies: list[BodyPart] = []
+        self.audit: list[AuditRow] = []
+        self.ledger: dict[tuple[str, str, str], list[int]] = {}
+        """By tenant, counter and period: what is settled, and reserved, more than before."""
 
     def decision(self, line: Line) -> None:
         record = _DECISION.decode(line.body or b"")
         self.decided.setdefault((line.tenant, record.call), _decided(line, record))
         self._link(line, record.call, record.continues, offered=False)
         self._link(line, record.call, record.offers, offered=True)
+        for held in record.reserved:
+            self._count(line, held.counter, held.period)[1] += held.amount
 
     def outcome(self, line: Line) -> None:
         record = _OUTCOME.decode(line.body or b"")
         self.concluded.setdefault((line.tenant, record.call), _concluded(line, record))
         self._link(line, record.call, record.offers, offered=True)
+        for done in record.settled:
+            changed = self._count(line, done.counter, done.period)
+            changed[0] += done.amount
+            changed[1] -= done.reserved
+
+    def admin(self, line: Line) -> None:
+        record = _ADMIN.decode(line.body or b"")
+        self.audit.append(
+            AuditRow(
+                tenant=line.tenant,
+                id=record.id,
+                at=times.parse(record.at),
+                actor_kind=record.actor_kind,
+                actor=record.actor,
+                action=record.action,
+                target_kind=record.target_kind,
+                target=record.target,
+                details=_JSON.encode(record.details).decode(),
+                lane=line.lane,
+                seq=line.seq,
+            )
+        )
 
     def refusal(self, line: Line) -> None:
         record = _REFUSAL.decode(line.body or b"")
@@ -77,6 +105,9 @@ class _Rows:
             for key in keys[:_MOST_LINKS]:
                 self.links[LinkKey(line.tenant, day, key, call, offered)] = None
 
+    def _count(self, line: Line, counter: str, period: str) -> list[int]:
+        return self.ledger.setdefault((line.tenant, counter, period), [0, 0])
+
     def capture(self, line: Line) -> None:
         record = _CAPTURE.decode(line.body or b"")
         self.bodies.append(
@@ -101,6 +132,7 @@ _OUTCOME: Final = msgspec.json.Decoder(Outcome)
 _REFUSAL: Final = msgspec.json.Decoder(Refusal)
 _REFUSED_MANY: Final = msgspec.json.Decoder(RefusedMany)
 _CAPTURE: Final = msgspec.json.Decoder(Capture)
+_ADMIN: Final = msgspec.json.Decoder(Admin)
 _JSON: Final = msgspec.json.Encoder()
 _DAY: Final = 86_400 * 1_000_000
 _MOST_SEQUENCE: Final = 10**15
@@ -120,6 +152,7 @@ _KINDS: Final[dict[str, Callable[[_Rows, Line], None]]] = {
     "call": _Rows.refusal,
     "refused_many": _Rows.refused_many,
     "capture": _Rows.capture,
+    "admin": _Rows.admin,
 }
 
 
@@ -146,6 +179,8 @@ def fold(lines: Iterable[Line]) -> Folded:
         links=tuple(rows.links),
         refused=tuple(rows.refused),
         bodies=tuple(rows.bodies),
+        audit=tuple(rows.audit),
+        ledger=tuple(LedgerRow(*key, *changed) for key, changed in rows.ledger.items()),
         marks=tuple(Mark(line.lane, line.seq, line.hash, times.parse(line.time)) for line in last.values()),
     )
     return Folded(batch, tuple(unreadable))
@@ -194,6 +229,12 @@ def _decided(line: Line, record: Decision) -> Decided:
         rewritten=_list(record.rewritten),
         unread=record.unread,
         snapshot=record.snapshot or None,
+        team=record.team,
+        environment=record.environment,
+        service=record.service,
+        groups=_list(record.groups),
+        actor=record.actor,
+        skipped=_list(record.skipped),
         decision_lane=line.lane,
         decision_seq=line.seq,
         decided=time,
@@ -291,6 +332,9 @@ def _asked(record: Refusal) -> Decision:
         lineage=record.lineage,
         request_bytes=record.request_bytes,
         request_sha256=record.request_sha256,
+        team=record.team,
+        environment=record.environment,
+        service=record.service,
     )
 
 

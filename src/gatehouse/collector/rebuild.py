@@ -24,7 +24,7 @@ from gatehouse.config.settings import Database, Settings
 from gatehouse.journal.files import lane_names
 from gatehouse.journal.lines import JournalError
 from gatehouse.journal.reader import LaneReader
-from gatehouse.store import engine, rebuilt, times, version
+from gatehouse.store import engine, ledger, rebuilt, times, version
 from gatehouse.store.engine import StoreBusyError, StoreError, StoreVersionError
 from gatehouse.store.rebuilt import Missing
 
@@ -92,7 +92,7 @@ async def _rebuild(journal: Path, url: URL, writing: AsyncEngine, options: Datab
             lost = await _hold_against(url, since)
             if lost.calls and not asked.discard_older:
                 raise NotRebuiltError(_would_lose(lost, reaches))
-            await _take_over_rollups(url, since)
+            await _take_over(url, since)
         await engine.take_over(writing, url)
     finally:
         with contextlib.suppress(StoreError):
@@ -129,7 +129,8 @@ async def _collect(journal: Path, url: URL, options: Database, progress: Callabl
 
 
 async def _hold_against(url: URL, since: int) -> Missing:
-    old, new = engine.reader(url, connections=1), engine.reader(engine.beside(url), connections=1)
+    beside = engine.beside(url)
+    old, new = [engine.reader(place, connections=1, everybody=True) for place in (url, beside)]
     try:
         return await rebuilt.missing(old, new, since)
     finally:
@@ -137,10 +138,12 @@ async def _hold_against(url: URL, since: int) -> Missing:
         await new.dispose()
 
 
-async def _take_over_rollups(url: URL, since: int) -> None:
-    old, new = engine.reader(url, connections=1), engine.writer(engine.beside(url))
+async def _take_over(url: URL, since: int) -> None:
+    old, new = engine.reader(url, connections=1, everybody=True), engine.writer(engine.beside(url))
     try:
         await rebuilt.take_over_rollups(old, new, since)
+        await rebuilt.take_over_audit(old, new)
+        await ledger.take_over(old, new)
     finally:
         await old.dispose()
         await new.dispose()

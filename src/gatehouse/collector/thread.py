@@ -1,8 +1,8 @@
 """The collector beside a server: a thread with an event loop of its own, so that nothing it does holds up the server's.
 
-Rules: only `state` and `collected`, which are replaced and never changed, `tally` and `feed`, which have locks, and
-`stop` cross between the threads. The thread ends when stopped, or by a bug; who owns it looks at `alive` and starts
-afresh.
+Rules: only `state` and `collected`, which are replaced and never changed, `tally` and `feed`, which have locks,
+`notices`, a queue, and `stop` cross between the threads. The thread ends when stopped, or by a bug; who owns it looks
+at `alive` and starts afresh.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 from gatehouse.collector.collect import Collector
 from gatehouse.collector.feed import Feed
 from gatehouse.collector.lock import CollectorLock
+from gatehouse.collector.notices import Notices
 from gatehouse.collector.state import CollectorState
 from gatehouse.collector.tally import Tally
 
@@ -52,6 +53,11 @@ class CollectorThread:
     def feed(self) -> Feed:
         """Who listens to calls as they end."""
         return self._collector.feed
+
+    @property
+    def notices(self) -> Notices:
+        """What the gateway noticed by itself."""
+        return self._collector.notices
 
     @property
     def alive(self) -> bool:

@@ -1,4 +1,4 @@
-"""Questions about many calls: what was used, spent, slow, wrong. An `Analytics` belongs to one tenant (I6).
+"""Questions about many calls: what was used, spent, slow, wrong. An `Analytics` is made with what it may see (I6, A7).
 
 Rules: a window is answered from days and hours that are summed up (`rollups`), and where there are none, or a question
 asks for more than they tell apart, from calls. These are gone through in stretches (`stretches.walk`). Each part is
@@ -23,6 +23,7 @@ from gatehouse.store.queries import Queries, TraceFilter, conditions
 from gatehouse.store.rollups import Segment
 from gatehouse.store.schema import rollup_durations, traces
 from gatehouse.store.schema import rollups as rollup_table
+from gatehouse.store.sight import Sight
 from gatehouse.store.statements import (
     CALLER,
     DIMENSIONS,
@@ -98,13 +99,13 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Analytics:
-    """What one tenant may ask. Every method raises `StoreError`, of which `TooLongError` and, for calls told apart by
-    too much, `TooManyError`."""
+    """What may be asked within a `Sight`. Every method raises `StoreError`, of which `TooLongError` and, for calls told
+    apart by too much, `TooManyError`."""
 
     def __init__(
         self,
         engine: AsyncEngine,
-        tenant: str,
+        sight: Sight,
         *,
         stretch: int = STRETCH,
         patience: float = PATIENCE_SECONDS,
@@ -112,11 +113,12 @@ class Analytics:
     ) -> None:
         """`stretch`: calls in one transaction at most; `patience`: seconds for one question; `most`: groups in one."""
         self._engine = engine
-        self._tenant = tenant
+        self._sight = sight
+        self._tenant = sight.tenant
         self._stretch = stretch
         self._patience = patience
         self._most = most
-        self._queries = Queries(engine, tenant)
+        self._queries = Queries(engine, sight)
 
     async def usage(self, asked: Asked) -> figures.UsageFigures:
         """Calls and tokens."""
@@ -219,7 +221,7 @@ class Analytics:
 
     async def log(self, wanted: TraceFilter, limit: int, offset: int) -> logs.LogPage:
         """Calls, newest first, and how many there are (T8)."""
-        page = Page(self._engine, self._tenant, wanted, limit, offset)
+        page = Page(self._engine, self._sight, wanted, limit, offset)
         await page.find(self._stretch, self._deadline())
         items = [logs.item(present.summary(row)) for row in page.rows]
         return logs.LogPage(items=items, total=page.total, offset=offset, limit=limit)
@@ -237,7 +239,7 @@ class Analytics:
         return tally.head(sums.total(), durations.total())
 
     async def _refused(self, asked: Asked) -> int | None:
-        if conditions(asked.filter):
+        if conditions(self._sight, asked.filter):
             return None
         return await self._queries.refused(asked.since, asked.until)
 
@@ -251,7 +253,7 @@ class Analytics:
     ) -> dict[str, Kept]:
         """As few passes as there are cubes for. What is too much together is asked one by one."""
         deadline = self._deadline()
-        left = rollups.together(asked.group_by, asked.filter, ends=ends)
+        left = rollups.together(asked.group_by, self._sight, asked.filter, ends=ends)
         found: dict[str, Kept] = {}
         while left:
             names = left.pop()
@@ -274,7 +276,7 @@ class Analytics:
         settle: tuple[Durations, ...] = (),
     ) -> None:
         """Put the questions to every part of the window. `settle`: who is told when buckets are over."""
-        filters = conditions(asked.filter)
+        filters = conditions(self._sight, asked.filter)
 
         def told(reached: int | None) -> None:
             if reached is not None and asked.bucket is not None:
@@ -288,7 +290,8 @@ class Analytics:
             told(None if last is None else ids.started(last))
 
         names = [name for name in dimensions if name != "bucket"]
-        cube = rollups.cube_for(names, asked.filter, ends=all(part.table is rollup_table for part in parts))
+        ends = all(part.table is rollup_table for part in parts)
+        cube = rollups.cube_for(names, self._sight, asked.filter, ends=ends)
         for segment in await self._plan(asked, cube):
             if cube is None or segment.grain == "call" or not await self._rolled(asked, cube, segment, parts):
                 await self._walk(window(segment.since, segment.until), visit, deadline)
@@ -301,16 +304,16 @@ class Analytics:
         if cube is None:
             return [Segment("call", asked.since, asked.until)]
         order: tuple[rollups.Grain, ...] = ("hour", "day") if asked.bucket == "hour" else ("day", "hour")
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, self._tenant) as connection:
             return await rollups.plan(connection, self._tenant, cube, asked.since, asked.until, order)
 
     async def _rolled(self, asked: Asked, cube: str, segment: Segment, parts: Sequence[_Part]) -> bool:
         """Put the questions to hours or days; false if they are no longer summed up: a call has changed them."""
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, self._tenant) as connection:
             if not await rollups.holds(connection, self._tenant, cube, segment):
                 return False
             for part in parts:
-                scope = rollups.within(part.table, self._tenant, cube, segment, asked.filter)
+                scope = rollups.within(part.table, self._sight, cube, segment, asked.filter)
                 found = await connection.execute(part.rolled(scope))
                 part.merge(found if asked.bucket is not None else ((None, *row) for row in found))
         return True

@@ -21,7 +21,7 @@ MOST: Final = 10_000
 GROUP: Final = tuple(name for name in RollupRow.__struct_fields__[5:] if name not in (*ENDS, *SUMS))
 """Every column that tells calls apart, ends aside, in the order of a row."""
 
-_INVENTED: Final = frozenset({"model", "model_answered", "caller", "user_id"})
+_INVENTED: Final = frozenset({"model", "model_answered", "caller", "user_id", "service"})
 _MOST_BITS: Final = 2**63 - 1
 _LATEST: Final = SUMS.index(LATEST)
 

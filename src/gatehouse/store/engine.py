@@ -1,15 +1,16 @@
 """How the store is reached: addresses, connections, transactions, and everything that differs between databases.
 
 Rules: this file and `postgresql`, which it loads by name where the store is there and nowhere else (it costs 60 ms and
-6 MB), are the only ones that know a dialect. SQLite runs in WAL mode; its one writer begins with BEGIN IMMEDIATE (a
-deferred transaction that reads and then writes fails at once when another wrote in between), readers hold short
-deferred transactions and cannot write. Errors of drivers are translated to `StoreError` at this border, and no message
-names a password or repeats what a row holds.
+6 MB), are the only ones that know a dialect; for the directory, `directory.access` and `directory.server`. SQLite runs
+in WAL mode; its one writer begins with BEGIN IMMEDIATE (a deferred transaction that reads and then writes fails at once
+when another wrote in between), readers hold short deferred transactions and cannot write. Errors of drivers are
+translated to `StoreError` at this border, and no message names a password or repeats what a row holds.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import sqlite3
@@ -41,6 +42,11 @@ _WRITER: Final = (
     "PRAGMA temp_store = MEMORY",
     "PRAGMA wal_autocheckpoint = 2000",
     f"PRAGMA journal_size_limit = {64 * 1024 * 1024}",
+)
+_DURABLE: Final = (
+    "PRAGMA synchronous = FULL",
+    # What is taken out must not stay readable in the file.
+    "PRAGMA secure_delete = ON",
 )
 _SERVER: Final = "postgresql+asyncpg"
 _POSTGRESQL: Final = ("postgresql", "postgres", _SERVER)
@@ -102,21 +108,33 @@ def writer(url: URL) -> AsyncEngine:
     if _is_server(url):
         made: AsyncEngine = _postgresql().writer(url)
         return made
+    return file_writer(url)
+
+
+def file_writer(url: URL, *, durable: bool = False) -> AsyncEngine:
+    """An engine with one writing connection to a SQLite file, which is made, readable by its owner only.
+
+    `durable`: a power failure takes nothing that was committed, and what is deleted is overwritten.
+    Raises `StoreError`.
+    """
     path = _path(url)
     try:
         _make(path)
     except OSError as error:
         raise StoreError(f"cannot open the store {path}: {error.strerror}") from error
     engine = _engine(path, pool_size=1)
-    _on_connect(engine, _WRITER)
+    _on_connect(engine, (*_WRITER, *_DURABLE) if durable else _WRITER)
     _on_begin(engine, "BEGIN IMMEDIATE")
     return engine
 
 
-def reader(url: URL, *, connections: int = 4) -> AsyncEngine:
-    """An engine whose connections can only read, in transactions that each see one state of the store."""
+def reader(url: URL, *, connections: int = 4, everybody: bool = False) -> AsyncEngine:
+    """An engine whose connections can only read, in transactions that each see one state of the store.
+
+    PostgreSQL shows the rows of the tenant that a transaction names; `everybody`: of all, named or not.
+    """
     if _is_server(url):
-        made: AsyncEngine = _postgresql().reader(url, connections)
+        made: AsyncEngine = _postgresql().reader(url, connections, everybody=everybody)
         return made
     engine = _engine(_path(url), pool_size=connections)
     _on_connect(engine, _READER)
@@ -174,12 +192,24 @@ def insert_or_update(engine: AsyncEngine, table: Table, key: tuple[str, ...]) ->
     return made
 
 
+def insert_or_add(engine: AsyncEngine, table: Table, key: tuple[str, ...]) -> Insert:
+    """An INSERT that adds all other columns, numbers, to those of a row whose `key` is there already."""
+    statement: Any = _postgresql().insert(table) if _is_server(engine.url) else sqlite.insert(table)
+    added = [column for column in table.columns if column.name not in key]
+    summed = {column.name: column + statement.excluded[column.name] for column in added}
+    made: Insert = statement.on_conflict_do_update(index_elements=list(key), set_=summed)
+    return made
+
+
 @contextlib.asynccontextmanager
-async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+async def transaction(engine: AsyncEngine, tenant: str | None = None) -> AsyncIterator[AsyncConnection]:
     """One transaction: committed at the end, rolled back on any error. Raises `StoreError` for what a driver raises,
-    `StoreRowError` where trying again would not help."""
+    `StoreRowError` where trying again would not help. `tenant`: whose rows a reader wants; on PostgreSQL it sees no
+    others, and none without it."""
     try:
         async with engine.begin() as connection:
+            if tenant is not None and _is_server(engine.url):
+                await _postgresql().show(connection, tenant=tenant)
             yield connection
     except (SQLAlchemyError, sqlite3.Error, OSError, OverflowError, UnicodeEncodeError) as error:
         kind = StoreRowError if _is_about_a_row(error) else StoreError
@@ -262,6 +292,13 @@ def sort_by_bytes(connection: Connection) -> None:
         _postgresql().sort_by_bytes(connection)
 
 
+async def wall_off(connection: AsyncConnection, tables: Iterable[Table], version: str) -> None:
+    """Tenants are kept apart by the database as well, where it can do that (`walls`). To be called at every start, by
+    whoever owns the tables; `version` is the one that says how new they are."""
+    if _is_server(connection.engine.url):
+        await _postgresql().wall_off(connection, tables, version)
+
+
 def _is_about_a_row(error: Exception) -> bool:
     """Whether the database refused a value, and will refuse it again."""
     if isinstance(error, (IntegrityError, DataError, OverflowError, UnicodeEncodeError)):
@@ -314,7 +351,12 @@ def _make(path: str) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
-        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        # Not by opening it: closing it again would take the locks of every connection that this process has to it
+        # (fcntl(2)), and another's last connection would then throw the log away while ours still write to it.
+        if os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path) from None
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path) from None
         return
     # Left by a store that was removed without them: SQLite would take them for the new one's.
     _remove(path, _COMPANIONS)
@@ -337,6 +379,8 @@ def _engine(path: str, *, pool_size: int) -> AsyncEngine:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=BUSY_SECONDS,
+        # Of statements that fail: they may be anybody's text, or a digest.
+        hide_parameters=True,
         # Without this the driver begins transactions by itself, and only before the first write.
         connect_args={"isolation_level": None, "timeout": BUSY_SECONDS},
     )

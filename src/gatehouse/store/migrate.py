@@ -1,13 +1,11 @@
-"""Brings the store's tables to this release's. Alembic without its command line or configuration file.
+"""Brings tables to this release's: the store's, or the directory's. Alembic without its command line or configuration
+file.
 
 Rules: one transaction, so that a failed migration leaves the tables as they were. Loaded only when there is something
-to do (`version.ensure`): Alembic costs 80 ms and 10 MB.
+to do (`version.upgrade`): Alembic costs 80 ms and 10 MB.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
-from typing import Final
 
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
@@ -15,28 +13,31 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from gatehouse.store.engine import sort_by_bytes
-from gatehouse.store.schema import metadata
-
-_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+from gatehouse.store.version import STORE, Lineage
 
 
-def scripts() -> ScriptDirectory:
+def scripts(lineage: Lineage = STORE) -> ScriptDirectory:
     """The migrations of this release."""
-    return ScriptDirectory(str(_MIGRATIONS))
+    return ScriptDirectory(str(lineage.migrations))
 
 
-def upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection, lineage: Lineage) -> None:
     """Run every migration that `connection`'s database has not seen, in its open transaction.
 
     Raises what the driver raises; `alembic.util.CommandError` for a revision this release does not know.
     """
-    script = scripts()
+    script = scripts(lineage)
     with EnvironmentContext(
         Config(),
         script,
         fn=lambda revision, _context: script._upgrade_revs("head", revision),  # Alembic's own documented use
         destination_rev="head",
     ) as environment:
-        environment.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
+        environment.configure(
+            connection=connection,
+            target_metadata=lineage.metadata,
+            version_table=lineage.table,
+            transactional_ddl=True,
+        )
         environment.run_migrations()
     sort_by_bytes(connection)

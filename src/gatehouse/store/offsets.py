@@ -20,6 +20,7 @@ from gatehouse.store.rollups import LENGTHS, Segment
 from gatehouse.store.rows import TRACE_COLUMNS
 from gatehouse.store.schema import rollups as rollup_table
 from gatehouse.store.schema import traces
+from gatehouse.store.sight import Sight
 from gatehouse.store.stretches import Scope, walk, window
 
 _COLUMNS: Final = tuple(traces.c[name] for name in TRACE_COLUMNS)
@@ -30,13 +31,14 @@ _END: Final = 2**62
 class Page:
     """One page, as it is looked for."""
 
-    def __init__(self, engine: AsyncEngine, tenant: str, wanted: TraceFilter, limit: int, offset: int) -> None:
+    def __init__(self, engine: AsyncEngine, sight: Sight, wanted: TraceFilter, limit: int, offset: int) -> None:
         self.rows: list[Any] = []
         """Of `traces`, `limit` at most."""
         self.total = 0
         """Calls counted so far; in the end, all of them."""
         self._engine = engine
-        self._tenant = tenant
+        self._sight = sight
+        self._tenant = sight.tenant
         self._wanted = wanted
         self._limit = limit
         self._offset = offset
@@ -44,11 +46,11 @@ class Page:
     async def find(self, stretch: int, deadline: float) -> None:
         """Fill the page. Raises `StoreError`, of which `TooLongError` at the `deadline` (monotonic)."""
         wanted = self._wanted
-        cube = rollups.cube_for((), wanted, ends=True)
+        cube = rollups.cube_for((), self._sight, wanted, ends=True)
         if cube is None:
             await self._calls(wanted.since, wanted.until, stretch, deadline)
             return
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, self._tenant) as connection:
             within = (traces.c.tenant == self._tenant, *window(wanted.since, wanted.until))
             ends = select(func.min(traces.c.call)).where(*within), select(func.max(traces.c.call)).where(*within)
             oldest, newest = [(await connection.execute(end)).scalar_one() for end in ends]
@@ -73,29 +75,29 @@ class Page:
                 elif segment.grain == "day":
                     await self._descend(cube, await self._hours(cube, start, start + length), stretch, deadline)
                 else:
-                    async with transaction(self._engine) as connection:
+                    async with transaction(self._engine, self._tenant) as connection:
                         await self._take(connection, self._scope(start, start + length))
                     self.total += calls
 
     async def _counts(self, cube: str, segment: Segment) -> list[tuple[int, int]] | None:
         """Beginning and calls of each hour or day, newest first; `None` if they are no longer summed up."""
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, self._tenant) as connection:
             if not await rollups.holds(connection, self._tenant, cube, segment):
                 return None
             start = rollup_table.c.start
-            scope = rollups.within(rollup_table, self._tenant, cube, segment, self._wanted)
+            scope = rollups.within(rollup_table, self._sight, cube, segment, self._wanted)
             statement = select(start, func.sum(rollup_table.c.calls)).where(*scope).group_by(start)
             # PostgreSQL's sums of 64-bit integers are decimals.
             found = await connection.execute(statement.order_by(start.desc()))
             return [(start, int(calls)) for start, calls in found]
 
     async def _hours(self, cube: str, since: int, until: int) -> list[Segment]:
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, self._tenant) as connection:
             return await rollups.plan(connection, self._tenant, cube, since, until, ("hour",))
 
     async def _calls(self, since: int | None, until: int | None, stretch: int, deadline: float) -> None:
         """Count calls one by one, and take those of the page."""
-        filters = conditions(self._wanted)
+        filters = conditions(self._sight, self._wanted)
 
         async def visit(connection: AsyncConnection, scope: Scope, _last: str | None) -> None:
             within = (*scope, *filters)
@@ -115,4 +117,4 @@ class Page:
             self.rows += await connection.execute(statement.offset(max(0, self._offset - self.total)))
 
     def _scope(self, since: int, until: int) -> Scope:
-        return traces.c.tenant == self._tenant, *window(since, until), *conditions(self._wanted)
+        return traces.c.tenant == self._tenant, *window(since, until), *conditions(self._sight, self._wanted)

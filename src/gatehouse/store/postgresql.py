@@ -1,9 +1,9 @@
 """The store on PostgreSQL: connections over asyncpg, and what else is different there.
 
-Rules: only `engine` uses this, and loads it only where the store is on PostgreSQL. A writer's connection has an
-advisory lock from its first moment to its last, so that one collector writes a store however many machines there are;
-PostgreSQL gives it back when the connection ends, however it ends. Readers are read only and see one state of the
-store per transaction. Everything has a time-out, on both sides.
+Rules: only `engine` and `directory.server` use this, and it is loaded only where the store is on PostgreSQL. A writer's
+connection has an advisory lock from its first moment to its last, so that one collector writes a store however many
+machines there are; PostgreSQL gives it back when the connection ends, however it ends. Readers are read only and see
+one state of the store per transaction. Everything has a time-out, on both sides.
 """
 
 from __future__ import annotations
@@ -18,20 +18,37 @@ import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy import Connection, Table, event
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from gatehouse.store import walls
 from gatehouse.store.engine import BUSY_SECONDS, StoreBusyError, StoreError, shown, transaction
+from gatehouse.store.walls import show
 
-__all__ = ["clear", "insert", "reader", "sort_by_bytes", "take_over", "used_bytes", "writer"]
+__all__ = [
+    "connect",
+    "clear",
+    "insert",
+    "leave",
+    "reader",
+    "show",
+    "sort_by_bytes",
+    "take_over",
+    "used_bytes",
+    "wall_off",
+    "without_zeros",
+    "writer",
+]
 
 OLDEST: Final = 15
 """Major version of the oldest server that is good enough."""
 _NAMED_SCHEMA: Final = "schema"
 """Of an address that `engine.beside` made. Else the tables are where the database says: in `public`, usually."""
+_ANY_TABLE: Final = "traces"
+"""Of those that all have the same rights."""
 _CONNECT_SECONDS: Final = 5.0
 _LEAVE_SECONDS: Final = 1.0
-_READ_SECONDS: Final = 30
-_WRITE_SECONDS: Final = 60
+READ_SECONDS: Final = 30
+WRITE_SECONDS: Final = 60
 _GRACE_SECONDS: Final = 5
 """How much longer than the server's own time-out to wait: a host that is gone says nothing."""
 _LOCK: Final = "SELECT pg_advisory_lock(1195464008, hashtext(coalesce(current_schema(), '')))"
@@ -69,17 +86,19 @@ _READER: Final = {
 }
 
 
-def writer(url: URL, *, seconds: int | None = _WRITE_SECONDS) -> AsyncEngine:
+def writer(url: URL, *, seconds: int | None = WRITE_SECONDS) -> AsyncEngine:
     """One connection, which no other writer has beside it. `seconds` for one statement; `None`: as long as it takes."""
 
-    async def connect() -> asyncpg.Connection:
-        connection = await _connect(url, _WRITER, seconds)
+    async def opened() -> asyncpg.Connection:
+        connection = await connect(url, _WRITER, seconds)
         try:
             if _NAMED_SCHEMA in url.query:
                 await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {url.query[_NAMED_SCHEMA]}")
             await connection.execute(_LOCK)
+            # It collects for every tenant.
+            await walls.show_everything(connection)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            await _leave(connection)
+            await leave(connection)
             if isinstance(error, asyncpg.LockNotAvailableError):
                 raise StoreBusyError(
                     f"another gatehouse collects into {shown(url)}; give each data directory a database of its own"
@@ -87,26 +106,42 @@ def writer(url: URL, *, seconds: int | None = _WRITE_SECONDS) -> AsyncEngine:
             raise StoreError(f"cannot use the store {shown(url)}: {error}") from error
         return connection
 
-    return create_async_engine(url, async_creator=connect, pool_size=1, max_overflow=0, pool_timeout=BUSY_SECONDS)
+    return create_async_engine(
+        url, async_creator=opened, pool_size=1, max_overflow=0, pool_timeout=BUSY_SECONDS, hide_parameters=True
+    )
 
 
-def reader(url: URL, connections: int) -> AsyncEngine:
-    """Connections that can only read."""
+def reader(url: URL, connections: int, *, everybody: bool) -> AsyncEngine:
+    """Connections that can only read: what the transaction's tenant has, or `everybody`."""
 
-    async def connect() -> asyncpg.Connection:
-        return await _connect(url, _READER, _READ_SECONDS)
+    async def opened() -> asyncpg.Connection:
+        connection = await connect(url, _READER, READ_SECONDS)
+        try:
+            await walls.give_up_ownership(connection, _ANY_TABLE)
+            if everybody:
+                await walls.show_everything(connection)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            await leave(connection)
+            raise StoreError(f"cannot use the store {shown(url)}: {error}") from error
+        return connection
 
     engine = create_async_engine(
         url,
-        async_creator=connect,
+        async_creator=opened,
         pool_size=connections,
         max_overflow=0,
         pool_timeout=BUSY_SECONDS,
+        hide_parameters=True,
         # Connections that a restart of the server has cut are replaced unnoticed.
         pool_pre_ping=True,
     )
-    event.listen(engine.sync_engine, "before_cursor_execute", _without_zeros, retval=True)
+    event.listen(engine.sync_engine, "before_cursor_execute", without_zeros, retval=True)
     return engine
+
+
+async def wall_off(connection: AsyncConnection, tables: Iterable[Table], version: str) -> None:
+    """Readers get what is their tenant's; the collector, who owns the tables, writes for all."""
+    await walls.wall_off(connection, tables, version, walls.READING)
 
 
 async def clear(engine: AsyncEngine, schema: str) -> None:
@@ -178,7 +213,7 @@ def sort_by_bytes(connection: Connection) -> None:
         connection.exec_driver_sql(f"ALTER TABLE {quote(table)} {changes}")
 
 
-def _without_zeros(*said: Any) -> tuple[str, Any]:
+def without_zeros(*said: Any) -> tuple[str, Any]:
     """What is looked for, without U+0000: the server refuses it, and the collector has put U+FFFD in its place."""
     statement, parameters = said[2], said[3]
     if isinstance(parameters, tuple) and any(isinstance(value, str) and "\0" in value for value in parameters):
@@ -186,8 +221,8 @@ def _without_zeros(*said: Any) -> tuple[str, Any]:
     return statement, parameters
 
 
-async def _connect(url: URL, settings: dict[str, str], seconds: int | None) -> asyncpg.Connection:
-    """Raises `StoreError`."""
+async def connect(url: URL, settings: dict[str, str], seconds: int | None) -> asyncpg.Connection:
+    """A connection with these of the server's settings; `seconds` for one statement. Raises `StoreError`."""
     limit = "0" if seconds is None else f"{seconds}s"
     schema = url.query.get(_NAMED_SCHEMA)
     if schema is not None:
@@ -208,14 +243,14 @@ async def _connect(url: URL, settings: dict[str, str], seconds: int | None) -> a
         # Only sums of 64-bit integers are of this type: integers, however large.
         await connection.set_type_codec("numeric", schema="pg_catalog", encoder=str, decoder=int, format="text")
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, StoreError) as error:
-        await _leave(connection)
+        await leave(connection)
         if isinstance(error, StoreError):
             raise
         raise StoreError(f"cannot use the store {shown(url)}: {error}") from error
     return connection
 
 
-async def _leave(connection: asyncpg.Connection) -> None:
+async def leave(connection: asyncpg.Connection) -> None:
     """Whatever state it is in."""
     with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         await connection.close(timeout=_LEAVE_SECONDS)

@@ -26,7 +26,7 @@ _RENAMED: Final = {
     "parent": "parent_id",
     "cost_nano_usd": "cost",
 }
-_LISTS: Final = ("candidates", "tags", "rewritten", "answer_rewritten", "finish_reasons")
+_LISTS: Final = ("candidates", "tags", "rewritten", "answer_rewritten", "finish_reasons", "groups", "skipped")
 _FLAGS: Final = ("stream", "streamed", "replayed")
 _COMPUTED: Final = frozenset(
     {
@@ -101,22 +101,30 @@ OUTPUT_PARTS: Final = ("output", "reasoning", "audio_output", "image_output")
 TOKEN_PARTS: Final = tuple(name for name in Tokens.__struct_fields__ if not name.endswith("_total"))
 
 
-def cursor(call: str) -> str:
-    """An opaque word for "calls older than this one"."""
-    raw = call.encode()
+def cursor(last: str) -> str:
+    """An opaque word for "calls older than this one", or whatever else is paged through by id."""
+    raw = last.encode()
     return base64.urlsafe_b64encode(hashlib.blake2b(raw, digest_size=_CHECK).digest() + raw).rstrip(b"=").decode()
 
 
 def call_at(cursor: str) -> str:
     """The call a cursor stands for. Raises `CursorError`."""
-    try:
-        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        call = raw[_CHECK:].decode("ascii")
-    except ValueError as error:
-        raise CursorError("not a cursor of this API") from error
-    if _CALL.fullmatch(call) is None or hashlib.blake2b(raw[_CHECK:], digest_size=_CHECK).digest() != raw[:_CHECK]:
+    call = id_at(cursor)
+    if _CALL.fullmatch(call) is None:
         raise CursorError("not a cursor of this API")
     return call
+
+
+def id_at(cursor: str) -> str:
+    """The id a cursor stands for. Raises `CursorError`."""
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        found = raw[_CHECK:].decode("ascii")
+    except ValueError as error:
+        raise CursorError("not a cursor of this API") from error
+    if hashlib.blake2b(raw[_CHECK:], digest_size=_CHECK).digest() != raw[:_CHECK]:
+        raise CursorError("not a cursor of this API")
+    return found
 
 
 def _fields(row: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How the store is read. A `Queries` belongs to one tenant from its construction: there is no query without one (I6).
+"""How the store is read. A `Queries` is made with what it may see: there is no query without its tenant (I6, A7).
 
 Rules: bound parameters only; short transactions, since an open reader lets SQLite's log grow. Calls are read newest
 first along (tenant, call). A filter has no index of its own: it looks at a bounded stretch of calls at a time, and a
@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import msgspec
-from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, case, func, literal, or_, select, true, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, and_, case, func, literal, or_, select, true, union_all
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gatehouse.store import ids, present
 from gatehouse.store.engine import StoreError, transaction
 from gatehouse.store.rows import TRACE_COLUMNS, SpanRow
 from gatehouse.store.schema import bodies, refusals, spans, traces
+from gatehouse.store.sight import Sight
 from gatehouse.store.stretches import STRETCH, Scope, edge, window
 from gatehouse.store.views import Body, Trace, TracePage, TraceSummary
 
@@ -38,6 +39,11 @@ class TraceFilter(msgspec.Struct, frozen=True):
     until: int | None = None
     """Calls that began before this time."""
     project: str | None = None
+    team: str | None = None
+    environment: str | None = None
+    """Of the project, as both were when the call was made."""
+    service: str | None = None
+    """The application that called, as its identity token said."""
     provider: str | None = None
     model: str | None = None
     """Model asked or model answered."""
@@ -66,16 +72,17 @@ class TraceFilter(msgspec.Struct, frozen=True):
 
 
 class Queries:
-    """Everything one tenant may read. Every method raises `StoreError`."""
+    """Everything that may be read within a `Sight`. Every method raises `StoreError`."""
 
-    def __init__(self, engine: AsyncEngine, tenant: str) -> None:
+    def __init__(self, engine: AsyncEngine, sight: Sight) -> None:
         self._engine = engine
-        self._tenant = tenant
+        self._sight = sight
+        self._tenant = sight.tenant
 
     async def page(self, wanted: TraceFilter, limit: int, cursor: str | None = None) -> TracePage:
         """Calls, newest first. Raises `present.CursorError`."""
         below = None if cursor is None else present.call_at(cursor)
-        filters, named = conditions(wanted), await self._named(wanted)
+        filters, named = conditions(self._sight, wanted), await self._named(wanted)
         # Where an index names the calls, nothing has to be looked through.
         by_index = bool(named) or any(
             [value is not None for value in (wanted.group, wanted.thread, wanted.run, wanted.job)]
@@ -88,7 +95,7 @@ class Queries:
             scope: Scope = (traces.c.tenant == self._tenant, *window(wanted.since, wanted.until))
             if below is not None:
                 scope = (*scope, traces.c.call < below)
-            async with transaction(self._engine) as connection:
+            async with transaction(self._engine, self._tenant) as connection:
                 floor = await edge(connection, scope, stretch, "down") if looks_through else None
                 within = scope if floor is None else (*scope, traces.c.call >= floor)
                 statement = select(*_COLUMNS).where(*within, *filters).order_by(traces.c.call.desc())
@@ -104,8 +111,8 @@ class Queries:
     async def among(self, calls: Sequence[str], wanted: TraceFilter) -> list[TraceSummary]:
         """Those of these calls that are wanted, in no order. Its times are not looked at."""
         these = (traces.c.tenant == self._tenant, traces.c.call.in_(calls))
-        filters = [*conditions(wanted), *await self._named(wanted)]
-        async with transaction(self._engine) as connection:
+        filters = [*conditions(self._sight, wanted), *await self._named(wanted)]
+        async with transaction(self._engine, self._tenant) as connection:
             rows = await connection.execute(select(*_COLUMNS).where(*these, *filters))
             return [present.summary(row) for row in rows]
 
@@ -123,10 +130,11 @@ class Queries:
 
     async def body(self, call: str, side: Literal["request", "response"]) -> Body | None:
         """A captured body as far as it is collected; `None` if nothing of it is there."""
-        async with transaction(self._engine) as connection:
-            statement = select(bodies).where(
-                bodies.c.tenant == self._tenant, bodies.c.call == call, bodies.c.side == side
-            )
+        its: Scope = (bodies.c.tenant == self._tenant, bodies.c.call == call, bodies.c.side == side)
+        if self._sight.narrowed:
+            its = (*its, bodies.c.call.in_(select(traces.c.call).where(*self._mine(), traces.c.call == call)))
+        async with transaction(self._engine, self._tenant) as connection:
+            statement = select(bodies).where(*its)
             parts = (await connection.execute(statement.order_by(bodies.c.part))).all()
         if not parts or [row.part for row in parts] != list(range(len(parts))):
             return None
@@ -144,18 +152,22 @@ class Queries:
             truncated=last.truncated or not last.last,
         )
 
-    async def refused(self, start: int | None, end: int | None) -> int:
-        """Refusals in [start, end) that were counted instead of listed."""
+    async def refused(self, start: int | None, end: int | None) -> int | None:
+        """Refusals in [start, end) that were counted instead of listed; `None` where not all calls may be seen: nobody
+        knows whose they were."""
+        if self._sight.narrowed:
+            return None
         statement = select(func.coalesce(func.sum(refusals.c.count), 0)).where(refusals.c.tenant == self._tenant)
         if start is not None:
             statement = statement.where(refusals.c.until >= start)
         if end is not None:
             statement = statement.where(refusals.c.since < end)
-        async with transaction(self._engine) as connection:
+        async with transaction(self._engine, self._tenant) as connection:
             return int((await connection.execute(statement)).scalar_one())
 
-    def _traces(self) -> Select[Any]:
-        return select(*_COLUMNS).where(traces.c.tenant == self._tenant)
+    def _mine(self) -> Scope:
+        """The calls that may be seen."""
+        return (traces.c.tenant == self._tenant, *self._sight.own(traces))
 
     async def _named(self, wanted: TraceFilter) -> list[ColumnElement[bool]]:
         """What names the calls that are wanted one by one: trace id and loop."""
@@ -168,24 +180,24 @@ class Queries:
 
     def _calls_of(self, trace: str) -> CompoundSelect[tuple[str]]:
         """The calls with a W3C trace id: those whose caller sent it, and the one whose own it is."""
-        sent = select(traces.c.call).where(traces.c.tenant == self._tenant, _of_trace(trace))
+        sent = select(traces.c.call).where(*self._mine(), _of_trace(trace))
         return union_all(sent, select(literal(ids.call_of(trace))))
 
     def _steps_of(self, loop: str) -> CompoundSelect[tuple[str]]:
         """The calls of an agent loop, by its first one."""
-        later = select(traces.c.call).where(traces.c.tenant == self._tenant, traces.c.loop == loop)
+        later = select(traces.c.call).where(*self._mine(), traces.c.loop == loop)
         return union_all(later, select(literal(loop)))
 
     async def _loop_of(self, call: str) -> str:
         """The loop a call belongs to."""
-        async with transaction(self._engine) as connection:
-            statement = select(traces.c.loop).where(traces.c.tenant == self._tenant, traces.c.call == call)
+        async with transaction(self._engine, self._tenant) as connection:
+            statement = select(traces.c.loop).where(*self._mine(), traces.c.call == call)
             found: str | None = (await connection.execute(statement)).scalar_one_or_none()
             return found or call
 
     async def _one(self, *conditions: ColumnElement[bool]) -> Trace | None:
-        async with transaction(self._engine) as connection:
-            statement = self._traces().where(*conditions).order_by(traces.c.call.desc()).limit(1)
+        async with transaction(self._engine, self._tenant) as connection:
+            statement = select(*_COLUMNS).where(*self._mine(), *conditions).order_by(traces.c.call.desc()).limit(1)
             row = (await connection.execute(statement)).first()
             if row is None:
                 return None
@@ -193,7 +205,7 @@ class Queries:
                 spans.c.tenant == self._tenant, spans.c.call == row.call
             )
             found = (await connection.execute(its.order_by(spans.c.position))).all()
-            of_loop = (traces.c.tenant == self._tenant, traces.c.loop == (row.loop or row.call))
+            of_loop = (*self._mine(), traces.c.loop == (row.loop or row.call))
             earlier = func.sum(case((traces.c.call <= row.call, 1), else_=0))
             step, steps = (await connection.execute(select(earlier, func.count()).where(*of_loop))).one()
         # The first call of a loop does not name itself.
@@ -204,11 +216,14 @@ def _page(rows: list[Any], below: str | None) -> TracePage:
     return TracePage([present.summary(row) for row in rows], None if below is None else present.cursor(below))
 
 
-def conditions(wanted: TraceFilter) -> list[ColumnElement[bool]]:
-    """What the index does not know: all but times, the trace id and the loop."""
+def conditions(sight: Sight, wanted: TraceFilter) -> list[ColumnElement[bool]]:
+    """What the index does not know of what may be seen and is wanted: all but tenant, times, trace id and loop."""
     t = traces.c
     equal = {
         t.project: wanted.project,
+        t.team: wanted.team,
+        t.environment: wanted.environment,
+        t.service: wanted.service,
         t.provider: wanted.provider,
         t.operation: wanted.operation,
         t.route: wanted.route,
@@ -220,7 +235,8 @@ def conditions(wanted: TraceFilter) -> list[ColumnElement[bool]]:
         t.run_id: wanted.run,
         t.job: wanted.job,
     }
-    found: list[ColumnElement[bool]] = [column == value for column, value in equal.items() if value is not None]
+    found = sight.own(traces)
+    found += [column == value for column, value in equal.items() if value is not None]
     if wanted.model is not None:
         found.append(or_(t.model == wanted.model, t.model_answered == wanted.model))
     if wanted.caller is not None:

@@ -17,9 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gatehouse.store import engine, times, version
 from gatehouse.store import explain as explaining
 from gatehouse.store.analytics import Analytics, Asked
+from gatehouse.store.audit import Audit
 from gatehouse.store.explain import Compared, Explanation, Metric
 from gatehouse.store.queries import Queries
 from gatehouse.store.report import BY, put_together
+from gatehouse.store.sight import Sight
 from gatehouse.store.tally import MOST_KEYS
 from gatehouse.store.views import Body, Report, Trace
 
@@ -32,8 +34,9 @@ class Reader:
     """One tenant's calls. Every method raises `StoreError`."""
 
     def __init__(self, engine: AsyncEngine, tenant: str = "default") -> None:
-        self._queries = Queries(engine, tenant)
-        self._analytics = Analytics(engine, tenant, patience=_PATIENCE_SECONDS)
+        sight = Sight(tenant)
+        self._queries = Queries(engine, sight)
+        self._analytics = Analytics(engine, sight, patience=_PATIENCE_SECONDS)
 
     async def report(
         self, since: datetime | None = None, until: datetime | None = None, by: Sequence[str] = BY
@@ -76,13 +79,17 @@ class Readers:
         self._engine: AsyncEngine | None = None
         self._identity: tuple[int, int] | None = None
 
-    async def queries(self, tenant: str) -> Queries:
-        """A tenant's queries on the store as it is now. Raises `StoreMissingError`."""
-        return Queries(await self._current(), tenant)
+    async def queries(self, sight: Sight) -> Queries:
+        """Queries on the store as it is now. Raises `StoreMissingError`."""
+        return Queries(await self._current(), sight)
 
-    async def analytics(self, tenant: str) -> Analytics:
+    async def analytics(self, sight: Sight) -> Analytics:
         """The same for questions about many calls."""
-        return Analytics(await self._current(), tenant)
+        return Analytics(await self._current(), sight)
+
+    async def audit(self, sight: Sight) -> Audit:
+        """The same for changes of the administrative state."""
+        return Audit(await self._current(), sight)
 
     async def _current(self) -> AsyncEngine:
         engine.check_present(self._url)

@@ -2,7 +2,7 @@
 
 Rules: both are at this release's tables. Calls are compared by id, tenant by tenant and in stretches, whatever else
 stands in their rows. Roll-ups are older than calls and than the journal: those that the new store cannot make from its
-calls are taken over as they are.
+calls are taken over as they are, and so are events that it has not.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, Table, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gatehouse.store import ids
-from gatehouse.store.engine import transaction
-from gatehouse.store.schema import rolled, rollup_durations, rollups, traces
+from gatehouse.store.engine import insert_new, transaction
+from gatehouse.store.schema import audit, rolled, rollup_durations, rollups, traces
 from gatehouse.store.statements import DAY, HOUR
 from gatehouse.store.stretches import tenant_after
 
@@ -63,6 +63,15 @@ async def take_over_rollups(old: AsyncEngine, new: AsyncEngine, since: int) -> N
                 await after.execute(table.delete().where(which))
                 await _copy(before, after, table, which)
             tenant = await tenant_after(before, tenant, rolled)
+
+
+async def take_over_audit(old: AsyncEngine, new: AsyncEngine) -> None:
+    """Copy the events that the journal has no longer: they are kept as long as the store. Raises `StoreError`."""
+    statement = insert_new(new, audit)
+    async with transaction(old) as before, transaction(new) as after:
+        rows = await before.stream(select(audit))
+        async for some in rows.mappings().partitions(_ROWS):
+            await after.execute(statement, [dict(row) for row in some])
 
 
 def _made_before(table: Table, edge: int | None) -> list[ColumnElement[bool]]:

@@ -39,6 +39,7 @@ STRETCH: Final = 2_000
 _REST: Final = 10 * 1_000_000
 _TOLD: Final[dict[str, ColumnElement[Any]]] = {
     **{name: traces.c[name] for name in ("project", "provider", "model", "model_answered", "route", "user_id")},
+    **{name: traces.c[name] for name in ("team", "environment", "service")},
     "caller": statements.CALLER,
     "kind": statements.KIND,
     "size": statements.SIZE,
@@ -250,6 +251,8 @@ class Roller:
             day = await self._day(connection, tenant, limit)
             if day is not None:
                 self._days[tenant] = day + DAY
+                # Its empty hours will be marked, too.
+                self._newest[tenant] = max(self._newest.get(tenant, ""), ids.first_call(day + DAY))
                 return _Job((tenant, "day", day), self._most, *await _hours(connection, tenant, day))
             tenant = await tenant_after(connection, tenant, traces)
         return None

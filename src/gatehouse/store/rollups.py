@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gatehouse.store.queries import TraceFilter
 from gatehouse.store.rows import RollupRow
 from gatehouse.store.schema import rolled, rollup_durations, rollups
+from gatehouse.store.sight import Sight
 from gatehouse.store.statements import DAY, HOUR, began
 from gatehouse.store.stretches import Scope
 from gatehouse.store.tally import LATEST
@@ -26,12 +27,15 @@ Grain = Literal["hour", "day"]
 
 LENGTHS: Final[Mapping[Grain, int]] = {"hour": HOUR, "day": DAY}
 CUBES: Final[Mapping[str, tuple[str, ...]]] = {
-    "projects": ("project",),
+    "projects": ("project", "team", "environment", "service"),
     "models": ("provider", "model", "model_answered", "route"),
     "keys": ("caller", "kind"),
     "users": ("user_id",),
     "sizes": ("provider", "model", "model_answered", "route", "size"),
-    "callers": ("project", "provider", "model", "model_answered", "route", "caller", "kind", "user_id"),
+    "callers": (
+        *("project", "team", "environment", "service"),
+        *("provider", "model", "model_answered", "route", "caller", "kind", "user_id"),
+    ),
 }
 """What each tells apart, besides how calls ended. The smallest first."""
 MAIN: Final = "projects"
@@ -51,6 +55,8 @@ OTHER: Final = "(other)"
 
 _COLUMNS: Final[Mapping[str, str]] = {
     **{name: name for name in ("provider", "model", "route", "project", "size", "kind", "outcome", "code")},
+    **{name: name for name in ("team", "environment", "service")},
+    "workspace": "project",
     "key": "caller",
     "user": "user_id",
     "class": "status_class",
@@ -65,6 +71,9 @@ _FILTERS: Final[Mapping[str, tuple[str, ...]]] = {
     "route": ("route",),
     "caller": ("caller",),
     "user": ("user_id",),
+    "team": ("team",),
+    "environment": ("environment",),
+    "service": ("service",),
     "outcome": ("outcome",),
     "code": ("code",),
 }
@@ -83,10 +92,10 @@ class Segment(NamedTuple):
     until: int
 
 
-def cube_for(dimensions: Iterable[str], wanted: TraceFilter, *, ends: bool) -> str | None:
-    """The cube that can tell these dimensions and filters apart. `ends`: whether the question may look at how calls
-    ended, which durations are not told apart by. `None`: only the calls can."""
-    needed: set[str] = set()
+def cube_for(dimensions: Iterable[str], sight: Sight, wanted: TraceFilter, *, ends: bool) -> str | None:
+    """The cube that can tell these dimensions, filters and what may be seen apart. `ends`: whether the question may
+    look at how calls ended, which durations are not told apart by. `None`: only the calls can."""
+    needed = sight.told_by()
     for name in dimensions:
         if name not in _COLUMNS:
             return None
@@ -101,20 +110,20 @@ def cube_for(dimensions: Iterable[str], wanted: TraceFilter, *, ends: bool) -> s
     return next((cube for cube, columns in CUBES.items() if needed.difference(ENDS).issubset(columns)), None)
 
 
-def together(dimensions: Iterable[str], wanted: TraceFilter, *, ends: bool) -> list[tuple[str, ...]]:
+def together(dimensions: Iterable[str], sight: Sight, wanted: TraceFilter, *, ends: bool) -> list[tuple[str, ...]]:
     """Dimensions that are answered from the same cube, or from calls. `ends` as in `cube_for`."""
     found: dict[str | None, tuple[str, ...]] = {}
     for name in dimensions:
-        cube = cube_for((name,), wanted, ends=ends)
+        cube = cube_for((name,), sight, wanted, ends=ends)
         found[cube] = (*found.get(cube, ()), name)
     return list(found.values())
 
 
-def conditions(table: Table, wanted: TraceFilter) -> list[ColumnElement[bool]]:
+def conditions(table: Table, sight: Sight, wanted: TraceFilter) -> list[ColumnElement[bool]]:
     """What `queries.conditions` says of calls, of the rows of a roll-up."""
     c = table.c
-    found: list[ColumnElement[bool]] = []
-    for name in ("project", "provider", "route", "caller", "user"):
+    found = sight.own(table)
+    for name in ("project", "team", "environment", "service", "provider", "route", "caller", "user"):
         value = getattr(wanted, name)
         if value is not None:
             found.append(c[_FILTERS[name][0]] == value)
@@ -173,9 +182,9 @@ async def holds(connection: AsyncConnection, tenant: str, cube: str, segment: Se
     return found == (segment.until - segment.since) // length
 
 
-def within(table: Table, tenant: str, cube: str, segment: Segment, wanted: TraceFilter) -> Scope:
+def within(table: Table, sight: Sight, cube: str, segment: Segment, wanted: TraceFilter) -> Scope:
     """The rows of one segment, of the calls that are wanted."""
-    return (*at(table, tenant, cube, segment), *conditions(table, wanted))
+    return (*at(table, sight.tenant, cube, segment), *conditions(table, sight, wanted))
 
 
 def summed(dimensions: Iterable[str], names: tuple[str, ...], bucket: str | None) -> Rows:

@@ -59,6 +59,14 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
     rewritten: str | None
     unread: str | None
     snapshot: int | None
+    team: str | None
+    environment: str | None
+    service: str | None
+    groups: str | None
+    """JSON list."""
+    actor: str | None
+    skipped: str | None
+    """JSON list."""
     decision_lane: str
     decision_seq: int
     decided: int
@@ -193,6 +201,34 @@ class RefusedCount(msgspec.Struct, frozen=True, gc=False):
     until: int
 
 
+class AuditRow(msgspec.Struct, frozen=True, gc=False):
+    """One change of the administrative state, or a log-in."""
+
+    tenant: str
+    id: str
+    at: int
+    actor_kind: str
+    actor: str | None
+    action: str
+    target_kind: str
+    target: str
+    details: str
+    """JSON object."""
+    lane: str
+    seq: int
+
+
+class LedgerRow(msgspec.Struct, frozen=True, gc=False):
+    """What limits count: used, and reserved by calls that have no outcome yet. In a batch: by how much that changes."""
+
+    tenant: str
+    counter: str
+    period: str
+    """Day or month of spend, in UTC; empty where it never ends."""
+    settled: int
+    reserved: int
+
+
 class LinkKey(msgspec.Struct, frozen=True, gc=False):
     """One key by which calls of an agent loop know each other (`linking`)."""
 
@@ -235,6 +271,9 @@ class RollupRow(msgspec.Struct, frozen=True, gc=False):
     kind: str | None
     user_id: str | None
     size: str | None
+    team: str | None
+    environment: str | None
+    service: str | None
     outcome: str
     code: str | None
     status_class: int | None
@@ -281,6 +320,9 @@ class RollupDurations(msgspec.Struct, frozen=True, gc=False):
     kind: str | None
     user_id: str | None
     size: str | None
+    team: str | None
+    environment: str | None
+    service: str | None
     ended: int
     waited: int
     durations: bytes
@@ -309,3 +351,6 @@ class Batch(msgspec.Struct, frozen=True):
     bodies: tuple[BodyPart, ...] = ()
     marks: tuple[Mark, ...] = ()
     links: tuple[LinkKey, ...] = ()
+    audit: tuple[AuditRow, ...] = ()
+    ledger: tuple[LedgerRow, ...] = ()
+    """At most one per counter and period."""

@@ -33,9 +33,11 @@ from sqlalchemy.types import TypeEngine
 from gatehouse.store.rows import (
     IDENTITY,
     TRACE_COLUMNS,
+    AuditRow,
     BodyPart,
     Concluded,
     Decided,
+    LedgerRow,
     LinkKey,
     Mark,
     RefusedCount,
@@ -45,7 +47,7 @@ from gatehouse.store.rows import (
     SpanRow,
 )
 
-REVISION: Final = "0003"
+REVISION: Final = "0004"
 """The migration this release's tables are at."""
 
 metadata: Final = MetaData()
@@ -147,6 +149,24 @@ refusals: Final = Table(
     PrimaryKeyConstraint("tenant", "lane", "seq"),
 )
 """Refusals that the flood rule counted instead of listing."""
+
+audit: Final = Table(
+    "audit",
+    metadata,
+    *_columns(AuditRow).values(),
+    PrimaryKeyConstraint("tenant", "id"),
+    sqlite_with_rowid=False,
+)
+"""Changes of the administrative state, and log-ins; ids sort by time."""
+
+ledger: Final = Table(
+    "ledger",
+    metadata,
+    *_columns(LedgerRow).values(),
+    PrimaryKeyConstraint("tenant", "counter", "period"),
+    sqlite_with_rowid=False,
+)
+"""What limits count, as far as it is collected: `lanes` says how far that is."""
 
 lanes: Final = Table("lanes", metadata, *_columns(Mark).values(), PrimaryKeyConstraint("lane"))
 """How far each lane of the journal is collected. Belongs to no tenant."""

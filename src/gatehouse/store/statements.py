@@ -44,11 +44,14 @@ DIMENSIONS: Final[Mapping[str, ColumnElement[Any]]] = {
     "key": CALLER,
     "project": traces.c.project,
     "user": traces.c.user_id,
+    "team": traces.c.team,
+    "environment": traces.c.environment,
+    "service": traces.c.service,
     "size": SIZE,
 }
 """What calls may be grouped by, each call under one value."""
-GROUPS: Final[Mapping[str, ColumnElement[Any]]] = {**DIMENSIONS, "tag": traces.c.tags}
-"""And by each of their tags: a call counts under every one (`tally.each_tag`)."""
+GROUPS: Final[Mapping[str, ColumnElement[Any]]] = {**DIMENSIONS, "workspace": traces.c.project, "tag": traces.c.tags}
+"""And by another word for the project, and each of their tags: a call counts under every one (`tally.each_tag`)."""
 KIND: Final = case(
     (traces.c.key_id.is_not(None), "gateway"), (traces.c.provider_key_hash.is_not(None), "provider"), else_="none"
 )

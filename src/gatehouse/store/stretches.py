@@ -78,7 +78,7 @@ async def walk(
         rest = scope
         if last is not None:
             rest = (*scope, traces.c.call > last if way == "up" else traces.c.call < last)
-        async with transaction(engine) as connection:
+        async with transaction(engine, tenant) as connection:
             last = await edge(connection, rest, stretch, way)
             within = rest
             if last is not None:

@@ -91,6 +91,15 @@ class TraceSummary(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None
     user: str | None
     provider_key_hash: str | None
+    team: str | None
+    environment: str | None
+    """Of the project, as they were then."""
+    service: str | None
+    """The application that called, as its identity token said."""
+    groups: list[str]
+    """Of the caller, as the token said."""
+    actor: str | None
+    """Who acted for the user, where the token told the two apart."""
     user_agent: str | None
     group: str | None
     thread: str | None
@@ -114,6 +123,8 @@ class TraceSummary(msgspec.Struct, frozen=True, kw_only=True):
     streamed: bool
     rewritten: list[str]
     unread: str | None
+    skipped: list[str]
+    """Checks that could not be made and let the call pass, each with why."""
     attempts: int | None
     replayed: bool
     response_id: str | None

@@ -19,22 +19,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gatehouse.polite import PoliteRows, politely
 from gatehouse.store import ids, linking, spans, times
-from gatehouse.store.engine import insert_new, insert_or_update, transaction, used_bytes
+from gatehouse.store.engine import insert_new, insert_or_add, insert_or_update, transaction, used_bytes
+from gatehouse.store.ledger import forget as forget_periods
 from gatehouse.store.rolling import Roller
 from gatehouse.store.rows import (
     IDENTITY,
     SHARED,
     TRACE_COLUMNS,
+    AuditRow,
     Batch,
     BodyPart,
     Concluded,
     Decided,
+    LedgerRow,
     LinkKey,
     Mark,
     RefusedCount,
     SpanRow,
 )
-from gatehouse.store.schema import bodies, lanes, link_keys, refusals, traces
+from gatehouse.store.schema import audit, bodies, lanes, ledger, link_keys, refusals, traces
 from gatehouse.store.schema import spans as span_table
 from gatehouse.store.stretches import tenant_after
 
@@ -88,6 +91,9 @@ class StoreWriter:
         self._spans = _Prepared(engine, insert_new(engine, span_table), SpanRow.__struct_fields__)
         self._bodies = _Prepared(engine, insert_new(engine, bodies), BodyPart.__struct_fields__)
         self._refusals = _Prepared(engine, insert_new(engine, refusals), RefusedCount.__struct_fields__)
+        self._audit = _Prepared(engine, insert_new(engine, audit), AuditRow.__struct_fields__)
+        counted = insert_or_add(engine, ledger, ("tenant", "counter", "period"))
+        self._ledger = _Prepared(engine, counted, LedgerRow.__struct_fields__)
         linked = _Prepared(engine, linking.link_statement(_PREFIX), linking.LINKED)
         kept = _Prepared(engine, insert_new(engine, link_keys), LinkKey.__struct_fields__)
         self._linker = linking.Linker(kept.run, linked.run)
@@ -115,6 +121,8 @@ class StoreWriter:
             await self._linker.link(connection, batch)
             await self._bodies.run(connection, map(msgspec.structs.astuple, batch.bodies))
             await self._refusals.run(connection, map(msgspec.structs.astuple, batch.refused))
+            await self._audit.run(connection, map(msgspec.structs.astuple, batch.audit))
+            await self._ledger.run(connection, map(msgspec.structs.astuple, batch.ledger))
             await self._marks.run(connection, map(msgspec.structs.astuple, batch.marks))
             await self.roller.unroll(connection, itertools.chain(batch.decided, batch.concluded), times.now())
         # Only now: what was not committed is not in the store, and what is not known to be is looked up.
@@ -128,7 +136,8 @@ class StoreWriter:
 
     async def forget(self, before: int, limit: int) -> int:
         """Delete up to `limit` of the oldest calls, with spans and bodies, where they began before `before`
-        (microseconds since the epoch). Returns how many; 0 when none is left. Raises `StoreError`."""
+        (microseconds since the epoch), and what limits no longer count by. Returns how many; 0 when none is left.
+        Raises `StoreError`."""
         deleted = 0
         async with transaction(self._engine) as connection:
             tenant = await tenant_after(connection, "", traces)
@@ -146,6 +155,7 @@ class StoreWriter:
                     )
                 tenant = await tenant_after(connection, tenant, traces)
             await connection.execute(Delete(refusals).where(refusals.c.until < before))
+            await forget_periods(connection, times.now())
         return deleted
 
     async def forget_oldest(self, limit: int) -> int:

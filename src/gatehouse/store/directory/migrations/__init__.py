@@ -1,0 +1,1 @@
+"""Alembic's migrations. Each is written once and never changed after its release; `store.migrate` runs them."""

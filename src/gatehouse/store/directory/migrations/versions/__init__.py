@@ -1,0 +1,1 @@
+"""One file per migration, `m` and its revision first."""
