@@ -16,6 +16,7 @@ import pytest
 from gatehouse.journal.records import BODIES, Header, OpenCall
 from gatehouse.journal.retention import compress
 from gatehouse.model.call import OutcomeName
+from gatehouse.model.limits import Reserved, Settled
 from gatehouse.model.record import RECORD_VERSION, Candidate, Lineage
 from gatehouse.model.usage import ToolUses, Usage
 from tests.journal.samples import read_all
@@ -29,6 +30,8 @@ PARTS: dict[str, type[msgspec.Struct]] = {
     "usage": Usage,
     "tools": ToolUses,
     "open call": OpenCall,
+    "reserved": Reserved,
+    "settled": Settled,
 }
 ALL: dict[str, type[msgspec.Struct]] = {"Header": Header, **BODIES, **PARTS}
 ROW = re.compile(r"^\| `(\w+)`" + 4 * r" \|\s*([^|]*?)\s*" + r"\|$", re.M)
@@ -53,6 +56,8 @@ def described(kind: Any) -> str:
     for name, part in PARTS.items():
         if kind is part:
             return f"[{name}](#{name.replace(' ', '-')})"
+    if origin is dict:
+        return "object"
     return {str: "string", int: "integer", bool: "boolean", float: "number"}[kind]
 
 

@@ -16,9 +16,9 @@ class Calls:
     """The open calls of one lane."""
 
     def __init__(self) -> None:
-        self._open: dict[str, tuple[str, str]] = {}
-        """Tenant and project of calls without outcome."""
-        self._closing: dict[str, tuple[str, str]] = {}
+        self._open: dict[str, OpenCall] = {}
+        """Calls without outcome."""
+        self._closing: dict[str, OpenCall] = {}
         """The same of calls whose outcome is not on disk yet."""
         self._undurable: dict[str, float] = {}
         """Calls whose decision stands in the file but may not survive, with the time that showed: nothing of them is
@@ -29,7 +29,7 @@ class Calls:
 
     def decide(self, tenant: str, decision: Decision) -> None:
         """A decision is about to be written."""
-        self._open[decision.call] = (tenant, decision.project)
+        self._open[decision.call] = OpenCall(decision.call, tenant, decision.project, decision.reserved)
 
     def undecide(self, call: str) -> None:
         """The decision was not written and will not be."""
@@ -59,15 +59,12 @@ class Calls:
         """Whether the call's decision stands though its caller was told of a failure."""
         return call in self._undurable
 
-    def doubted_since(self, before: float) -> list[tuple[str, str, str]]:
-        """Call, tenant and project of those doubted before a time, that nobody has refused."""
-        return [(call, *self._open[call]) for call, since in self._undurable.items() if since <= before]
+    def doubted_since(self, before: float) -> list[OpenCall]:
+        """Those doubted before a time, that nobody has refused."""
+        return [self._open[call] for call, since in self._undurable.items() if since <= before]
 
     def still_open(self, undecided: Collection[str]) -> list[OpenCall]:
         """What recovery would have to close, without calls whose decision is not on disk yet."""
         return [
-            OpenCall(call, tenant, project)
-            for calls in (self._open, self._closing)
-            for call, (tenant, project) in calls.items()
-            if call not in undecided
+            known for calls in (self._open, self._closing) for call, known in calls.items() if call not in undecided
         ]

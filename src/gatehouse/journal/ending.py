@@ -96,7 +96,7 @@ def _follow(segment: _Segment, checked: Checked) -> None:
         segment.complete = opened.part == opened.parts
     elif header.kind == "decision" and body is not None:
         head = decode_body(body, CallHead)
-        segment.open[head.call] = OpenCall(head.call, header.tenant, head.project)
+        segment.open[head.call] = OpenCall(head.call, header.tenant, head.project, head.reserved)
     elif header.kind == "outcome" and body is not None:
         segment.open.pop(decode_body(body, CallHead).call, None)
     segment.last = checked

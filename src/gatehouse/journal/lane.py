@@ -28,6 +28,10 @@ SMALLEST: Final = 1024 * 1024
 """However small the journal is to be, its segments are not cut smaller than this."""
 
 
+_RESERVED_TAKES: Final = 4
+"""What one reservation of a call takes of a line, in calls."""
+
+
 class Lane:
     """The writing end of a lane."""
 
@@ -120,7 +124,7 @@ class Lane:
         On failure the present one stays.
         """
         old = self.segment
-        parts = max(1, -(-len(calls) // OPEN_CALLS_PER_LINE))
+        parts = _parts(calls)
         prologue = [
             _system(
                 b"segment",
@@ -129,12 +133,12 @@ class Lane:
                     segment_name(self._number),
                     self.chain.head,
                     old.torn,
-                    part + 1,
-                    parts,
-                    tuple(calls[part * OPEN_CALLS_PER_LINE : (part + 1) * OPEN_CALLS_PER_LINE]),
+                    number,
+                    len(parts),
+                    part,
                 ),
             )
-            for part in range(parts)
+            for number, part in enumerate(parts, 1)
         ]
         draft = self.path / f".{self._number + 1:06d}"
         try:
@@ -192,6 +196,20 @@ class Lane:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def _parts(calls: Sequence[OpenCall]) -> list[tuple[OpenCall, ...]]:
+    """The calls, line by line: what a line may hold is bounded by what each call reserves, too."""
+    parts: list[list[OpenCall]] = [[]]
+    room = OPEN_CALLS_PER_LINE
+    for call in calls:
+        takes = 1 + _RESERVED_TAKES * len(call.reserved)
+        if takes > room and parts[-1]:
+            parts.append([])
+            room = OPEN_CALLS_PER_LINE
+        parts[-1].append(call)
+        room -= takes
+    return [tuple(part) for part in parts]
 
 
 def _system(kind: bytes, body: msgspec.Struct) -> Entry:

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from gatehouse.model.limits import Reserved
 from gatehouse.model.record import Capture, Decision, Outcome, Refusal, RefusedMany
 
 OPEN_CALLS_PER_LINE: Final = 1000
@@ -36,6 +37,7 @@ class CallHead(msgspec.Struct, frozen=True):
 
     call: str
     project: str
+    reserved: tuple[Reserved, ...] = ()
 
 
 class Kept(msgspec.Struct):
@@ -45,12 +47,14 @@ class Kept(msgspec.Struct):
     hash: str
 
 
-class OpenCall(msgspec.Struct, frozen=True):
+class OpenCall(msgspec.Struct, frozen=True, omit_defaults=True):
     """A call that was decided and has no outcome yet."""
 
     call: str
     tenant: str
     project: str
+    reserved: tuple[Reserved, ...] = ()
+    """As in its decision: nobody else knows when it ends without its process."""
 
 
 class LaneOpened(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -114,7 +118,34 @@ class SegmentDeleted(msgspec.Struct, frozen=True, omit_defaults=True):
     rule: Literal["keep_days", "max_bytes"]
 
 
-Body = Decision | Outcome | Refusal | RefusedMany | Capture | LaneOpened | SegmentOpened | LaneClosed | SegmentDeleted
+class Admin(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A change of the administrative state, or a log-in. Ids, numbers and flags: no name, no secret."""
+
+    id: str
+    """Of the event; a line that is there twice has the same one."""
+    at: str
+    actor_kind: Literal["user", "key", "token", "operator", "system"]
+    """`operator`: whoever may read the data directory."""
+    action: str
+    """`key.create`, `auth.login` …"""
+    target_kind: str
+    target: str
+    actor: str | None = None
+    details: dict[str, msgspec.Raw] = {}
+
+
+Body = (
+    Decision
+    | Outcome
+    | Refusal
+    | RefusedMany
+    | Capture
+    | LaneOpened
+    | SegmentOpened
+    | LaneClosed
+    | SegmentDeleted
+    | Admin
+)
 
 BODIES: Final[dict[str, type[msgspec.Struct]]] = {
     "lane_opened": LaneOpened,
@@ -126,5 +157,6 @@ BODIES: Final[dict[str, type[msgspec.Struct]]] = {
     "capture": Capture,
     "lane_closed": LaneClosed,
     "segment_deleted": SegmentDeleted,
+    "admin": Admin,
 }
 """Every kind of line and the type of its body."""

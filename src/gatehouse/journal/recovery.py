@@ -35,6 +35,7 @@ from gatehouse.journal.lines import JournalError
 from gatehouse.journal.reader import LaneReader, first_line, role_of
 from gatehouse.journal.records import CallHead, LaneClosed, LaneOpened
 from gatehouse.journal.writer import JournalWriter
+from gatehouse.model.limits import Settled
 from gatehouse.model.record import Outcome
 
 DRAFT_SECONDS: Final = 3600.0
@@ -113,7 +114,9 @@ class Recovery:
         try:
             for dead in self._dead:
                 for call in dead.ending.open.values():
-                    outcome = Outcome(call.call, call.project, "interrupted", reason=_REASON)
+                    # It may have been answered whole: all it could use counts as used (I4).
+                    used = tuple(Settled(held.counter, held.period, held.amount, held.amount) for held in call.reserved)
+                    outcome = Outcome(call.call, call.project, "interrupted", reason=_REASON, settled=used)
                     self._writer.append("outcome", outcome, call.tenant)
                     self._concluded.add(call.call)
                     interrupted += 1

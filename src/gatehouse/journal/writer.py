@@ -26,9 +26,11 @@ from gatehouse.journal.commit import CALL, CAPTURE, DECISION, OUTCOME, Counters,
 from gatehouse.journal.files import Files, SystemFiles
 from gatehouse.journal.fit import fit
 from gatehouse.journal.lane import Lane
-from gatehouse.journal.lines import MAX_BODY, Entry, JournalError
+from gatehouse.journal.lines import LINE_OVERHEAD, MAX_BODY, Entry, JournalError
 from gatehouse.journal.records import OpenCall
 from gatehouse.journal.refusals import FloodGate
+from gatehouse.journal.shares import Shares
+from gatehouse.model.limits import Settled
 from gatehouse.model.record import Capture, Decision, Outcome, Refusal
 from gatehouse.ports import Written
 
@@ -38,8 +40,17 @@ MAX_OWN_LINES: Final = 10_000
 DOUBT_SECONDS: Final = 1.0
 """How long a caller may take to refuse a call whose decision could not be made durable, before it is done for it."""
 
-_encode = msgspec.json.Encoder().encode
-_log = logging.getLogger(__name__)
+_BODY_BYTES: Final = 1024
+"""What a call's body mostly has, rounded up."""
+
+_SHARE_FILLED: Final = (
+    "what this tenant's calls left in the journal and the store has not yet fills its share (journal.tenant_share)"
+)
+
+_encode: Final = msgspec.json.Encoder().encode
+_encode_into: Final = msgspec.json.Encoder().encode_into
+_clock: Final = time.time_ns
+_log: Final = logging.getLogger(__name__)
 
 
 class JournalWriter:
@@ -60,6 +71,10 @@ class JournalWriter:
         self._commit = GroupCommit(directory, self._lane, options, loop, self)
         self._calls = Calls()
         self._flood = FloodGate()
+        self.shares = Shares()
+        """What tenants have written here that is not collected."""
+        self._buffer = bytearray(_BODY_BYTES)
+        """Bodies are encoded into it: to let one grow for each takes a fifth longer."""
         self._own = 0
         self._running = False
 
@@ -79,6 +94,8 @@ class JournalWriter:
         self._refuse_doubted(now - DOUBT_SECONDS)
         if self.state == "ok":
             self._summarise(everything=False)
+        if not self._commit.waiting:
+            self.shares.mark(self._lane.chain.seq)
 
     def flush(self) -> None:
         """Write what waits and make it durable before returning. Raises `JournalError` if that cannot be done."""
@@ -107,7 +124,7 @@ class JournalWriter:
         if self._own >= MAX_OWN_LINES:
             raise JournalError(f"{self._lane.path}: {self._own} lines of the journal's own wait for the disk")
         self._own += 1
-        self._commit.put(Entry(kind.encode(), tenant, _encode(body), time.time_ns(), None, written))
+        self._commit.put(Entry(kind.encode(), tenant, _encode(body), _clock(), None, written))
 
     @property
     def lane(self) -> str:
@@ -156,12 +173,14 @@ class JournalWriter:
         error = self._commit.error
         if error is None and not self._running:
             error = GatehouseError(errors.OVERLOADED, "the gateway is shutting down")
+        if error is None and self.shares.most and self.shares.over(tenant):
+            error = GatehouseError(errors.JOURNAL_FULL, _SHARE_FILLED, retry_after=5)
         if error is not None:
             self.counters.decisions_failed += 1
             written(error)
             return
         try:
-            body = _encode(decision)
+            body = self._encoded(decision)
         except (UnicodeEncodeError, OverflowError) as failed:
             written(GatehouseError(errors.BAD_REQUEST, f"this call cannot be put on record: {failed}"))
             return
@@ -170,7 +189,7 @@ class JournalWriter:
             written(GatehouseError(errors.BAD_REQUEST, detail))
             return
         self._calls.decide(tenant, decision)
-        self._commit.put(Entry(DECISION, tenant, body, time.time_ns(), decision, written))
+        self._put(Entry(DECISION, tenant, body, _clock(), decision, written))
 
     def conclude(self, tenant: str, outcome: Outcome) -> None:
         """See the port. A second outcome for a call, or one without decision, is logged and not written."""
@@ -178,30 +197,50 @@ class JournalWriter:
             self.counters.stray_outcomes += 1
             _log.error("journal: outcome %s for call %s, which is not open", outcome.outcome, outcome.call)
             return
-        self._commit.put(Entry(OUTCOME, tenant, _encode_kept(outcome), time.time_ns(), outcome))
+        self._put(Entry(OUTCOME, tenant, self._encoded_kept(outcome), _clock(), outcome))
 
     def refuse(self, tenant: str, refusal: Refusal, *, authenticated: bool) -> None:
         """See the port. For a call whose decision stands but could not be made durable this is its outcome."""
         if self._calls.doubted(refusal.call):
             self.conclude(tenant, _outcome(refusal))
             return
-        now = time.time_ns()
-        if self.state != "ok" or not (authenticated or self._flood.passes(refusal, now)):
+        now = _clock()
+        filled = self.shares.over(tenant)
+        if self.state != "ok" or filled or not (authenticated or self._flood.passes(refusal, now)):
             self._count(tenant, refusal)
             return
-        self._commit.put(Entry(CALL, tenant, _encode_kept(refusal), now, refusal))
+        self._put(Entry(CALL, tenant, self._encoded_kept(refusal), now, refusal))
 
     def capture(self, tenant: str, parts: Sequence[Capture]) -> None:
         """See the port. Dropped and counted while the journal has no room. A part's line is at most 256 KiB."""
-        if self.state != "ok":
+        if self.state != "ok" or self.shares.over(tenant):
             self.counters.captures_dropped += len(parts)
             return
-        now = time.time_ns()
+        now = _clock()
         for part in parts:
             body = _encode(part)
             if len(body) > MAX_BODY:
                 raise ValueError(f"a captured part of {len(part.data)} characters makes a line longer than {MAX_BODY}")
-            self._commit.put(Entry(CAPTURE, tenant, body, now))
+            self._put(Entry(CAPTURE, tenant, body, now))
+
+    def _encoded(self, record: Decision | Outcome | Refusal) -> bytes:
+        buffer = self._buffer
+        _encode_into(record, buffer)
+        return bytes(buffer)
+
+    def _encoded_kept(self, record: Outcome | Refusal) -> bytes:
+        """The record's body, whatever is in it."""
+        try:
+            body = self._encoded(record)
+        except (UnicodeEncodeError, OverflowError):
+            return _encode(fit(record))
+        return body if len(body) <= MAX_BODY else _encode(fit(record))
+
+    def _put(self, entry: Entry) -> None:
+        """A line of a call's."""
+        if self.shares.most:
+            self.shares.count(entry.tenant, len(entry.body) + LINE_OVERHEAD)
+        self._commit.put(entry)
 
     # -- what `commit` tells
 
@@ -255,26 +294,20 @@ class JournalWriter:
 
     def _count(self, tenant: str, refusal: Refusal) -> None:
         self.counters.refusals_counted += 1
-        self._flood.count(tenant, refusal, time.time_ns())
+        self._flood.count(tenant, refusal, _clock())
 
     def _summarise(self, *, everything: bool) -> None:
-        for tenant, summary in self._flood.due(time.time_ns(), everything=everything):
+        for tenant, summary in self._flood.due(_clock(), everything=everything):
             self.append("refused_many", summary, tenant)
 
     def _refuse_doubted(self, before: float) -> None:
-        for call, tenant, project in self._calls.doubted_since(before):
+        for call in self._calls.doubted_since(before):
             reason = "the decision could not be made durable"
-            outcome = Outcome(call, project, "refused", code=errors.OVERLOADED.code, reason=reason)
-            self.conclude(tenant, outcome)
-
-
-def _encode_kept(record: Outcome | Refusal) -> bytes:
-    """The record's body, whatever is in it."""
-    try:
-        body = _encode(record)
-    except (UnicodeEncodeError, OverflowError):
-        return _encode(fit(record))
-    return body if len(body) <= MAX_BODY else _encode(fit(record))
+            unused = tuple(Settled(held.counter, held.period, held.amount, 0) for held in call.reserved)
+            outcome = Outcome(
+                call.call, call.project, "refused", code=errors.OVERLOADED.code, reason=reason, settled=unused
+            )
+            self.conclude(call.tenant, outcome)
 
 
 def _outcome(refusal: Refusal) -> Outcome:
