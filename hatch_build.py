@@ -16,6 +16,7 @@ from typing import Any, Final
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 HOT: Final = (
+    "auth/access", "auth/positions",
     "collector/fold",
     "dialects/answer", "dialects/anthropic_messages", "dialects/links", "dialects/openai_chat",
     "dialects/openai_filter", "dialects/openai_responses", "dialects/openai_tokens",
@@ -24,9 +25,10 @@ HOT: Final = (
     "http/server", "http/sse", "http/websocket",
     "journal/calls", "journal/chain", "journal/commit", "journal/lane", "journal/lines", "journal/segment",
     "journal/writer",
-    "limits/unlimited", "policy/none",
-    "pipeline/answer", "pipeline/call", "pipeline/facts", "pipeline/forward", "pipeline/ids", "pipeline/links",
-    "pipeline/observe", "pipeline/record", "pipeline/serve", "pipeline/trace", "pipeline/tunnel",
+    "policy/none",
+    "pipeline/answer", "pipeline/call", "pipeline/choosing", "pipeline/facts", "pipeline/forward", "pipeline/ids",
+    "pipeline/limited", "pipeline/limiting", "pipeline/links", "pipeline/observe", "pipeline/reading",
+    "pipeline/record", "pipeline/serve", "pipeline/trace", "pipeline/tunnel", "pipeline/way",
     "pricing/cost",
     "routing/table",
     "store/ids", "store/spans", "store/times",
@@ -74,6 +76,10 @@ def _compile(root: Path, built: Path) -> list[Path]:
     sources = [str(root / "src" / "gatehouse" / f"{name}.py") for name in HOT]
     config = ["--config-file", str(root / "pyproject.toml")]
     extensions = mypycify([*config, *sources], opt_level="3", target_dir=str(built / "c"))
+    if os.name == "posix":
+        for extension in extensions:
+            # Nobody links to it: so calls within it are direct ones, and may be inlined.
+            extension.extra_compile_args.append("-fvisibility=hidden")
     command = build_ext(Distribution({"ext_modules": extensions}))
     command.build_lib, command.build_temp = str(built / "lib"), str(built / "temp")
     command.ensure_finalized()

@@ -6,12 +6,14 @@ a later capability (limits, policy, routing) replaces one of them and nothing el
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from gatehouse.errors import GatehouseError
-from gatehouse.model.call import Ask, Principal, Route
-from gatehouse.model.record import Candidate, Capture, Decision, Outcome, Refusal
+from gatehouse.model.call import Ask, Principal
+from gatehouse.model.limits import Bound, Clamp, LimitEntry, LimitEvent, Moment
+from gatehouse.model.prices import Ceiling, Maxima
+from gatehouse.model.record import Capture, Decision, Outcome, Refusal
 from gatehouse.model.usage import Reading, ToolUses, Usage
 
 Written = Callable[[GatehouseError | None], None]
@@ -60,16 +62,52 @@ class Filter(Protocol):
         """What was held back."""
 
 
-class Limits(Protocol):
-    """Rates, concurrency, spend (`limits`). Synchronous in a single process; an awaitable result is awaited."""
+ClaimT = TypeVar("ClaimT", contravariant=True)
+"""One call's state on the limits (`limits.claim.Claim`): nothing to the ports."""
 
-    def admit(self, principal: Principal, route: Route) -> GatehouseError | None: ...
+
+class Limits(Protocol[ClaimT]):
+    """Rates, concurrency, spend (`limits`), by HARD-PARTS 7.
+
+    `admit`, `reserve`, then `settle`; or `withdraw` instead, if the call ends before it is forwarded. In one process
+    everything is synchronous; where a shared ledger must be asked, `admit` and `reserve` return an awaitable. `settle`
+    and `withdraw` never wait. Each may be called again: once a call is settled or withdrawn, both do nothing.
+    """
+
+    @property
+    def active(self) -> bool:
+        """False: nothing is limited, and nothing below need be called."""
+
+    def configure(self, entries: Mapping[str, LimitEntry], now: Moment) -> None:
+        """The limits from now on, by id. Counters keep what they counted; running calls keep what they hold."""
+
+    def admit(self, claim: ClaimT, now: Moment) -> GatehouseError | None | Awaitable[GatehouseError | None]:
+        """Count the call against request rates and concurrency: all of them, or none and the error to answer."""
 
     def reserve(
-        self, principal: Principal, ask: Ask, candidates: Sequence[Candidate]
-    ) -> GatehouseError | None | Awaitable[GatehouseError | None]: ...
+        self, claim: ClaimT, bound: Bound, now: Moment
+    ) -> GatehouseError | Clamp | None | Awaitable[GatehouseError | Clamp | None]:
+        """Hold the worst case of tokens and spend: all or none. Then `claim.reserved` is for the decision.
 
-    def settle(self, principal: Principal, usage: Usage | None, cost: int | None) -> None: ...
+        Called again with a dearer bound, before a fallback to a dearer candidate: the difference is held too.
+        """
+
+    def settle(
+        self, claim: ClaimT, tokens: int | None, cost: int | None, now: Moment, *, estimated: bool = False
+    ) -> None:
+        """The call is over and used this. Then `claim.settled` is for the outcome.
+
+        `None`: nobody knows; what was never used (an error of the provider) is 0. `estimated`: the figures are.
+        """
+
+    def withdraw(self, claim: ClaimT, now: Moment) -> None:
+        """The call ends without having been forwarded: it stays counted against request rates, and holds nothing."""
+
+    def lines(self, claim: ClaimT, now: Moment) -> bytes:
+        """Header lines that tell the caller where it stands (`docs/limits.md`)."""
+
+    def events(self) -> Sequence[LimitEvent]:
+        """What happened since the last time, to be told; forgotten here."""
 
 
 class Policy(Protocol):
@@ -89,5 +127,17 @@ class Prices(Protocol):
         `at`: Unix time of the decision, for prices that change by date or hour; now, if not given.
         """
 
+    def lists(self, provider: str, model: str) -> bool:
+        """Whether the price of a provider's model is known."""
+
     def tools(self, provider: str, model: str, tools: ToolUses, at: float | None = None) -> tuple[int, tuple[str, ...]]:
         """What the provider's own tools cost, in nano-dollars, and those that nobody knows the price of."""
+
+    def ceiling(self, provider: str, model: str, prompt: int, at: float | None = None) -> Ceiling | None:
+        """The dearest that a call with a prompt of at most so many tokens can be; `None` if nobody knows the price.
+
+        `cost` with the same `at` is never above it.
+        """
+
+    def maxima(self, provider: str, model: str) -> Maxima:
+        """What a model takes and gives at most, as far as anybody says."""

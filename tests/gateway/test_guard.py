@@ -40,6 +40,19 @@ def why(made: Guard, asked: Head, *, peer: str = "127.0.0.1", local: str = "127.
     return raised.value.detail
 
 
+# -- 5.1: what a browser says it will do with the answer
+
+
+@pytest.mark.parametrize(
+    ("destination", "may"),
+    [("empty", True), ("websocket", True), ("document", False), ("iframe", False), ("script", False), ("worker", False),
+     ("sharedworker", False), ("serviceworker", False), ("image", False), ("object", False), ("style", False)],
+)  # fmt: skip
+def test_5_1_a_page_can_fetch_an_answer_and_not_embed_it(destination: str, may: bool) -> None:
+    asked = head(Sec_Fetch_Site="same-origin", Sec_Fetch_Mode="same-origin", Sec_Fetch_Dest=destination)
+    assert passes(guard(), asked, data=True) is may
+
+
 # -- 5.2: Host, in every mode
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -63,6 +66,78 @@ def test_without_control_the_error_has_the_apis_shape_and_no_id_that_leads_nowhe
             assert (status, json.loads(body)["services"]) == (503, {"control": "down"})
         finally:
             os.kill(running.process.pid, signal.SIGCONT)
+
+
+def test_what_reaches_control_of_who_asks_and_what_comes_back() -> None:
+    """Our cookies, the page's Origin and keys in headers of ours; nothing that only a worker may say. From control come
+    cookies and where to go on."""
+    with gateway() as running:
+        running.healthy()
+        os.kill(running.process.pid, signal.SIGSTOP)
+        try:
+            kill(control_pid(running))
+            with _control(running) as received:
+                told = {
+                    "Cookie": "theme=dark; __Host-gatehouse_session=one; other=x; gatehouse_sso=two",
+                    "Origin": running.url,
+                    "X-Gatehouse-Key": "gth_live_x",
+                    "X-OngoingAI-Gateway-Key": "gth_live_y",
+                    "X-Gatehouse-Local-Token": "00",
+                    "X-Gatehouse-Peer": "127.0.0.1",
+                    "X-Gatehouse-Base": "https://evil.example",
+                    "X-Gatehouse-Tenant": "ten_x",
+                    "Authorization": "Bearer z",
+                }
+                for _ in range(1000):  # until the worker has seen that its connections to the old one are gone
+                    status, headers, _ = running.call("GET", "/api/v1/me?a=b", None, told)
+                    if status != 503:
+                        break
+        finally:
+            os.kill(running.process.pid, signal.SIGCONT)
+        lines = received[0].decode().split("\r\n")
+        assert lines[0] == "GET /api/v1/me?a=b HTTP/1.1"
+        found = sorted(line.lower() for line in lines[1:] if line.startswith(("x-", "X-", "cookie", "origin", "Auth")))
+        assert found == [
+            "authorization: bearer z",
+            "cookie: __host-gatehouse_session=one; gatehouse_sso=two",
+            f"origin: {running.url}",
+            f"x-gatehouse-base: {running.url}",
+            "x-gatehouse-key: gth_live_x",
+            "x-gatehouse-peer: 127.0.0.1",
+            "x-ongoingai-gateway-key: gth_live_y",
+        ]
+        assert (status, headers["set-cookie"], headers["location"]) == (303, "gatehouse_session=new", "/ui")
+        assert "x-gatehouse-secret" not in headers
+
+
+@contextmanager
+def _control(running: Gateway) -> Iterator[list[bytes]]:
+    """Stands in for control: one request, one answer. What was received."""
+    path = running.data / "run" / "control.sock"
+    path.unlink(missing_ok=True)
+    received: list[bytes] = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        listener.settimeout(15)
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(15)
+                data = b""
+                while b"\r\n\r\n" not in data:
+                    data += connection.recv(65_536)
+                received.append(data)
+                connection.sendall(
+                    b"HTTP/1.1 303 See Other\r\nset-cookie: gatehouse_session=new\r\nlocation: /ui\r\n"
+                    b"x-gatehouse-secret: x\r\ncontent-length: 0\r\n\r\n"
+                )
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield received
+        thread.join(20)
 
 
 def test_1_2_a_path_that_two_could_read_differently_ends_the_connection(proxied: Gateway) -> None:

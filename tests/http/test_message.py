@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import product
+
+import httptools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatehouse import errors
 from gatehouse.errors import GatehouseError
-from gatehouse.http.message import METHODS, Head, Headers, check_response
+from gatehouse.http.message import METHODS, Head, Headers, check_response, spoken
 
 HOST = (b"Host", b"gw.example:8080")
 
@@ -335,3 +338,39 @@ def test_only_the_length_may_differ_in_a_repeated_head() -> None:
     assert last.repeated(b"PUT", b"/v1/x", "1.1", list(last.headers)) is None
     assert last.repeated(b"POST", b"/v1/x", "1.0", list(last.headers)) is None
     assert last.repeated(b"POST", b"/v1/x", "1.1", [HOST, (b"Content-Length", b"8"), (b"X-A", b"2")]) is None
+
+
+class Versions:
+    """The version of each head that a parser accepts: as `spoken`, and as the parser says."""
+
+    def __init__(self, kind: type[httptools.HttpRequestParser] | type[httptools.HttpResponseParser]) -> None:
+        self.found: list[tuple[str, str]] = []
+        self.headers: Headers = []
+        self.parser = kind(self)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self.found.append((spoken(self.parser, self.headers), self.parser.get_http_version()))
+
+
+@pytest.mark.parametrize("kind", [httptools.HttpRequestParser, httptools.HttpResponseParser])
+def test_the_version_is_known_without_asking_only_where_it_is_1_1(
+    kind: type[httptools.HttpRequestParser] | type[httptools.HttpResponseParser],
+) -> None:
+    accepted = set()
+    names = (b"Connection", b"connection", b"Proxy-Connection", b"Keep-Alive", b"Proxy-ConnectioX", b"Content-Type")
+    values = (b"keep-alive", b"close", b"keep-alive, close", b"upgrade", b"")
+    for major, minor, name, value in product(range(10), range(10), names, values):
+        versions = Versions(kind)
+        first = b"GET / HTTP/%d.%d" if kind is httptools.HttpRequestParser else b"HTTP/%d.%d 200 OK"
+        head = b"%b\r\n%b: %b\r\nContent-Length: 0\r\n\r\n" % (first % (major, minor), name, value)
+        try:
+            versions.parser.feed_data(head)
+        except httptools.HttpParserError:
+            pass
+        for known, said in versions.found:
+            assert known == said, head
+            accepted.add(said)
+    assert {"1.0", "1.1"} <= accepted

@@ -197,7 +197,7 @@ def test_what_goes_up_and_what_comes_down() -> None:
     """The key and its answer are those of RFC 6455, 1.3."""
     asked = head(*GOOD, (b"Sec-WebSocket-Protocol", b"a, b"), (b"Sec-WebSocket-Extensions", b"permessage-deflate"))
     check_handshake(asked)
-    assert handshake_lines(asked) == (
+    assert handshake_lines(asked.headers) == (
         b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: a, b\r\n"
     )

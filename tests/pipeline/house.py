@@ -18,19 +18,25 @@ import uvloop
 
 from gatehouse.config.settings import Provider, Settings
 from gatehouse.errors import GatehouseError
-from gatehouse.gateway.front import Front
+from gatehouse.gateway.front import Front, Management
 from gatehouse.gateway.guard import Guard
+from gatehouse.gateway.opening import Opening
 from gatehouse.gateway.snapshot import build, live
 from gatehouse.http.exchange import Exchange
 from gatehouse.http.server import Server
-from gatehouse.limits.unlimited import Unlimited
+from gatehouse.limits.claim import Claim
+from gatehouse.limits.local import LocalLimits
+from gatehouse.limits.shared.limits import SharedLimits
 from gatehouse.model.record import Capture, Decision, Outcome, Refusal
+from gatehouse.model.snapshot import Sections
 from gatehouse.pipeline.answer import Relay
 from gatehouse.pipeline.forward import Forwarder
+from gatehouse.pipeline.limited import moment
+from gatehouse.pipeline.reading import Bounds
 from gatehouse.pipeline.record import Recorder
-from gatehouse.pipeline.serve import Bounds, Pipeline, Steps
+from gatehouse.pipeline.serve import Pipeline, Steps
 from gatehouse.policy.none import NoRules
-from gatehouse.ports import Written
+from gatehouse.ports import Limits, Written
 from gatehouse.providers.answers import answer_headers
 from gatehouse.routing.addresses import AddressRewriter
 from gatehouse.routing.table import Router
@@ -89,9 +95,21 @@ class NoManagement:
 class House:
     """The running data plane. Everything on it happens on its own thread's loop; `call` runs something there."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sections: Sections | None = None,
+        opening: Opening | None = None,
+        limits: Callable[[], Limits[Claim]] = LocalLimits,
+        journal: MemoryJournal | None = None,
+        management: Management | None = None,
+    ) -> None:
         self.settings = settings
-        self.journal = MemoryJournal()
+        self._make_limits = limits
+        self.opening = opening
+        self.snapshot = build(settings, sections)
+        self.journal = journal or MemoryJournal()
+        self._management = management or NoManagement()
         self.port = 0
         self._loop = uvloop.new_event_loop()
         self._started = threading.Event()
@@ -111,6 +129,18 @@ class House:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+    def swap(self, sections: Sections) -> None:
+        """Decide by these sections from the next call on."""
+
+        def swapped() -> None:
+            newer = build(self.settings, sections, self.snapshot.version + 1)
+            before = self.snapshot, self.pipeline.live
+            self.pipeline.live = live(newer, self.settings, before, opening=self.opening)
+            self.snapshot = newer
+            self.limits.configure(newer.limits, moment())
+
+        self.call(swapped)
 
     def wait(self, ended: int, seconds: float = 5.0) -> MemoryJournal:
         """The journal, once it holds so many ended calls."""
@@ -147,7 +177,7 @@ class House:
 
     async def _start(self) -> None:
         settings = self.settings
-        snapshot = build(settings)
+        snapshot = self.snapshot
         pool = settings.pool
         self.upstreams = Upstreams(
             Connector(
@@ -163,12 +193,14 @@ class House:
                 post_reuse_seconds=pool.post_reuse_seconds,
             ),
         )
-        limits = Unlimited()
+        guard = Guard(settings)
+        limits = self.limits = self._make_limits()
+        limits.configure(snapshot.limits, moment())
         kept = settings.capture.max_bytes if settings.capture.bodies else 0
-        self.recorder = Recorder(self.journal, limits, capture_bytes=kept)
+        self.recorder = Recorder(self.journal, capture_bytes=kept)
         rewriter = AddressRewriter(snapshot.providers, settings.server.public_url, tls=False)
         self.pipeline = Pipeline(
-            live(snapshot, settings),
+            live(snapshot, settings, opening=self.opening),
             Bounds(settings.limits.body_bytes, settings.limits.upload_bytes, settings.limits.read_whole),
             Steps(
                 limits=limits,
@@ -176,15 +208,16 @@ class House:
                 forwarder=Forwarder(self.upstreams, replay=pool.replay),
                 relay=Relay(answer_headers(), rewriter, keep_bytes=kept),
                 recorder=self.recorder,
+                client=guard.client,
             ),
             b"k" * 32,
             capture=settings.capture.bodies,
         )
         front = Front(
-            guard=Guard(settings),
-            router=Router(snapshot.providers),
+            guard=guard,
+            router=Router(snapshot.providers, unified=self.opening is not None),
             pipeline=self.pipeline,
-            management=NoManagement(),
+            management=self._management,
             journal=self.journal,
             health=lambda: True,
         )
@@ -210,12 +243,21 @@ class House:
             connection.close(reset=True)
         self.upstreams.close()
         await asyncio.sleep(0.05)
+        if isinstance(self.limits, SharedLimits):
+            await self.limits.close()
 
 
 @contextlib.contextmanager
-def house(settings: Settings) -> Iterator[House]:
+def house(
+    settings: Settings,
+    sections: Sections | None = None,
+    opening: Opening | None = None,
+    limits: Callable[[], Limits[Claim]] = LocalLimits,
+    journal: MemoryJournal | None = None,
+    management: Management | None = None,
+) -> Iterator[House]:
     """A running data plane. At its end: every decision has its one outcome, and no body is held any more."""
-    made = House(settings)
+    made = House(settings, sections, opening, limits, journal, management)
     made._thread.start()
     assert made._started.wait(10)
     try:

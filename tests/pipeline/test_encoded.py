@@ -113,6 +113,7 @@ class TestRequests:
             ("compress", b"\x1f\x9d", "content coding 'compress' cannot be read"),
             ("gzip", b"", "body is no JSON object"),
         ],
+        ids=lambda value: value if isinstance(value, str) else "",
     )
     def test_what_cannot_be_decoded_is_forwarded_and_recorded_unread(
         self, running: House, fake: Fake, coding: str, body: bytes, why: str

@@ -92,6 +92,28 @@ def test_own_providers() -> None:
     assert found["azure-gov"].host_template == "{resource}.openai.azure.us"
 
 
+def test_how_stored_credentials_go_into_requests() -> None:
+    changed = {
+        "openai-like": Provider(base_url="https://a.example"),
+        "claude": Provider(base_url="https://b.example", dialect="anthropic"),
+        "gem": Provider(base_url="https://c.example", dialect="google"),
+        "azure-gov": Provider(base_url="https://{resource}.openai.azure.us"),
+        "bedrock": Provider(base_url="https://bedrock-runtime.us-west-2.amazonaws.com", auth="bedrock"),
+        "azure": Provider(base_url="https://mine.openai.azure.com"),
+        "groq": Provider(base_url="https://d.example", dialect="anthropic"),
+    }
+    found = {name: entry.auth for name, entry in entries(Settings(providers=changed)).items()}
+    assert {name: found[name] for name in changed} == {
+        "openai-like": "bearer",
+        "claude": "anthropic",
+        "gem": "google",
+        "azure-gov": "azure",
+        "bedrock": "bedrock",
+        "azure": "azure",
+        "groq": "anthropic",
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "provider", "says"),
     [

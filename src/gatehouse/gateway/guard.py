@@ -21,6 +21,8 @@ from gatehouse.gateway.proxies import Proxies, address, sent_by_proxy
 from gatehouse.http.message import Head
 
 _LOOPBACK_NAMES: Final = frozenset(("localhost", "127.0.0.1", "::1"))
+_FETCHED: Final = (b"empty", b"websocket")
+"""What a browser says of requests that a script makes and reads itself."""
 _HOST: Final = re.compile(rb"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.-]+))(?::[0-9]{0,5})?")
 _HOST_BYTES: Final = 255 + len(":65535")
 _REMEMBERED: Final = 1024
@@ -62,6 +64,9 @@ class Guard:
         fields = head.fields
         if fields.get(b"sec-fetch-mode") == b"navigate":
             raise GatehouseError(errors.FORBIDDEN, "a browser cannot open this address (Sec-Fetch-Mode: navigate)")
+        if fields.get(b"sec-fetch-dest", b"empty") not in _FETCHED:
+            # As a script, a worker or a frame it would be part of a page, ours perhaps.
+            raise GatehouseError(errors.FORBIDDEN, "a page can fetch this address, not embed it (Sec-Fetch-Dest)")
         origin = fields.get(b"origin")
         if origin is not None:
             if origin.lower() not in self._origins:

@@ -1,7 +1,8 @@
 """The control plane as one more upstream: `/api`, `/health`, `/metrics` and the console, over its Unix socket.
 
 Rules: no record (these are not calls to a model); the caller's address, as far as it is known, travels in a header that
-only the worker sets, and so does what it knows of its own journal, for `/health`; request bodies are small and read
+only the worker sets, and so do the address it was called by, and what it knows of its own journal, for `/health`; of
+cookies only our own go on, and of what a caller says by `X-Gatehouse-*` only a key; request bodies are small and read
 whole. Control has a bound on its silence, which `sweep` enforces. Event streams have no end of their own: `drain` ends
 them. Without control, `/health` says `down` and everything else is 503.
 """
@@ -19,7 +20,7 @@ from gatehouse.errors import GatehouseError
 from gatehouse.http.client import ClientConnection
 from gatehouse.http.exchange import Exchange
 from gatehouse.http.headers import AnswerHeaders, RequestHeaders, lines
-from gatehouse.http.message import Head
+from gatehouse.http.message import Head, Headers
 from gatehouse.model.call import Origin
 from gatehouse.pipeline.call import Pool
 from gatehouse.upstream.pool import Upstreams
@@ -32,6 +33,10 @@ _HEALTH_SECONDS: Final = 3.0
 _SILENCE_SECONDS: Final = 30.0
 """The same for everything else."""
 _ANSWER_NAMES: Final = (b"x-request-id",)
+_PASSED: Final = frozenset((b"origin", b"x-gatehouse-key", b"x-ongoingai-gateway-key"))
+"""What goes to control, though it goes to no provider."""
+_COOKIES: Final = (b"gatehouse_", b"__Host-gatehouse_")
+"""What the names of our cookies begin with."""
 _EVENTS: Final = b"text/event-stream"
 _UNBUFFERED: Final = (b"x-accel-buffering", b"no")
 """nginx in front of us must not gather events."""
@@ -83,11 +88,13 @@ class ManagementProxy:
         socket_path: str,
         client: Callable[[Head, str], str],
         trouble: Callable[[], str | None],
+        tls: bool = False,
     ) -> None:
         """`client`: (head, address of the socket) → the caller's address, empty if unknown. `trouble`: the state of
-        this worker's journal and why, `full no room`; `None` if it takes calls."""
+        this worker's journal and why, `full no room`; `None` if it takes calls. `tls`: whether the listener has it."""
         self._client = client
         self._trouble = trouble
+        self._scheme = b"https" if tls else b"http"
         self._upstreams = upstreams
         self._origin = Origin("unix", socket_path, 0)
         self._requests = RequestHeaders()
@@ -145,7 +152,8 @@ class ManagementProxy:
                 if connection.lost:
                     raise GatehouseError(errors.OVERLOADED, "the control plane did not answer", retry_after=1)
                 await passing.wait()
-            kept = self._answers.downstream(connection.headers, lambda address: None)
+            kept = self._answers.downstream(connection.headers, lambda address: address)
+            kept += [pair for pair in connection.headers if pair[0].lower() == b"set-cookie"]
             passing.endless = any(name == b"content-type" and value.startswith(_EVENTS) for name, value in kept)
             if passing.endless:
                 passing.over = self._draining
@@ -187,13 +195,29 @@ class ManagementProxy:
         received = exchange.head
         target = f"{path}?{received.query}" if received.query else path
         client = self._client(received, exchange.peer)
-        kept = [*self._requests.upstream(received.headers), (b"x-gatehouse-peer", client.encode())]
+        kept = [*self._requests.upstream(received.headers), *_passed(received.headers)]
+        kept.append((b"x-gatehouse-peer", client.encode()))
+        kept.append((b"x-gatehouse-base", b"%b://%b" % (self._scheme, received.host)))
         trouble = self._trouble()
         if trouble is not None:
             kept.append((b"x-gatehouse-journal", trouble.encode("latin-1", "replace")))
         framing = b"content-length: %d\r\n" % len(body) if body else b""
         line = b"%b %b HTTP/1.1\r\nhost: control\r\n" % (received.method, target.encode())
         return line + lines(kept) + framing + b"\r\n"
+
+
+def _passed(headers: Headers) -> Headers:
+    """Who asks, as far as it is for us: our cookies, keys in headers of ours, and the page a browser is on."""
+    kept: Headers = []
+    for name, value in headers:
+        low = name.lower()
+        if low in _PASSED:
+            kept.append((low, value))
+        elif low == b"cookie":
+            ours = [part.strip() for part in value.split(b";") if part.strip().startswith(_COOKIES)]
+            if ours:
+                kept.append((low, b"; ".join(ours)))
+    return kept
 
 
 async def _connect(passing: _Passing, pool: Pool) -> ClientConnection:

@@ -1,7 +1,7 @@
 """From configuration to a snapshot, and from a snapshot to what the pipeline uses. Pure: no file, no network.
 
 The control plane and a worker's first start build a snapshot by the same function, so a worker never needs control to
-serve.
+serve. Providers and prices come from the configuration, the sections from the directory.
 """
 
 from __future__ import annotations
@@ -11,8 +11,12 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from gatehouse.auth.access import Access
+from gatehouse.auth.injection import Injection
 from gatehouse.config.settings import RouteTimeouts, Settings, Timeouts
-from gatehouse.model.snapshot import Snapshot
+from gatehouse.gateway.opening import Opening
+from gatehouse.model.access import CredentialEntry
+from gatehouse.model.snapshot import SECTIONS, Sections, Snapshot
 from gatehouse.pipeline.call import Live, Times
 from gatehouse.pricing.cost import Pricing
 from gatehouse.pricing.table import table
@@ -22,18 +26,59 @@ FIRST_VERSION: Final = 1
 _REMEMBERED: Final = 4096
 
 
-def build(settings: Settings) -> Snapshot:
+def build(settings: Settings, sections: Sections | None = None, version: int = FIRST_VERSION) -> Snapshot:
     """Raises `ConfigError` for what only shows with the built-in providers at hand."""
-    return Snapshot(version=FIRST_VERSION, providers=entries(settings), prices=table(settings.prices))
+    plain = Snapshot(version=version, providers=entries(settings), prices=table(settings.prices))
+    return plain if sections is None else filled(plain, sections, version)
 
 
-def live(snapshot: Snapshot, settings: Settings) -> Live:
-    """The snapshot, ready to decide by."""
+def filled(plain: Snapshot, sections: Sections | Snapshot, version: int) -> Snapshot:
+    """`plain` with these sections instead of its own."""
+    return Snapshot(
+        version=version,
+        providers=plain.providers,
+        prices=plain.prices,
+        **{name: getattr(sections, name) for name in SECTIONS},
+    )
+
+
+def live(
+    snapshot: Snapshot,
+    settings: Settings,
+    before: tuple[Snapshot, Live] | None = None,
+    *,
+    opening: Opening | None = None,
+) -> Live:
+    """The snapshot, ready to decide by. `opening`: opens stored credentials; `None`: without accounts.
+
+    `before`: what is replaced; prices that stay keep what they looked up. Raises `ConfigError` where stored credentials
+    cannot be opened at all.
+    """
+    same = before is not None and before[0].prices is snapshot.prices
     return Live(
         version=snapshot.version,
         providers=snapshot.providers,
-        prices=Pricing(snapshot.prices),
-        times=timeouts(settings.timeouts, settings.routes),
+        prices=before[1].prices if before is not None and same else Pricing(snapshot.prices),
+        times=timeouts(settings.timeouts, settings.routes) if before is None else before[1].times,
+        access=None if opening is None else _access(snapshot, opening, before[1].access if before else None),
+    )
+
+
+def _access(snapshot: Snapshot, opening: Opening, before: Access | None) -> Access:
+    opening.prepare(snapshot.credentials)
+
+    def opened(entry: CredentialEntry) -> Injection | None:
+        provider = snapshot.providers.get(entry.provider)
+        return None if provider is None else opening.open(entry, provider)
+
+    return Access(
+        snapshot.tenants,
+        snapshot.projects,
+        snapshot.keys,
+        snapshot.credentials,
+        snapshot.issuers,
+        opened,
+        before,
     )
 
 

@@ -24,7 +24,7 @@ from typing import Final, Protocol, cast
 import httptools
 
 from gatehouse.http.fiber import Fiber
-from gatehouse.http.message import Fields, Headers, check_response
+from gatehouse.http.message import Fields, Headers, check_response, spoken
 
 HEAD_LIMIT: Final = 64 * 1024
 _HEADERS_LIMIT: Final = 256
@@ -344,7 +344,7 @@ class ClientConnection:
                 self._break("unexpected 101 answer" if status == 101 else "too many informational answers")
             return
         try:
-            self.fields, self.length, self.chunked = check_response(parser.get_http_version(), self.headers)
+            self.fields, self.length, self.chunked = check_response(spoken(parser, self.headers), self.headers)
         except ValueError as error:
             self._break(f"malformed answer: {error}")
             return

@@ -26,42 +26,46 @@ class _Pause:
 
 
 _PAUSE: Final = _Pause()
+_next: Final = next
 
 
 class Fiber:
     """Drives one coroutine from start to end. Not reusable."""
 
-    __slots__ = ("_coroutine", "_running", "_ticket", "finished")
+    __slots__ = ("_running", "_steps", "_ticket", "finished")
 
     def __init__(self) -> None:
-        self._coroutine: Coroutine[None, None, None] | None = None
+        self._steps: Generator[Any, Any, None] | None = None
         self._running = False
         self._ticket = False
         self.finished = False
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run `coroutine` up to its first wait."""
-        self._coroutine = coroutine
+        self._steps = coroutine.__await__()
         self.wake()
 
     def wake(self) -> None:
         """Resume the coroutine now; if it is running already, its next `sleep()` returns at once."""
-        coroutine = self._coroutine
-        if self._running or coroutine is None:
+        steps = self._steps
+        if self._running or steps is None:
             self._ticket = True
             return
         self._running = True
         try:
-            coroutine.send(None)
-        except StopIteration:
-            self.finished = True
-            self._coroutine = None
+            # With a default, since catching a StopIteration costs as much as a short wait's whole work.
+            over = _next(steps, _PAUSE) is _PAUSE
         except BaseException:
-            self.finished = True
-            self._coroutine = None
+            self._end()
             self._running = False
             raise
+        if over:
+            self._end()
         self._running = False
+
+    def _end(self) -> None:
+        self.finished = True
+        self._steps = None
 
     async def sleep(self) -> None:
         """Wait for the next `wake()`; returns at once if one came while running."""

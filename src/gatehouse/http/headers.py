@@ -10,13 +10,12 @@ Rules
   which names further headers to take out.
 - Of a request, `Transfer_Encoding` and the like count as what they resemble: servers that turn names into variables
   (CGI and its heirs) cannot tell them apart, and would read a framing that is not ours.
-- Credentials are not decided here (`auth.credentials`).
+- Credentials are not decided here (`auth.positions`).
 - Names and values are bytes as received: `list[tuple[bytes, bytes]]`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -31,7 +30,8 @@ _REMEMBERED: Final = 1024
 """Spellings a filter remembers; more come only from somebody who invents names."""
 _REMEMBERED_LENGTH: Final = 64
 
-_ODD: Final = re.compile(rb"[^a-z0-9]")
+_READ_AS: Final = bytes([byte if byte < 128 and chr(byte).isalnum() else 45 for byte in bytes(range(256)).lower()])
+"""Lower case; `-` for all but letters and digits."""
 
 _PLAIN_CONNECTION: Final = frozenset((b"keep-alive", b"Keep-Alive", b"close", b""))
 
@@ -70,19 +70,21 @@ Rewrite = Callable[[bytes], bytes | None]
 """An address in an answer → the same behind our own route, or `None` to leave the header out."""
 
 
-class _Verdicts(dict[bytes, int]):
-    """Verdict by name as received. A miss is judged, and remembered while there is room."""
+class _Verdicts:
+    """Verdicts on names as received: judged once, and remembered while there is room."""
 
-    __slots__ = ("_judge",)
+    __slots__ = ("_judge", "_known")
 
     def __init__(self, judge: Callable[[bytes], int]) -> None:
-        super().__init__()
         self._judge = judge
+        self._known: dict[bytes, int] = {}
 
-    def __missing__(self, name: bytes) -> int:
-        verdict = self._judge(name.lower())
-        if len(self) < _REMEMBERED and len(name) <= _REMEMBERED_LENGTH:
-            self[name] = verdict
+    def on(self, name: bytes) -> int:
+        verdict = self._known.get(name)
+        if verdict is None:
+            verdict = self._judge(name.lower())
+            if len(self._known) < _REMEMBERED and len(name) <= _REMEMBERED_LENGTH:
+                self._known[name] = verdict
         return verdict
 
 
@@ -100,7 +102,7 @@ class RequestHeaders:
         kept: Headers = []
         named: set[bytes] = set()
         for pair in headers:
-            verdict = verdicts[pair[0]]
+            verdict = verdicts.on(pair[0])
             if verdict == _KEEP:
                 kept.append(pair)
             elif verdict == _CONNECTION and pair[1] not in _PLAIN_CONNECTION:
@@ -136,7 +138,7 @@ class AnswerHeaders:
         kept: Headers = []
         named: set[bytes] = set()
         for pair in headers:
-            verdict = verdicts[pair[0]]
+            verdict = verdicts.on(pair[0])
             if verdict == _KEEP:
                 kept.append(pair)
             elif verdict == _ADDRESS:
@@ -164,11 +166,16 @@ class AnswerHeaders:
 
 def lines(headers: Headers) -> bytes:
     """Headers as they stand in a message, each line ending in CRLF."""
-    return b"".join([b"%b: %b\r\n" % pair for pair in headers])
+    return b"".join([b"%b: %b\r\n" % (name, value) for name, value in headers])
+
+
+def read_as(name: bytes) -> bytes:
+    """A header's name as servers read it that turn names into variables: `X_Api_Key` is `x-api-key`."""
+    return name.translate(_READ_AS).strip(b"-")
 
 
 def _judge_request(name: bytes) -> int:
-    name = _ODD.sub(b"-", name).strip(b"-")
+    name = read_as(name)
     if name == b"connection":
         return _CONNECTION
     return _DROP if name in _PRIVATE or name.startswith(_PRIVATE_PREFIXES) else _KEEP

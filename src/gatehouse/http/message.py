@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from gatehouse import errors
 from gatehouse.errors import GatehouseError
@@ -26,8 +26,10 @@ METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE
 _TARGET: Final = re.compile(rb'/[!"$-\[\]-~]*')
 """Printable ASCII without `#` and backslash."""
 _ABSOLUTE: Final = re.compile(rb"https?://([!-.0-~]+)(/[!-~]*)?", re.IGNORECASE)
-_LENGTH: Final = re.compile(rb"\d{1,15}")
+_LENGTH_DIGITS: Final = 15
 _ONCE: Final = (b"host", b"content-length", b"transfer-encoding", b"expect")
+_PERSISTENCE: Final = frozenset((b"connection", b"proxy-connection"))
+"""The headers that llhttp goes by, beside the version, in keeping a connection."""
 _BLANKS: Final = b" \t"
 """llhttp leaves the blanks behind a value to us; they are no part of it (RFC 9112, 5.1)."""
 
@@ -170,10 +172,38 @@ def _refuse_repeated(headers: Headers) -> None:
 
 
 def _read_length(value: bytes) -> int:
-    value = value.rstrip(_BLANKS)
-    if not _LENGTH.fullmatch(value):
+    length = _length(value)
+    if length is None:
         raise _bad("Content-Length is not a plain decimal number of up to 15 digits")
-    return int(value)
+    return length
+
+
+def _length(value: bytes) -> int | None:
+    if not value.isdigit():
+        value = value.rstrip(_BLANKS)
+    return int(value) if len(value) <= _LENGTH_DIGITS and value.isdigit() else None
+
+
+class Parsed(Protocol):
+    """What llhttp has read (`httptools`)."""
+
+    def get_http_version(self) -> str: ...
+
+    def should_keep_alive(self) -> bool: ...
+
+
+def spoken(parser: Parsed, headers: Headers) -> str:
+    """The HTTP version of a head that was just read.
+
+    llhttp keeps alive without a `Connection` header what is HTTP/1.1, and nothing else. To ask for the version is dear:
+    it is formatted anew each time.
+    """
+    if not parser.should_keep_alive():
+        return parser.get_http_version()
+    for name, _ in headers:
+        if len(name) in (10, 16) and name.lower() in _PERSISTENCE:  # the length first: most names are done with it
+            return parser.get_http_version()
+    return "1.1"
 
 
 def check_response(version: str, headers: Headers) -> tuple[Fields, int | None, bool]:
@@ -187,10 +217,9 @@ def check_response(version: str, headers: Headers) -> tuple[Fields, int | None, 
             raise ValueError("repeated framing header")
     length = None
     if b"content-length" in fields:
-        value = fields[b"content-length"].rstrip(_BLANKS)
-        if not _LENGTH.fullmatch(value):
+        length = _length(fields[b"content-length"])
+        if length is None:
             raise ValueError("odd Content-Length")
-        length = int(value)
     chunked = b"transfer-encoding" in fields
     if chunked:
         if length is not None:

@@ -25,7 +25,7 @@ import httptools
 from gatehouse import errors
 from gatehouse.errors import GatehouseError
 from gatehouse.http.exchange import Exchange, Wire
-from gatehouse.http.message import Head, Headers
+from gatehouse.http.message import Head, Headers, spoken
 
 _WIRE_SLACK: Final = 65_536
 _REMEMBERED: Final = 8192
@@ -237,7 +237,7 @@ class RequestReader:
         parser = self._parser
         exchange = Exchange(wire, self._bounds.upload_bytes)
         try:
-            method, version = parser.get_method(), parser.get_http_version()
+            method, version = parser.get_method(), spoken(parser, self._headers)
             last = self._last
             head = last.repeated(method, self._target, version, self._headers) if last is not None else None
             if head is None:

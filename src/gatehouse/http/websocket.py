@@ -17,7 +17,7 @@ from typing import Final
 
 from gatehouse import errors
 from gatehouse.errors import GatehouseError
-from gatehouse.http.message import Fields, Head
+from gatehouse.http.message import Fields, Head, Headers
 
 GOING_AWAY: Final = 1001
 FRAMES_AT_ONCE: Final = 256
@@ -55,9 +55,9 @@ def _bad(what: str) -> GatehouseError:
     return GatehouseError(errors.BAD_REQUEST, f"a WebSocket handshake {what}")
 
 
-def handshake_lines(head: Head) -> bytes:
+def handshake_lines(headers: Headers) -> bytes:
     """The header lines that make a request upstream the caller's handshake: no extensions among them."""
-    kept = b"".join([b"%b: %b\r\n" % pair for pair in head.headers if pair[0].lower() in _PASSED_UP])
+    kept = b"".join([b"%b: %b\r\n" % pair for pair in headers if pair[0].lower() in _PASSED_UP])
     return b"Connection: Upgrade\r\nUpgrade: websocket\r\n" + kept
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gatehouse import errors
+from gatehouse.dialects.model_list import ModelListFilter
 from gatehouse.dialects.registry import Endpoint
 from gatehouse.errors import GatehouseError
 from gatehouse.http.client import ClientConnection
@@ -31,16 +32,37 @@ _ERROR_LINES: Final = (
     b"content-type: application/json\r\nx-content-type-options: nosniff\r\n"
     b"x-gatehouse-error: gateway\r\nx-gatehouse-id: %b\r\n"
 )
+_ACCOUNT: Final = frozenset((b"openai-organization", b"openai-project", b"anthropic-organization-id"))
+"""Whose the stored credential is: nothing for its borrowers."""
 _EVENT_ENDS: Final = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 RewriteAddress = Callable[[bytes, Route, bytes], bytes | None]
 """(address, route, host the caller used) → the address behind our own route, or `None` to leave it out."""
+
+_sha256: Final = hashlib.sha256
+
+
+class Rejections:
+    """Stored credentials that providers turned down, until somebody takes note; each once."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[str, str, str, int]] = {}
+
+    def put(self, tenant: str, credential: str, provider: str, status: int) -> None:
+        self._found[credential] = (tenant, credential, provider, status)
+
+    def take(self) -> list[tuple[str, str, str, int]]:
+        """Tenant, credential, provider and status of each, forgotten here."""
+        found = list(self._found.values())
+        self._found.clear()
+        return found
 
 
 class Relay:
     """Hands answers down."""
 
     def __init__(self, answer_headers: AnswerHeaders, rewrite_address: RewriteAddress, *, keep_bytes: int) -> None:
+        self.rejections = Rejections()
         self._answer_headers = answer_headers
         self._rewrite_address = rewrite_address
         self._keep_bytes = keep_bytes
@@ -78,24 +100,42 @@ class Relay:
         if 300 <= status < 400 and status != 304:
             # The SDKs would re-post the prompt, keys and all, to wherever it points.
             raise GatehouseError(errors.UPSTREAM_ERROR, f"the provider answered {status}, a redirect: not followed")
+        if status in (401, 403) and call.stored is not None:
+            # The caller's own key is good: it must not look as if it were not, nor learn whose the account is.
+            self.rejections.put(call.principal.tenant, call.stored.id, call.route.provider, status)
+            raise GatehouseError(
+                errors.CREDENTIAL_REJECTED, f"provider {call.route.provider} rejected the stored credential ({status})"
+            )
         call.observer = Observer(endpoint.meter(ask, call.answer_type, status), call.answer_encoding)
         editing = None
-        if call.rewritten and endpoint.option is not None and call.answer_encoding in ("", "identity"):
+        if call.asks_usage and endpoint.option is not None and call.answer_encoding in ("", "identity"):
             editing = endpoint.option.usage_filter(call.answer_type)
+        elif call.lists_models and status == 200:
+            editing = self._fewer_models(call)
         host = call.exchange.head.host
         kept = self._answer_headers.downstream(
             connection.headers, lambda address: self._rewrite_address(address, call.route, host)
         )
+        if call.stored is not None:
+            kept = [pair for pair in kept if pair[0].lower() not in _ACCOUNT]
         length = None if editing is not None else connection.length
         call.status = status
-        call.digest = hashlib.sha256()
+        call.digest = _sha256()
         if self._keep_bytes:
             call.kept_response = []
         own = b"x-gatehouse-id: %b\r\n" % call.id.encode()
+        if call.limited is not None:
+            own += call.limited.lines()
         if status >= 400:
             own += _mark_error(connection.fields)
         call.exchange.start(status, lines(kept) + own, length)
         return editing
+
+    def _fewer_models(self, call: Call) -> Filter:
+        grant = call.facts.grant
+        if grant is None or call.answer_encoding not in ("", "identity"):
+            raise GatehouseError(errors.UPSTREAM_ERROR, "the provider's list of models came encoded, unasked")
+        return ModelListFilter(call.route.dialect, grant.may_model)
 
     def switch(self, call: Call, connection: ClientConnection) -> None:
         """Pass a 101 on. Raises `GatehouseError` if it does not answer the caller's handshake."""
@@ -105,8 +145,11 @@ class Relay:
             raise GatehouseError(errors.UPSTREAM_ERROR, f"no WebSocket from the provider: {error}") from None
         kept = self._answer_headers.downstream(connection.headers, lambda address: None)
         call.status = 101
-        call.digest = hashlib.sha256()
-        call.exchange.switch(accepted + lines(kept) + b"x-gatehouse-id: %b\r\n" % call.id.encode())
+        call.digest = _sha256()
+        own = b"x-gatehouse-id: %b\r\n" % call.id.encode()
+        if call.limited is not None:
+            own += call.limited.lines()
+        call.exchange.switch(accepted + lines(kept) + own)
 
     def _watch(self, call: Call, piece: bytes) -> None:
         observer = call.observer
@@ -146,11 +189,13 @@ def tell(call: Call, endpoint: Endpoint, ended: Ended) -> None:
         exchange.abort()
     elif not exchange.started:
         status, head, body = say(error, endpoint, call.id)
+        if call.limited is not None:
+            head += call.limited.lines()
         call.status = status
         exchange.start(status, head, len(body))
         exchange.write(body)
         if exchange.sent:
-            call.digest = hashlib.sha256(body)
+            call.digest = _sha256(body)
         exchange.end()
     else:
         if call.answer_encoding in ("", "identity") and not exchange.measured and not _said(call):
@@ -170,6 +215,14 @@ def _said(call: Call) -> bool:
     return call.observer is not None and call.observer.ended
 
 
+def _hopeless(error: GatehouseError) -> bool:
+    """Whether a retry cannot help, or would have to wait so long that SDKs, told how long, would seem to hang."""
+    kind, retry_after = error.kind, error.retry_after
+    if retry_after is not None and retry_after > _LONGEST_RETRY_HEADER:
+        return True
+    return kind.status in _NEVER_RETRY or kind.code == errors.BUDGET_EXCEEDED.code or kind is errors.RATE_NEVER_FITS
+
+
 def say(error: GatehouseError, endpoint: Endpoint, call_id: str) -> tuple[int, bytes, bytes]:
     """An error in the caller's dialect: (status, header lines, body)."""
     status = error.kind.status
@@ -177,7 +230,6 @@ def say(error: GatehouseError, endpoint: Endpoint, call_id: str) -> tuple[int, b
     retry_after = error.retry_after
     if retry_after is not None and retry_after <= _LONGEST_RETRY_HEADER:
         head += b"retry-after: %d\r\n" % retry_after
-    elif retry_after is not None or status in _NEVER_RETRY:
-        # A longer one puts the SDKs to sleep for as long as it says.
+    if _hopeless(error):
         head += b"x-should-retry: false\r\n"
     return status, head, endpoint.error_body(error, call_id)

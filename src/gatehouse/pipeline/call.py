@@ -14,19 +14,20 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gatehouse import errors
+from gatehouse.auth.access import Access, Stored
 from gatehouse.errors import GatehouseError
 from gatehouse.http.client import ClientConnection, Ticket
 from gatehouse.http.exchange import Exchange
 from gatehouse.http.fiber import Fiber
-from gatehouse.model.call import Ask, Origin, OutcomeName, Principal, Route
+from gatehouse.model.call import ANYBODY, Ask, Extent, Origin, OutcomeName, Route
 from gatehouse.model.record import Decision
 from gatehouse.model.snapshot import ProviderEntry
 from gatehouse.pipeline.facts import Facts
+from gatehouse.pipeline.limited import Limited
 from gatehouse.pipeline.links import LinkKeys
 from gatehouse.pipeline.observe import Observer
+from gatehouse.pipeline.way import Way
 from gatehouse.ports import Prices
-
-ANYBODY: Final = Principal()
 
 
 class Phase(enum.Enum):
@@ -62,6 +63,9 @@ class Times:
         self.websocket_idle = websocket_idle
 
 
+_clock: Final = time.perf_counter_ns
+
+
 class Clock(Protocol):
     """A coarse monotonic clock, moved by a sweep."""
 
@@ -95,6 +99,8 @@ class Live:
     prices: Prices
     times: Callable[[str, str | None], Times]
     """Upstream time-outs for (path received, model asked)."""
+    access: Access | None = None
+    """Whom accounts let in; `None`: there are none, and everybody brings provider keys of their own."""
 
 
 class Call:
@@ -108,10 +114,26 @@ class Call:
     principal = ANYBODY
     facts: Facts
     """Set first of all, unless the head itself refuses the call."""
+    way: Way
+    """Set once the provider is known."""
+    stored: Stored | None = None
+    """The credential that serves; `None`: the caller's own, or none is needed."""
     ask: Ask | None = None
     times: Times | None = None
+    at = 0.0
+    """Unix time whose prices count."""
+    extent: Extent | None = None
+    """How large the request may become, where that was asked for."""
+    limited: Limited | None = None
+    """What it holds of limits; `None`: none concerns it."""
+    max_output: int | None = None
+    """The output maximum that was put into its body."""
     request_sha256: str | None = None
     rewritten: tuple[str, ...] = ()
+    asks_usage = False
+    """The request asks for usage that the caller did not ask for."""
+    lists_models = False
+    """The answer is a list of models, of which not all are for the caller."""
     continues: tuple[str, ...] = ()
     offers: tuple[str, ...] = ()
     """Keys by which the calls of an agent loop know each other (`links`)."""
@@ -141,8 +163,8 @@ class Call:
     last_piece = b""
     kept_response: list[bytes] | None = None
     first_token_us: int | None = None
-    leaving = False
-    """The gateway stops: a tunnel ends between two frames."""
+    leaving = ""
+    """Why a tunnel is to end between two frames; empty: it is not."""
     recorded = False
     """Its outcome or refusal is written."""
 
@@ -151,14 +173,14 @@ class Call:
         self.exchange = exchange
         self.route = route
         self.live = live
-        self.started = time.perf_counter_ns()
+        self.started = _clock()
         self.since = clock.now
         """When the phase began, on the worker's coarse clock."""
         self.pool: Pool | None = None
         self._clock = clock
 
     def elapsed_us(self) -> int:
-        return (time.perf_counter_ns() - self.started) // 1000
+        return (_clock() - self.started) // 1000
 
     def stop(self, cause: Ended) -> None:
         """End the call from outside. Only the first cause counts."""
@@ -172,9 +194,9 @@ class Call:
         if times is not None and times.websocket_idle > idle:
             self.times = Times(times.connect, times.first_byte, times.idle, idle)
 
-    def leave(self) -> None:
+    def leave(self, why: str) -> None:
         """End soon, as a tunnel does that is to end well."""
-        self.leaving = True
+        self.leaving = why
         self.exchange.fiber.wake()
 
     def check(self) -> None:

@@ -17,6 +17,7 @@ from gatehouse.http.client import ClientConnection
 from gatehouse.pipeline.call import Call, Ended, Phase, Pool, Pools
 
 _TEXT_LIMIT: Final = 200
+_JSON: Final = b"application/json"
 _SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 _REQUEST_IDS: Final = (b"x-request-id", b"request-id", b"apim-request-id", b"x-amzn-requestid", b"cf-ray")
 
@@ -67,7 +68,7 @@ class Forwarder:
         `trace`: header lines of the trace that the provider takes part in.
         """
         received = call.exchange.head
-        facts = call.facts
+        way = call.way
         if body is not None:
             framing = b"content-length: %d\r\n" % len(body) if body or received.method not in _SAFE else b""
         elif received.length is not None:
@@ -75,14 +76,31 @@ class Forwarder:
         else:
             framing = b"transfer-encoding: chunked\r\n"
         path = call.route.path
-        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%b\r\n" % (
+        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%b%b\r\n" % (
             received.method,
-            (f"{path}?{received.query}" if received.query else path).encode(),
-            facts.host,
-            facts.identity_lines if call.rewritten else facts.lines,
+            (f"{path}?{way.query}" if way.query else path).encode(),
+            way.host,
+            way.identity_lines if call.asks_usage or call.lists_models else way.lines,
             trace,
             framing,
+            self._credential(call, body) if call.stored is not None or call.exchange.upgrade else b"",
         )
+
+    def _credential(self, call: Call, body: bytes | None) -> bytes:
+        """Header lines of the stored credential, and of a handshake. Raises `GatehouseError`."""
+        way = call.way
+        shaken = way.handshake if call.exchange.upgrade else b""
+        if call.stored is None:
+            return shaken
+        injection = call.stored.injection
+        if not injection.signs:
+            return shaken + injection.lines(way.origin, call.route.dialect)
+        if body is None:
+            raise GatehouseError(errors.TOO_LARGE, "a request that is signed must have its whole body at hand")
+        headers = [(b"host", way.host), *way.headers]
+        digest = hashlib.sha256(body).hexdigest()
+        now = int(time.time())
+        return shaken + injection.sign(way.origin, call.facts.method, call.route.path, way.query, headers, digest, now)
 
     async def _connect(self, call: Call, pool: Pool) -> ClientConnection:
         """A connection from the queue."""
@@ -144,12 +162,15 @@ def _note_head(call: Call, connection: ClientConnection) -> None:
     call.upstream_status = connection.status
     fields = connection.fields
     content_type = fields.get(b"content-type")
-    if content_type is not None:
+    if content_type == _JSON:
+        call.answer_type = "application/json"
+    elif content_type is not None:
         call.answer_type = content_type.partition(b";")[0].strip().lower().decode("latin-1")
     encoding = fields.get(b"content-encoding")
     if encoding is not None:
         call.answer_encoding = encoding.strip().lower().decode("latin-1")
     for name in _REQUEST_IDS:
-        if name in fields:
-            call.upstream_request_id = fields[name].decode("latin-1")[:_TEXT_LIMIT]
+        request_id = fields.get(name)
+        if request_id is not None:
+            call.upstream_request_id = request_id[:_TEXT_LIMIT].decode("latin-1")
             return

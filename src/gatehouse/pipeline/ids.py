@@ -9,6 +9,7 @@ from typing import Final
 _DIGITS: Final = 18
 """Random hex digits per id: 72 bits beside the millisecond."""
 _BLOCK: Final = 512 * _DIGITS
+_clock: Final = time.time_ns
 
 
 class CallIds:
@@ -28,7 +29,7 @@ class CallIds:
             self._block = os.urandom(_BLOCK // 2).hex()
             at = 0
         self._at = at + _DIGITS
-        ms = time.time_ns() // 1_000_000
+        ms = _clock() // 1_000_000
         if ms != self._ms:
             self._ms = ms
             self._prefix = f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-7"

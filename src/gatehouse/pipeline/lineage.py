@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from gatehouse import errors
+from gatehouse.auth.keys import resembles
 from gatehouse.errors import GatehouseError
 from gatehouse.http.message import Head
 from gatehouse.model.record import Lineage
@@ -48,6 +49,8 @@ def lineage_of(head: Head) -> Lineage | None:
         value = value.strip()
         if field is None or not value:
             continue
+        if resembles(value):
+            raise _bad(name, "holds something like a gateway key")
         if field == "tags":
             tags = _tags(tags, value)
         elif found.setdefault(field, value) != value:

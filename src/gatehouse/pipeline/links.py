@@ -36,12 +36,13 @@ class LinkKeys:
 
         `caller`: hash of its provider key.
         """
-        asked = self.of_ids(links.ids) if links.ids else ()
-        offered = self.of_ids(links.names) if links.names else ()
-        if links.before is not None:
-            asked = (*asked, self._talk(links.before, caller))
-        if links.whole is not None:
-            offered = (*offered, self._talk(links.whole, caller))
+        ids, names, before, whole = links.ids, links.names, links.before, links.whole
+        asked = self.of_ids(ids) if ids else ()
+        offered = self.of_ids(names) if names else ()
+        if before is not None:
+            asked = (*asked, self._talk(before, caller))
+        if whole is not None:
+            offered = (*offered, self._talk(whole, caller))
         return asked, offered
 
     def of_ids(self, ids: tuple[str, ...]) -> tuple[str, ...]:

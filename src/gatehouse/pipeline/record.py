@@ -9,22 +9,37 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import time
 import zlib
+from collections.abc import Callable
 from typing import Final, Literal
 
+import msgspec
+
+from gatehouse.auth.keys import resembles
 from gatehouse.errors import GatehouseError
-from gatehouse.model.call import Ask, OutcomeName
+from gatehouse.model.call import ANYBODY, Ask, OutcomeName
+from gatehouse.model.limits import Settled
 from gatehouse.model.record import Candidate, Capture, Decision, Outcome, Refusal
-from gatehouse.model.usage import Reading, ToolUses
+from gatehouse.model.usage import Reading, ToolUses, Usage, UsageCheck, UsageSource
 from gatehouse.pipeline.call import Call
 from gatehouse.pipeline.facts import text
-from gatehouse.ports import Journal, Limits
+from gatehouse.pipeline.limited import Limited
+from gatehouse.ports import Journal
 from gatehouse.routing.paths import recorded_path
 
 _NO_READING: Final = Reading()
 _PART_BYTES: Final = 96 * 1024
 """Compressed bytes per line, so that a line stays well within one write of the journal."""
+
+_NOTHING_MADE: Final = 300
+"""Statuses from here on answer with nothing that a model generated."""
+
+_Read = tuple[
+    str | None, str | None, tuple[str, ...], Usage | None, UsageSource | None, UsageCheck, str | None, bool,
+    ToolUses | None, str | None, tuple[str, ...], int | None,
+]  # fmt: skip
+_read: Final[Callable[[Reading], _Read]] = msgspec.structs.astuple
+"""All of a reading, in order: reading one by one takes three times as long."""
 
 PriceState = Literal["known", "unknown", "free", "not_applicable"]
 
@@ -37,50 +52,58 @@ def decision(
     route = call.route
     principal = call.principal
     trace = facts.trace
+    limited = call.limited
+    # By position, in the struct's order, as far as it goes: names are searched for, one by one.
     return Decision(
-        call=call.id,
-        project=principal.project,
-        method=facts.method,
-        path=facts.recorded_path,
-        path_sent=route.path,
-        surface=route.surface,
-        route=f"{route.provider}/{route.endpoint}",
-        dialect=route.dialect,
-        operation=ask.operation,
-        candidates=candidates,
-        model=ask.model,
-        stream=ask.stream,
-        key=principal.key,
-        user=principal.user,
-        provider_key_hash=facts.key_hash,
-        user_agent=facts.user_agent,
-        trace=trace.trace if trace is not None else None,
-        parent_span=trace.parent if trace is not None else None,
-        lineage=facts.lineage,
-        continues=call.continues,
-        offers=call.offers,
-        job=facts.job,
-        max_output=ask.max_output,
-        temperature=ask.temperature,
-        top_p=ask.top_p,
-        choices=ask.choices,
-        request_bytes=len(body) if body is not None else 0,
-        request_sha256=call.request_sha256,
-        forwarded_sha256=hashlib.sha256(forwarded).hexdigest() if forwarded and forwarded is not body else None,
-        streamed=body is None,
+        call.id,
+        principal.project,
+        facts.method,
+        facts.recorded_path,
+        route.path,
+        route.surface,
+        f"{route.provider}/{route.endpoint}",
+        route.dialect,
+        ask.operation,
+        candidates,
+        ask.model,
+        ask.stream,
+        principal.key,
+        principal.user,
+        facts.key_hash,
+        facts.user_agent,
+        trace.trace if trace is not None else None,
+        trace.parent if trace is not None else None,
+        facts.lineage,
+        call.continues,
+        call.offers,
+        facts.job,
+        ask.max_output if call.max_output is None else call.max_output,
+        ask.temperature,
+        ask.top_p,
+        ask.choices,
+        len(body) if body is not None else 0,
+        call.request_sha256,
+        hashlib.sha256(forwarded).hexdigest() if forwarded and forwarded is not body else None,
+        body is None,
         rewritten=call.rewritten,
         unread=ask.unread,
         price_version=call.live.prices.version,
         snapshot=call.live.version,
+        team=principal.team,
+        environment=principal.environment,
+        service=principal.service,
+        groups=principal.groups,
+        actor=principal.actor,
+        reserved=() if limited is None else limited.claim.reserved,
+        skipped=() if limited is None else limited.claim.skipped,
     )
 
 
 class Recorder:
     """Ends calls on the record."""
 
-    def __init__(self, journal: Journal, limits: Limits, *, capture_bytes: int) -> None:
+    def __init__(self, journal: Journal, *, capture_bytes: int) -> None:
         self.journal = journal
-        self._limits = limits
         self._capture_bytes = capture_bytes
         self._capturing: set[asyncio.Future[list[Capture]]] = set()
 
@@ -92,7 +115,13 @@ class Recorder:
         if call.decision is not None:
             self._conclude(call, call.decision, outcome, reason, error)
         else:
-            self.journal.refuse(call.principal.tenant, _refusal(call, outcome, reason, error), authenticated=False)
+            if call.limited is not None:
+                call.limited.withdraw()
+            self.journal.refuse(
+                call.principal.tenant,
+                _refusal(call, outcome, reason, error),
+                authenticated=call.principal is not ANYBODY,
+            )
         if self._capture_bytes and call.decision is not None and call.status != 101:
             self._capture(call, call.decision)
 
@@ -100,53 +129,56 @@ class Recorder:
         self, call: Call, decided: Decision, outcome: OutcomeName, reason: str, error: GatehouseError | None
     ) -> None:
         reading = call.observer.finish(complete=outcome == "ok") if call.observer is not None else _NO_READING
+        answered, answer_id, finishes, usage, source, check, note, uncounted, tools, job, offers, turns = _read(reading)
         duration_us = call.elapsed_us()
-        model = reading.model or decided.model
-        price, cost, price_id = _cost(call, model, reading, duration_us)
-        note = reading.note
-        if reading.tools is not None and model is not None and cost is not None:
-            cost, note = _with_tools(call, model, reading.tools, cost, note)
+        streamed = decided.streamed
+        model = answered or decided.model
+        price, cost, price_id = _cost(call, model, usage, uncounted=uncounted)
+        if tools is not None and model is not None and cost is not None:
+            cost, note = _with_tools(call, model, tools, cost, note)
             price = "known" if cost else price
-        self._limits.settle(call.principal, reading.usage, cost)
+        limited = call.limited
+        settled = () if limited is None else _settled(call, limited, reading, cost, error)
         exchange = call.exchange
         connection = call.connection
-        concluded = Outcome(
-            call=call.id,
-            project=decided.project,
-            outcome=outcome,
-            status=call.status,
-            upstream_status=call.upstream_status,
-            code=error.kind.code if error is not None else None,
-            reason=reason or None,
-            served=decided.candidates[0] if call.upstream_status else None,
-            attempts=call.attempts,
-            replayed=call.replayed,
-            model=reading.model,
-            response_id=reading.response_id,
-            job=reading.job if decided.job is None else None,
-            offers=call.link_keys.of_ids(reading.offers) if reading.offers else (),
-            upstream_request_id=call.upstream_request_id,
-            finish_reasons=reading.finish_reasons,
-            usage=reading.usage,
-            usage_source=reading.source,
-            usage_check=reading.check if reading.usage is not None else None,
-            usage_note=note,
-            tools=reading.tools,
-            turns=reading.turns,
-            cost=cost,
-            price=price,
-            price_id=price_id,
-            price_version=call.live.prices.version if reading.usage is not None else None,
-            request_bytes=exchange.received if decided.streamed else None,
-            request_sha256=call.request_sha256 if decided.streamed else None,
-            response_bytes=exchange.sent,
-            response_sha256=call.digest.hexdigest() if call.digest is not None else None,
-            upstream_bytes=connection.received if connection is not None else 0,
-            connect_us=call.connect_us,
-            first_byte_us=call.first_byte_us,
-            first_token_us=call.first_token_us,
-            duration_us=duration_us,
+        concluded = Outcome(  # by position, as above
+            call.id,
+            decided.project,
+            outcome,
+            call.status,
+            call.upstream_status,
+            error.kind.code if error is not None else None,
+            reason or None,
+            decided.candidates[0] if call.upstream_status else None,
+            call.attempts,
+            call.replayed,
+            answered,
+            answer_id,
+            job if decided.job is None else None,
+            call.link_keys.of_ids(offers) if offers else (),
+            call.upstream_request_id,
+            finishes,
+            usage,
+            source,
+            check if usage is not None else None,
+            note,
+            tools,
+            turns,
+            cost,
+            price,
+            price_id,
+            call.live.prices.version if usage is not None else None,
+            exchange.received if streamed else None,
+            call.request_sha256 if streamed else None,
+            exchange.sent,
+            call.digest.hexdigest() if call.digest is not None else None,
+            connection.received if connection is not None else 0,
+            call.connect_us,
+            call.first_byte_us,
+            call.first_token_us,
+            duration_us,
             rewritten=call.rewritten,
+            settled=settled,
         )
         self.journal.conclude(call.principal.tenant, concluded)
 
@@ -236,7 +268,7 @@ def _refusal(call: Call, outcome: OutcomeName, reason: str, error: GatehouseErro
         route=f"{call.route.provider}/{call.route.endpoint}",
         dialect=call.route.dialect,
         operation=ask.operation if ask is not None else None,
-        model=ask.model if ask is not None else call.route.model,
+        model=ask.model if ask is not None else _unread_model(call.route.model),
         stream=ask.stream if ask is not None else False,
         key=call.principal.key,
         user=call.principal.user,
@@ -246,31 +278,52 @@ def _refusal(call: Call, outcome: OutcomeName, reason: str, error: GatehouseErro
         request_bytes=call.exchange.received,
         request_sha256=call.request_sha256,
         duration_us=call.elapsed_us(),
+        team=call.principal.team,
+        environment=call.principal.environment,
+        service=call.principal.service,
     )
 
 
 def _cost(
-    call: Call, model: str | None, reading: Reading, duration_us: int
+    call: Call, model: str | None, usage: Usage | None, *, uncounted: bool
 ) -> tuple[PriceState, int | None, str | None]:
     """(state, nano-dollars, price id). Without usage there is nothing to price; without a price, no number.
 
     The price is the one that held when the call began.
     """
-    usage = reading.usage
     if usage is None:
-        return "unknown" if reading.uncounted else "not_applicable", None, None
+        return "unknown" if uncounted else "not_applicable", None, None
     if model is None:
         return "unknown", None, None
-    found = call.live.prices.cost(call.route.provider, model, usage, time.time() - duration_us / 1_000_000)
+    found = call.live.prices.cost(call.route.provider, model, usage, call.at)
     if found is None:
         return "unknown", None, None
     cost, price_id = found
     return ("known" if cost or usage.total == 0 else "free"), cost, price_id
 
 
+def _settled(
+    call: Call, limited: Limited, reading: Reading, cost: int | None, error: GatehouseError | None
+) -> tuple[Settled, ...]:
+    """What became of the call's reservations: what it used, nothing where no provider can have worked on it."""
+    usage = reading.usage
+    if usage is not None:
+        return limited.settle(usage.total, cost, estimated=reading.source == "estimated")
+    upstream = call.upstream_status
+    unused = not call.attempts or (upstream is not None and upstream >= _NOTHING_MADE)
+    if unused or (error is not None and error.kind.retry_elsewhere and upstream is None):
+        return limited.settle(0, 0, estimated=False)
+    return limited.settle(None, None, estimated=False)
+
+
+def _unread_model(model: str | None) -> str | None:
+    """Of a path that nobody vouched for: a gateway key may have been put there."""
+    return None if model is None or resembles(model.encode()) else model
+
+
 def _with_tools(call: Call, model: str, tools: ToolUses, cost: int, note: str | None) -> tuple[int, str | None]:
     """The cost with what the provider's own tools cost, and the note, which says what of them is not in it."""
-    fees, unknown = call.live.prices.tools(call.route.provider, model, tools)
+    fees, unknown = call.live.prices.tools(call.route.provider, model, tools, call.at)
     if unknown:
         names = ", ".join(name.replace("_", " ") for name in unknown)
         note = "; ".join(filter(None, (note, f"not in the cost: {names}")))

@@ -1,7 +1,8 @@
 """The life of a call, as one linear function: `Pipeline._steps`.
 
-What lives here: the order of the steps, and reading what is asked. What does not: how bytes are framed (`http`), what
-they mean (`dialects`), where they go (`routing`), what is allowed (`limits`, `policy`), how records look (`record`).
+What lives here: the order of the steps. What does not: how bytes are framed (`http`), what is read of them (`reading`)
+and what it means (`dialects`), where a call goes (`routing`), what is allowed (`auth`, `limits`, `policy`), how records
+look (`record`).
 
 Rules
 - I2: nothing goes upstream before `_decide` returned; after it, exactly one outcome is written, whatever happens.
@@ -11,38 +12,36 @@ Rules
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
-
-import msgspec
+from typing import Final
 
 from gatehouse import errors
+from gatehouse.auth.access import pick
 from gatehouse.auth.credentials import KeyHashes
 from gatehouse.dialects.registry import Endpoint, Option, for_endpoint
+from gatehouse.dialects.rename import rename_slices
 from gatehouse.errors import GatehouseError
 from gatehouse.http.exchange import Exchange
-from gatehouse.http.headers import RequestHeaders
-from gatehouse.http.websocket import handshake_lines
+from gatehouse.http.message import Head
+from gatehouse.limits.claim import Claim
 from gatehouse.model.call import Ask, OutcomeName, Route
 from gatehouse.model.record import Candidate
 from gatehouse.pipeline.answer import Relay, tell
 from gatehouse.pipeline.call import Call, Ended, Live, Phase
-from gatehouse.pipeline.encoded import Encoded
-from gatehouse.pipeline.facts import facts_of
+from gatehouse.pipeline.choosing import check_model, may_reach_kept, towards
+from gatehouse.pipeline.facts import Heads
 from gatehouse.pipeline.forward import Forwarder
 from gatehouse.pipeline.ids import CallIds
+from gatehouse.pipeline.limiting import Limiting
 from gatehouse.pipeline.links import LinkKeys
+from gatehouse.pipeline.reading import Bounds, Reader
 from gatehouse.pipeline.record import Recorder, decision
 from gatehouse.pipeline.tunnel import Tunnel, asked
 from gatehouse.ports import Limits, Policy
 from gatehouse.providers.azure import takes_stream_options
-
-T = TypeVar("T")
 
 _INSERT_AT_ONCE: Final = 1024 * 1024
 """Above, finding the place in a body may hold the loop for too long."""
@@ -51,23 +50,16 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """Bytes; names as in `config.settings.Limits`."""
-
-    body_bytes: int
-    upload_bytes: int
-    read_whole: int
-
-
-@dataclass(frozen=True, slots=True)
 class Steps:
     """What the pipeline's steps are made of: each a port's implementation, replaceable on its own."""
 
-    limits: Limits
+    limits: Limits[Claim]
     policy: Policy
     forwarder: Forwarder
     relay: Relay
     recorder: Recorder
+    client: Callable[[Head, str], str]
+    """The address of who asks, by head and the connection's other end."""
 
 
 class Pipeline:
@@ -83,18 +75,16 @@ class Pipeline:
         self.websockets = 0
         """How many of those for a WebSocket."""
         self._leaving = False
-        self._bounds = bounds
-        self._limits = steps.limits
+        self._reader = Reader(bounds, capture=capture)
+        self._limiting = Limiting(steps.limits, self._reader)
         self._policy = steps.policy
         self._forwarder = steps.forwarder
         self._relay = steps.relay
         self._recorder = steps.recorder
-        self._key_hashes = KeyHashes(hash_key)
+        self._client = steps.client
+        self._heads = Heads(KeyHashes(hash_key))
         self._link_keys = LinkKeys(hash_key)
-        self._request_headers = RequestHeaders()
-        self._capture = capture
         self._ids = CallIds()
-        self._loop = asyncio.get_running_loop()
 
     # -- coming and going
 
@@ -125,7 +115,14 @@ class Pipeline:
         self._leaving = True
         for call in tuple(self.running):
             if call.exchange.upgrade:
-                call.leave()
+                call.leave("gateway stopped")
+
+    def expel(self) -> None:
+        """End the WebSockets of callers that the snapshot no longer lets in. Other calls end by themselves."""
+        access = self.live.access
+        for call in tuple(self.running):
+            if call.exchange.upgrade and access is not None and not access.in_force(call.principal.key):
+                call.leave("the gateway key is no longer in force")
 
     def interrupt(self) -> None:
         """Stop what still runs (the grace time is over): each call ends as `interrupted`."""
@@ -172,16 +169,22 @@ class Pipeline:
     # -- the life of a call
 
     async def _steps(self, call: Call, endpoint: Endpoint) -> None:
-        # Authenticate: on the head alone. Without accounts, everybody brings a provider key of their own.
-        call.facts = facts_of(call.exchange.head, call.route, self._key_hashes, self._request_headers)
-        body, ask = await self._read(call, endpoint)
-        candidates = (Candidate(call.route.provider, call.facts.origin, call.route.model or ask.model),)
-        reserving = self._admit(call, ask, candidates, body or b"")
-        if reserving is not None:
-            _raise(await call.exchange.fiber.join(reserving))
+        self._authenticate(call)
+        body, ask = await self._reader.read(call, endpoint)
         forwarded = body
-        if ask.stream and endpoint.option is not None and body is not None:
-            forwarded = await self._ask_usage(call, endpoint.option, ask, body)
+        asked = model = call.route.model or ask.model
+        if call.route.surface == "unified":
+            model, forwarded = await self._choose(call, ask, body)
+        candidates = self._candidates(call, model)
+        if call.stored is not None and call.stored.shared:
+            await self._check_kept(call, endpoint, ask, forwarded)
+        if self._limiting.active:
+            await self._limiting.admit(call, asked, candidates)
+        self._enforce(call, ask, body or b"")
+        if ask.stream and endpoint.option is not None and forwarded is not None:
+            forwarded = await self._ask_usage(call, endpoint.option, ask, forwarded)
+        if call.limited is not None:
+            forwarded = await self._limiting.reserve(call, endpoint, ask, candidates, forwarded)
         await self._decide(call, ask, candidates, body, forwarded)
         connection = await self._forwarder.forward(call, forwarded)
         await self._relay.relay(call, endpoint, ask, connection)
@@ -190,31 +193,93 @@ class Pipeline:
         if call.pool is not None:
             call.pool.give_back(connection)
 
-    def _admit(
-        self, call: Call, ask: Ask, candidates: tuple[Candidate, ...], body: bytes
-    ) -> Awaitable[GatehouseError | None] | None:
-        """Admit, enforce and reserve. Raises `GatehouseError`; returns what to wait for, if
-        reserving takes time."""
-        _raise(self._limits.admit(call.principal, call.route))
+    def _authenticate(self, call: Call) -> None:
+        """On the head alone, before a byte of the body is read. Raises `GatehouseError`."""
+        exchange, access = call.exchange, call.live.access
+        head = exchange.head
+        now = call.at = time.time()
+        facts = call.facts = self._heads.facts(head, call.route, access, now)
+        call.principal = facts.principal
+        grant = facts.grant
+        if grant is not None and (grant.expires or not grant.everywhere):
+            grant.check(now, "" if grant.everywhere else self._client(head, exchange.peer))
+        if call.route.surface == "transparent":
+            self._find_way(call)
+
+    def _find_way(self, call: Call) -> None:
+        """How the call goes to its provider. Raises `GatehouseError`."""
+        call.way = self._heads.way(call.facts, call.exchange.head, call.route, call.live.providers[call.route.provider])
+
+    async def _choose(self, call: Call, ask: Ask, body: bytes | None) -> tuple[str | None, bytes | None]:
+        """The unified API: the provider follows from the model. Returns what the provider calls it, and the body that
+        says so. Raises `GatehouseError`."""
+        route, chosen = towards(call, ask)
+        call.route = route
+        self._find_way(call)
+        if not chosen.renamed or chosen.model is None or body is None:
+            return chosen.model, body
+        if call.facts.coding:
+            raise GatehouseError(
+                errors.BAD_REQUEST, f"an encoded body must name the model as the provider does: {chosen.model}"
+            )
+        try:
+            renamed = await self._reader.in_slices(call, rename_slices(body, chosen.model))
+        except ValueError as error:
+            raise GatehouseError(errors.BAD_REQUEST, str(error)) from None
+        call.rewritten = ("model",)
+        return chosen.model, renamed
+
+    def _candidates(self, call: Call, model: str | None) -> tuple[Candidate, ...]:
+        """Where the call may go. `model`: as the provider calls it. Raises `GatehouseError`."""
+        way, grant = call.way, call.facts.grant
+        if grant is not None and not grant.any_model:
+            check_model(call, grant, model)
+        if not way.stored:
+            return (Candidate(call.route.provider, way.origin, model),)
+        stored = call.stored = pick(way.stored, int(time.time()))
+        if stored is None:
+            raise GatehouseError(
+                errors.NO_CREDENTIAL,
+                f"the token of the credential for provider {call.route.provider} has expired and no newer one is here",
+            )
+        return (Candidate(call.route.provider, way.origin, model, stored.id),)
+
+    async def _check_kept(self, call: Call, endpoint: Endpoint, ask: Ask, body: bytes | None) -> None:
+        """A credential that serves several projects lends none of them what the provider keeps for the others.
+
+        Raises `GatehouseError` (403).
+        """
+        if may_reach_kept(call):
+            return
+        if ask.continues is None and (body is None or not await self._reader.names_kept(call, endpoint, body)):
+            return
+        raise GatehouseError(
+            errors.FORBIDDEN,
+            f"this request names what provider {call.route.provider} keeps, and the credential serves several "
+            "projects; give this one a credential of its own, or mark one exclusive to it",
+        )
+
+    def _enforce(self, call: Call, ask: Ask, body: bytes) -> None:
+        """The rules. Raises `GatehouseError`."""
         _raise(self._policy.enforce(call.principal, ask, body))
-        reserved = self._limits.reserve(call.principal, ask, candidates)
-        if reserved is None or not isinstance(reserved, GatehouseError):
-            return reserved
-        raise reserved
 
     async def _tunnelled(self, call: Call, endpoint: Endpoint) -> None:
         """The same steps where the caller asks for WebSocket: no body to read, and in the end a conversation."""
         if self._leaving:
             raise GatehouseError(errors.OVERLOADED, "the gateway is stopping", retry_after=1)
         head = call.exchange.head
-        call.facts = facts_of(head, call.route, self._key_hashes, self._request_headers)
-        call.facts.lines += handshake_lines(head)
+        self._authenticate(call)
         ask = call.ask = asked(endpoint, call.route, head.query)
         call.times = call.live.times(head.path, ask.model)
-        candidates = (Candidate(call.route.provider, call.facts.origin, ask.model),)
-        reserving = self._admit(call, ask, candidates, b"")
-        if reserving is not None:
-            _raise(await call.exchange.fiber.join(reserving))
+        asked_model = model = ask.model
+        if call.route.surface == "unified":
+            model, _ = await self._choose(call, ask, None)
+        candidates = self._candidates(call, model)
+        if self._limiting.active:
+            await self._limiting.admit(call, asked_model, candidates)
+        self._enforce(call, ask, b"")
+        if call.limited is not None:
+            await self._limiting.reserve(call, endpoint, ask, candidates, None)
         await self._decide(call, ask, candidates, None, None)
         connection = await self._forwarder.forward(call, b"")
         remarkable = ""
@@ -228,76 +293,6 @@ class Pipeline:
         if call.pool is not None:
             call.pool.give_back(connection)
 
-    async def _read(self, call: Call, endpoint: Endpoint) -> tuple[bytes | None, Ask]:
-        """The body, and what it asks. `None`: it is no JSON that anybody meters, and passed through as it arrives."""
-        exchange = call.exchange
-        route = call.route
-        facts = call.facts
-        exchange.accept_body(self._bounds.upload_bytes if facts.upload else self._bounds.body_bytes)
-        body: bytes | None
-        if exchange.complete and len(exchange.pieces) == 1:
-            body = exchange.take()[0]
-            call.request_sha256 = hashlib.sha256(body).hexdigest()
-        elif exchange.complete or facts.body_plan == "whole":
-            body = await self._gather(call)
-        else:
-            body = None
-        if self._capture:
-            call.kept_request = body
-        if facts.coding and facts.body_plan == "whole":
-            ask = await self._read_encoded(call, endpoint, body or b"")
-        elif body is None or len(body) <= self._bounds.read_whole:
-            ask = endpoint.read(body or b"", route.model)
-        else:
-            # In slices, so that other calls go on meanwhile.
-            ask = await self._in_slices(call, endpoint.read_slices(body, route.model))
-        call.ask = ask
-        call.times = call.live.times(exchange.head.path, ask.model)
-        return body, ask
-
-    async def _gather(self, call: Call) -> bytes:
-        """A body that comes in pieces, hashed as they come."""
-        exchange = call.exchange
-        digest = hashlib.sha256()
-        pieces: list[bytes] = []
-        while True:
-            for piece in exchange.take():
-                digest.update(piece)
-                pieces.append(piece)
-            if exchange.complete:
-                break
-            _raise(exchange.fault)
-            call.check()
-            await exchange.fiber.sleep()
-        call.request_sha256 = digest.hexdigest()
-        return b"".join(pieces)
-
-    async def _read_encoded(self, call: Call, endpoint: Endpoint, body: bytes) -> Ask:
-        """What a body asks that came encoded, and goes on so. It counts as `unread` if that cannot be known."""
-        model = call.route.model
-        encoded = Encoded(call.exchange.wire, call.facts.coding, self._bounds.body_bytes)
-        try:
-            plain = await self._in_slices(call, encoded.decode(body))
-            if encoded.unread is not None:
-                asked = endpoint.read(b"", model)
-                return msgspec.structs.replace(asked, unread=encoded.unread, input_bytes=len(body))
-            if len(plain) <= self._bounds.read_whole:
-                return endpoint.read(plain, model)
-            return await self._in_slices(call, endpoint.read_slices(plain, model))
-        finally:
-            encoded.forget()
-
-    async def _in_slices(self, call: Call, slices: Generator[None, None, T]) -> T:
-        while True:
-            try:
-                next(slices)
-            except StopIteration as done:
-                found: T = done.value
-                return found
-            self._loop.call_soon(call.exchange.fiber.wake)
-            await call.exchange.fiber.sleep()
-            call.check()
-
     async def _ask_usage(self, call: Call, option: Option, ask: Ask, body: bytes) -> bytes:
         """The one exception to I1: ask an OpenAI-dialect stream for its usage."""
         head = call.exchange.head
@@ -308,16 +303,20 @@ class Pipeline:
         if len(body) <= _INSERT_AT_ONCE:
             asking = option.ask_usage(body, ask)
         else:
-            asking = await self._in_slices(call, option.ask_usage_slices(body, ask))
+            asking = await self._reader.in_slices(call, option.ask_usage_slices(body, ask))
         if asking is None:
             return body
-        call.rewritten = ("stream_options.include_usage",)
+        call.rewritten = (*call.rewritten, "stream_options.include_usage")
+        call.asks_usage = True
         return asking
 
     async def _decide(
         self, call: Call, ask: Ask, candidates: tuple[Candidate, ...], body: bytes | None, forwarded: bytes | None
     ) -> None:
         """The decision is in the journal when this returns (I2)."""
+        if call.live is not self.live and self.live.access is not None:
+            # A body may take its time: whoever was shut out meanwhile is not let in any more. Raises `GatehouseError`.
+            self.live.access.grant(call.facts.positions, call.route.project, call.at)
         links = ask.links
         if links is not None:
             call.continues, call.offers = self._link_keys.of_request(links, call.facts.key_hash)

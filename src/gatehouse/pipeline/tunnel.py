@@ -47,11 +47,13 @@ def asked(endpoint: Endpoint, route: Route, query: str) -> Ask:
 
 
 def _model(query: str) -> str | None:
+    """`None` also where several are named: nobody knows which one a provider takes."""
+    named = set()
     for part in query.split("&"):
         name, _, value = part.partition("=")
         if unquote_plus(name) in _MODEL_PARAMETERS and value:
-            return unquote_plus(value, errors="replace")[:256]
-    return None
+            named.add(unquote_plus(value, errors="replace")[:256])
+    return named.pop() if len(named) == 1 else None
 
 
 class Tunnel:
@@ -173,7 +175,7 @@ class Tunnel:
             return Ended("interrupted", exchange.fault.detail)
         if call.leaving and (up.whole or up.fault) and (down.whole or down.fault):
             self._say_goodbye()
-            return Ended("interrupted", "gateway stopped")
+            return Ended("interrupted", call.leaving)
         return None
 
     def _closed(self) -> Ended:

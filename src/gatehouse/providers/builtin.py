@@ -11,6 +11,7 @@ Rules: facts from the provider's own documentation (read November 2026) and noth
   on the caller's `api-version`, see `azure.takes_stream_options`.
 - `local`: runs beside the gateway; private addresses are allowed.
 - `price_provider`: the name in the price list, where it differs.
+- `auth`: what a stored credential goes into its requests as (`auth.injection`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from gatehouse.model.call import Dialect
+from gatehouse.model.snapshot import ProviderAuth
 
 
 class Builtin(NamedTuple):
@@ -31,13 +33,19 @@ class Builtin(NamedTuple):
     ask_usage: bool = True
     local: bool = False
     price_provider: str | None = None
+    auth: ProviderAuth = "bearer"
 
 
 BUILTIN: Final[tuple[Builtin, ...]] = (
     Builtin("openai", "https://api.openai.com"),
-    Builtin("anthropic", "https://api.anthropic.com", "anthropic", unversioned=("api", "mcp-registry")),
-    Builtin("google", "https://generativelanguage.googleapis.com", "google", "/v1beta"),
-    Builtin("azure", "https://{resource}.openai.azure.com", version=""),
+    Builtin(
+        "anthropic", "https://api.anthropic.com", "anthropic", unversioned=("api", "mcp-registry"), auth="anthropic"
+    ),
+    Builtin("google", "https://generativelanguage.googleapis.com", "google", "/v1beta", auth="google"),
+    Builtin("azure", "https://{resource}.openai.azure.com", version="", auth="azure"),
+    Builtin(
+        "vertex", "https://aiplatform.googleapis.com", "google", "/v1beta1", price_provider="google", auth="google"
+    ),
     Builtin("baseten", "https://inference.baseten.co"),
     Builtin("cerebras", "https://api.cerebras.ai", ask_usage=False),
     Builtin("cohere", "https://api.cohere.ai/compatibility", ask_usage=False),
@@ -62,7 +70,8 @@ BUILTIN: Final[tuple[Builtin, ...]] = (
     Builtin("vllm", "http://127.0.0.1:8000", local=True),
 )  # fmt: skip
 """Sources, read November 2026: platform.openai.com, docs.anthropic.com, ai.google.dev/api, learn.microsoft.com (Azure
-OpenAI), docs.baseten.co/development/model-apis, inference-docs.cerebras.ai, docs.cohere.com/docs/compatibility-api,
+OpenAI), docs.cloud.google.com/vertex-ai (global endpoint), docs.baseten.co/development/model-apis,
+inference-docs.cerebras.ai, docs.cohere.com/docs/compatibility-api,
 deepinfra.com/docs/advanced/openai_api, api-docs.deepseek.com, docs.fireworks.ai, console.groq.com/docs/openai,
 huggingface.co/docs/inference-providers, docs.mistral.ai/api, platform.kimi.ai/docs, docs.api.nvidia.com,
 openrouter.ai/docs/use-cases/usage-accounting, docs.perplexity.ai/docs/sonar/openai-compatibility, docs.sambanova.ai,

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from gatehouse.config.settings import Provider, Settings
 from gatehouse.errors import ConfigError
 from gatehouse.model.call import Dialect, Origin
-from gatehouse.model.snapshot import ProviderEntry
+from gatehouse.model.snapshot import ProviderAuth, ProviderEntry
 from gatehouse.providers.builtin import BUILTIN, SIMULATED, Builtin
 
 _SCHEMES: Final[dict[str, tuple[Literal["http", "https"], int]]] = {"http": ("http", 80), "https": ("https", 443)}
@@ -21,6 +21,7 @@ _RESOURCE: Final = "{resource}"
 _TEMPLATE: Final = re.compile(r"\{resource\}(\.[a-z0-9-]+){2,}")
 _VERSION: Final = re.compile(r"(?P<before>.*)(?P<version>/v\d+(?:(?:alpha|beta)\d*)?)")
 _DEFAULT_VERSIONS: Final[dict[Dialect, str]] = {"openai": "/v1", "anthropic": "/v1", "google": "/v1beta"}
+_DEFAULT_AUTH: Final[dict[Dialect, ProviderAuth]] = {"openai": "bearer", "anthropic": "anthropic", "google": "google"}
 _UNCHANGED: Final = Provider()
 
 
@@ -84,7 +85,14 @@ def _entry(row: Builtin, changed: Provider, ask_usage: bool) -> ProviderEntry:
         ask_usage=changed.ask_usage if changed.ask_usage is not None else ask_usage and row.ask_usage,
         propagates=changed.trace_context == "propagate",
         price_provider=row.price_provider,
+        auth=changed.auth or _auth(row, dialect, base),
     )
+
+
+def _auth(row: Builtin, dialect: Dialect, base: _Base) -> ProviderAuth:
+    if row.base_url and dialect == row.dialect:
+        return row.auth
+    return "azure" if base.host_template is not None else _DEFAULT_AUTH[dialect]
 
 
 def _base(url: str, version: str) -> _Base:

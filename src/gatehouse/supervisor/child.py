@@ -39,13 +39,19 @@ class Backoff:
 
 class Child:
     """`name` as in the log; `module` is run as `python -m`; `arrange` makes its flags, given the ready descriptor.
+    `over` is called when the process has ended, while its id still belongs to it: before it is reaped.
 
     State: `pid` while it runs; `ready` once this process said so, `served` once any did; `doomed` once it was killed;
     `restart_at` while it waits to be started again. Times are those of `time.monotonic`, passed in.
     """
 
     def __init__(
-        self, name: str, module: str, arrange: Callable[[int], ControlProcess], shared: tuple[int, ...]
+        self,
+        name: str,
+        module: str,
+        arrange: Callable[[int], ControlProcess],
+        shared: tuple[int, ...],
+        over: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self.ready = False
@@ -57,6 +63,7 @@ class Child:
         self._module = module
         self._arrange = arrange
         self._shared = shared
+        self._over = over
         self._backoff = Backoff()
         self._said = b""
         self._process: subprocess.Popen[bytes] | None = None
@@ -122,6 +129,7 @@ class Child:
             return None
         # The group first: as long as its leader is not reaped, the id cannot belong to anybody else.
         self.kill()
+        self._over()
         status = process.wait()
         self._process = None
         self.close()

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from gatehouse import __version__
@@ -135,13 +136,18 @@ def _tree(options: Options, listener: socket.socket, loads: Loads, alive_fd: int
     return Tree(
         Child("control", options.control_module, control, (alive_fd, load_fd)),
         [
-            Child(f"worker {index}", options.worker_module, worker(index), (alive_fd, listen_fd, load_fd))
+            Child(
+                f"worker {index}",
+                options.worker_module,
+                worker(index),
+                (alive_fd, listen_fd, load_fd),
+                over=partial(loads.clear, index),
+            )
             for index in range(options.workers)
         ],
         Patience(ready=options.ready_seconds, grace=options.grace_seconds, collect=options.collect_seconds),
         all_ready=announce,
         ending=lambda: refuse(listener),
-        ended=loads.clear,
         log=_log,
     )
 

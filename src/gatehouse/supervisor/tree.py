@@ -53,8 +53,7 @@ class Phase(enum.Enum):
 
 class Tree:
     """`control` and `workers`, not started yet. `all_ready` is called once, when all are ready for the first time;
-    `ending` once, before the workers are told to end; `ended` with the index of a worker that has just ended; `log`
-    with one line at a time."""
+    `ending` once, before the workers are told to end; `log` with one line at a time."""
 
     def __init__(
         self,
@@ -64,7 +63,6 @@ class Tree:
         *,
         all_ready: Callable[[], None],
         ending: Callable[[], None],
-        ended: Callable[[int], None],
         log: Callable[[str], None],
     ) -> None:
         self._control = control
@@ -73,7 +71,6 @@ class Tree:
         self._patience = patience
         self._all_ready = all_ready
         self._ending = ending
-        self._ended = ended
         self._log = log
         self._phase = Phase.SERVING
         self._deadline = 0.0
@@ -180,8 +177,6 @@ class Tree:
             self._stop_workers()
 
     def _has_ended(self, child: Child, how: str, now: float) -> None:
-        if child is not self._control:
-            self._ended(self._workers.index(child))
         if self._phase is Phase.SERVING and not child.served:
             self._cannot_start(child, f"it ended before it was ready ({how})")
         elif self._phase is Phase.SERVING:

@@ -1,7 +1,8 @@
 """A worker's life: start from the settings and the snapshot, accept, sweep, drain, stop.
 
-Rules: it needs no control plane to serve. On SIGTERM it accepts nothing more, lets running answers finish for the grace
-time, then interrupts the rest, each with its outcome on the record, and closes its lane.
+Rules: it needs no control plane to serve, and takes newer snapshots from it as they come. On SIGTERM it accepts nothing
+more, lets running answers finish for the grace time, then interrupts the rest, each with its outcome on the record, and
+closes its lane.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import socket
 import ssl
@@ -28,15 +30,17 @@ from gatehouse.errors import ConfigError
 from gatehouse.gateway.front import Front
 from gatehouse.gateway.guard import Guard
 from gatehouse.gateway.management import ManagementProxy
-from gatehouse.gateway.snapshot import build, live
+from gatehouse.gateway.opening import Opening
+from gatehouse.gateway.snapshot import live
 from gatehouse.http.server import Server, ServerLimits
 from gatehouse.journal.writer import JournalWriter
-from gatehouse.limits.unlimited import Unlimited
+from gatehouse.model.call import Route
 from gatehouse.model.snapshot import Snapshot
 from gatehouse.pipeline.answer import Relay
 from gatehouse.pipeline.forward import Forwarder
+from gatehouse.pipeline.reading import Bounds
 from gatehouse.pipeline.record import Recorder
-from gatehouse.pipeline.serve import Bounds, Pipeline, Steps
+from gatehouse.pipeline.serve import Pipeline, Steps
 from gatehouse.policy.none import NoRules
 from gatehouse.providers.answers import answer_headers
 from gatehouse.routing.addresses import AddressRewriter
@@ -47,6 +51,9 @@ from gatehouse.upstream.pool import PoolLimits, Upstreams
 from gatehouse.worker.acceptor import Acceptor
 from gatehouse.worker.doorkeeper import Doorkeeper
 from gatehouse.worker.gauges import Lateness, gauges
+from gatehouse.worker.limits import WorkerLimits
+from gatehouse.worker.noticing import Noticing
+from gatehouse.worker.subscription import Subscription, begin
 
 _LOG: Final = logging.getLogger(__name__)
 _GC_THRESHOLDS: Final = (20_000, 20, 20)
@@ -85,63 +92,86 @@ class Worker:
         stop = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor's business
+        following = loop.create_task(self._subscription.follow())
+        following.add_done_callback(lambda ended: stop.set())
+        await self._subscription.answered()
+        await self._limits.restore(self._snapshot)
         self._acceptor.start()
+        sweeping = loop.create_task(self._sweep())
+        sweeping.add_done_callback(lambda ended: stop.set())
+        self._sweep_once()  # what it says of itself stands there from the first moment
         leash.say_ready(self._process)
         # What is alive now stays: keep it out of every later collection.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
-        sweeping = loop.create_task(self._sweep())
         await stop.wait()
         self._stopping = True
         await self._stop()
+        if sweeping.done():
+            sweeping.result()  # only a bug ends it: without it no time-out holds
         sweeping.cancel()
+        if following.done():
+            following.result()  # only a bug ends it: who cannot hear of revocations must not go on
+        following.cancel()
 
     # -- assembling
 
     def _assemble(self) -> None:
         settings = self._settings
         loop = asyncio.get_running_loop()
-        snapshot = self._snapshot()
+        begun = begin(self._data.snapshot, settings, self._loads, self._process.index)
+        snapshot = self._snapshot = begun.snapshot
         self._journal = JournalWriter(self._data.journal, "worker", settings.journal, loop)
         self._journal.open()
         self._upstreams = self._make_upstreams(snapshot)
-        limits = Unlimited()
+        self._addresses = self._rewriter(snapshot)
+        guard = Guard(settings)
+        self._limits = WorkerLimits(settings, self._data, self._journal.lane)
+        self._limits.configure(snapshot)
+        self._limits.share(snapshot, self._journal)
         recorder = self._recorder = Recorder(
-            self._journal, limits, capture_bytes=settings.capture.max_bytes if settings.capture.bodies else 0
+            self._journal, capture_bytes=settings.capture.max_bytes if settings.capture.bodies else 0
         )
+        relay = Relay(
+            answer_headers(),
+            self._rewrite_address,
+            keep_bytes=settings.capture.max_bytes if settings.capture.bodies else 0,
+        )
+        self._noticing = Noticing(self._journal, self._limits.limits, relay.rejections)
         steps = Steps(
-            limits=limits,
+            limits=self._limits.limits,
             policy=NoRules(),
             forwarder=Forwarder(self._upstreams, replay=settings.pool.replay),
-            relay=Relay(
-                answer_headers(),
-                AddressRewriter(
-                    snapshot.providers, settings.server.public_url, tls=settings.server.tls_cert is not None
-                ),
-                keep_bytes=settings.capture.max_bytes if settings.capture.bodies else 0,
-            ),
+            relay=relay,
             recorder=recorder,
+            client=guard.client,
         )
         bounds = Bounds(
             body_bytes=settings.limits.body_bytes,
             upload_bytes=settings.limits.upload_bytes,
             read_whole=settings.limits.read_whole,
         )
+        # Without accounts no stored credential is ever used.
+        self._opening = Opening(settings.secrets, self._data, os.environ) if settings.auth.enabled else None
+        self._live = live(snapshot, settings, opening=self._opening)
         self._pipeline = Pipeline(
-            live(snapshot, settings),
+            self._live,
             bounds,
             steps,
             create_or_read_secret(self._data.journal_hmac),
             capture=settings.capture.bodies,
         )
-        guard = Guard(settings)
         self._management = ManagementProxy(
-            self._upstreams, str(self._data.control_socket), guard.client, self._journal_trouble
+            self._upstreams,
+            str(self._data.control_socket),
+            guard.client,
+            self._journal_trouble,
+            tls=settings.server.tls_cert is not None,
         )
-        front = Front(
+        front = self._front = Front(
             guard=guard,
-            router=Router(snapshot.providers),
+            router=Router(snapshot.providers, unified=settings.auth.enabled),
             pipeline=self._pipeline,
             management=self._management,
             journal=self._journal,
@@ -160,24 +190,53 @@ class Worker:
             Doorkeeper(self._descriptors, self._server.refusal, None if tls is None else bounded.connections),
         )
 
-    def _snapshot(self) -> Snapshot:
-        return build(self._settings)
+        self._subscription = Subscription(
+            self._data.snapshot_socket,
+            begun,
+            self._swap,
+            lambda version: self._loads.serve_by(self._process.index, version),
+        )
+
+    def _swap(self, snapshot: Snapshot) -> None:
+        """Decide by `snapshot` from the next call on. Built beside, then one reference each; running calls keep what
+        they began with. Raises `OSError`, `ValueError`, `re.error` for what cannot be used; the old one then stays."""
+        made = live(snapshot, self._settings, (self._snapshot, self._live), opening=self._opening)
+        if snapshot.providers is not self._snapshot.providers:
+            self._trust(snapshot)
+            router = Router(snapshot.providers, unified=self._settings.auth.enabled)
+            self._addresses = self._rewriter(snapshot)
+            self._front.router = router
+        self._pipeline.live = self._live = made
+        self._limits.configure(snapshot)
+        self._limits.share(snapshot, self._journal)
+        self._snapshot = snapshot
+        self._pipeline.expel()
+
+    def _rewriter(self, snapshot: Snapshot) -> AddressRewriter:
+        server = self._settings.server
+        return AddressRewriter(snapshot.providers, server.public_url, tls=server.tls_cert is not None)
+
+    def _rewrite_address(self, value: bytes, route: Route, host: bytes) -> bytes | None:
+        return self._addresses(value, route, host)
+
+    def _trust(self, snapshot: Snapshot) -> None:
+        for entry in snapshot.providers.values():
+            if entry.origin.scheme == "https":
+                self._connector.trust(entry.ca_file)  # 31 ms each: now, not under a caller's first request
 
     def _make_upstreams(self, snapshot: Snapshot) -> Upstreams:
         settings = self._settings
-        connector = Connector(
+        self._connector = Connector(
             asyncio.get_running_loop(),
             dns_seconds=settings.pool.dns_seconds,
             handshakes=settings.pool.handshakes,
             builtins={"simulated": SimulatedServer(settings.simulated).protocol},
             descriptors=self._descriptors,
         )
-        for entry in snapshot.providers.values():
-            if entry.origin.scheme == "https":
-                connector.trust(entry.ca_file)  # 31 ms each: now, not under a caller's first request
+        self._trust(snapshot)
         pool = settings.pool
         return Upstreams(
-            connector,
+            self._connector,
             PoolLimits(
                 connections=pool.connections,
                 waiting=pool.waiting,
@@ -208,6 +267,8 @@ class Worker:
         self._management.sweep(now)
         self._upstreams.sweep(now)
         self._journal.sweep()
+        self._limits.sweep(self._journal)
+        self._noticing.sweep(self._live.access)
         self._acceptor.publish()
         said = gauges(self._server, self._pipeline, self._upstreams, self._journal, self._lateness, self._descriptors)
         self._loads.publish(self._process.index, said)
@@ -228,6 +289,7 @@ class Worker:
         deadline = loop.time() + _LAST_WORDS_SECONDS
         while self._server.connections and loop.time() < deadline:  # noqa: ASYNC110 - once in a worker's life
             await asyncio.sleep(0.02)
+        await self._limits.close()
         self._journal.close()
         self._upstreams.close()
 
