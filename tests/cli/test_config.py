@@ -88,7 +88,8 @@ def test_import(cli: Cli, tmp_path: Path) -> None:
     assert "  port: 9090\n" in done.out
     assert (
         done.err
-        == "not carried over: auth.enabled: gateway keys and accounts are not available yet: callers need none\n"
+        == "not carried over: auth.enabled: accounts are not in the configuration: run `gatehouse init`, then make "
+        "keys with `gatehouse key create`\n"
     )
     written = cli("config", "import", str(theirs), "-o", str(ours))
     assert (written.code, written.out, written.err) == (0, "", done.err)

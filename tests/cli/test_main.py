@@ -88,7 +88,8 @@ def test_wrong_configuration_is_2_with_a_line_per_problem(cli: Cli, name: str, t
     assert done.err.splitlines() == [
         f"Error: {file}:2: server.prot: is no known key; did you mean `port`?",
         f"Error: {file}:3: a�[31mb: is no known key; keys are profile, server, limits, timeouts, routes, pool, "
-        "providers, metering, prices, journal, database, capture, cors, auth, simulated",
+        "providers, metering, prices, journal, database, capture, redis, cors, auth, sso, secrets, callouts, "
+        "simulated",
     ]
 
 

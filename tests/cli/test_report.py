@@ -64,7 +64,7 @@ def test_by_something_else_and_as_csv(cli: Cli, recorded: list[str]) -> None:
     assert rows[0][:4] == ["model", "calls", "errors", "input_tokens"]
     assert [row[:2] for row in rows[1:]] == [["gpt-4o-mini", "2"], [NASTY, "1"]]
     assert "size" in cli("report", "--by", "size").out and "0-1k" in cli("report", "--by", "size").out
-    wrong = [cli("report", "--by", by) for by in ("team", "model,model", "", "model,")]
+    wrong = [cli("report", "--by", by) for by in ("colour", "model,model", "", "model,")]
     assert [(done.code, "are not different ones of provider, model" in done.err) for done in wrong] == [(2, True)] * 4
 
 

@@ -115,13 +115,13 @@ def test_doctor_from_a_clients_side(run: Run, house: Gateway) -> None:
     assert lines[1].startswith("ok    simulated      a streamed call works (id ")
     assert lines[2].startswith("fail  OpenAI SDKs    base URL /openai/v1: the gateway refused (UPSTREAM_ERROR): ")
     unified = run("doctor", "--url", f"{house.url}/v1", "--key", "sk-proj-x")
-    assert "base URL /v1: the gateway refused (NOT_FOUND): the unified API (/v1) is not available yet" in unified.out
+    assert "base URL /v1: the gateway refused (NOT_FOUND): the unified API (/v1) needs accounts" in unified.out
     assert unified.code == 1
 
 
 def test_the_greetings_own_commands_work(house: Gateway, tmp_path: Path) -> None:
     """As a newcomer would paste them into a shell."""
-    commands = greeted(house).partition("no key needed:\n")[2]
+    commands = greeted(house).partition("no key needed:\n")[2].partition("\nAccounts")[0]
     curl = commands.partition("\nPoint")[0] if shutil.which("curl") else "true"
     hints = [line.strip() for line in commands.splitlines() if "gatehouse" in line and line.startswith("  ")]
     assert len(hints) == 3

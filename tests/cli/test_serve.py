@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from gatehouse import __version__
 from gatehouse.cli.options import set_up
 from gatehouse.cli.serve import greeting, program
+from gatehouse.config.paths import DataDir
 from tests.cli.conftest import Cli
 
 
@@ -101,3 +104,40 @@ def test_hints_name_the_program_as_it_can_be_called(tmp_path: Path) -> None:
     assert program(str(script), {"PATH": "/nowhere"}) == str(script)
     assert program(".venv/bin/gatehouse", {}) == ".venv/bin/gatehouse"
     assert program("/x/gatehouse/__main__.py", {}) == f"{shlex.quote(sys.executable)} -m gatehouse"
+
+
+def test_the_environment_makes_the_owner_once_and_no_child_sees_it(data: Path) -> None:
+    """Create, never reset; from then on accounts are on."""
+    secret = "correct horse battery"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gatehouse", "serve", "--data", str(data), "--port", "0"],
+        env={
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(data.parent),
+            "GATEHOUSE_OWNER_EMAIL": "owner@example.com",
+            "GATEHOUSE_OWNER_PASSWORD": secret,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        said: list[str] = []
+        while not said or "Ctrl-C stops it." not in said[-1]:
+            said.append(process.stdout.readline())
+            assert said[-1], said
+        assert "/api/v1/setup#" not in "".join(said)  # there is an owner
+        assert DataDir(data).accounts.exists() and not DataDir(data).setup.exists()
+        if Path("/proc/self/task").exists():
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            assert len(children) >= 2
+            for child in children:
+                with suppress(PermissionError):  # a child made itself untraceable; root sees it all the same
+                    assert secret.encode() not in Path(f"/proc/{child}/environ").read_bytes()
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+        assert secret not in errors
+    finally:
+        process.kill()
+        process.communicate()

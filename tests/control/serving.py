@@ -45,7 +45,6 @@ def well() -> Health:
 async def api(
     data: Path,
     health: Callable[[], Health] = well,
-    tenant: str = "default",
     tally: Tally | None = None,
     loads: Loads | None = None,
     feed: Feed | None = None,
@@ -54,7 +53,7 @@ async def api(
     readers = Readers(databases.url(data))
     path = data / "api.sock"
     shared = loads or Loads.create(1)
-    application = app.create(readers, health, tenant=tenant, tally=tally or Tally(), feed=feed or Feed(), loads=shared)
+    application = app.create(readers, health, tally=tally or Tally(), feed=feed or Feed(), loads=shared)
     server = Server(server_config(application))
     serving = asyncio.create_task(server.serve(sockets=[listen(path)]))
     transport = httpx2.AsyncHTTPTransport(uds=str(path))

@@ -39,7 +39,7 @@ def test_the_description_is_complete(tmp_path: Path) -> None:
     assert not [name for name in schemas if "ValidationError" in name]
     for path, methods in document["paths"].items():
         for method in methods.values():
-            assert {"200", "400", "403", "404", "503"} == set(method["responses"]), path
+            assert {"200", "400", "401", "403", "404", "503"} == set(method["responses"]), path
     names = {parameter["name"] for parameter in document["paths"]["/api/v1/traces"]["get"]["parameters"]}
     assert {"limit", "cursor", "provider", "model", "status", "outcome", "route", "key", "project", "stream"} <= names
     assert {"min_latency_ms", "since", "until", "code", "operation", "user", "trace"} <= names

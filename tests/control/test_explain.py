@@ -15,6 +15,7 @@ import pytest
 
 from gatehouse.store.explain import Contribution
 from gatehouse.store.rows import Batch
+from gatehouse.store.statements import DIMENSIONS
 from tests.control.serving import api
 from tests.store.samples import START, call_id, concluded, decided, opened
 
@@ -66,7 +67,7 @@ def test_the_hour_before_and_the_largest_contribution_first(data: Path) -> None:
     assert (answer["metric"], answer["unit"], answer["too_many"]) == ("cost", "nano_usd", [])
     assert _models(answer) == [("a", "both", 8_000), ("=cmd()", "new", 7_000), ("b", "both", 1_000)]
     dimensions = list(dict.fromkeys(item["dimension"] for item in answer["items"]))
-    assert dimensions == ["provider", "model", "route", "key", "project", "user", "size"]
+    assert dimensions == list(DIMENSIONS)
 
 
 def test_the_rest_and_filters_and_other_baselines(data: Path) -> None:

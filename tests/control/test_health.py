@@ -11,7 +11,14 @@ import pytest
 
 from gatehouse.collector.state import CollectorState, StoppedLane
 from gatehouse.config.loads import JOURNAL_STATES, Gauges
-from gatehouse.control.health import Health, LaneHealth, assess, told_by_worker, told_by_workers
+from gatehouse.control.health import (
+    Health,
+    LaneHealth,
+    assess,
+    told_by_publisher,
+    told_by_worker,
+    told_by_workers,
+)
 from tests.control.serving import JOURNAL, api, well
 from tests.store.samples import START
 
@@ -54,6 +61,18 @@ def test_what_is_wrong_is_said(wrong: dict[str, Any], status: str, service: tupl
     assert health.status == status
     assert health.services[service[0]] == service[1]
     assert any(says in problem for problem in health.problems)
+
+
+def test_a_snapshot_that_cannot_be_published_is_said() -> None:
+    """I7."""
+    assert told_by_publisher(_assess(), "") == _assess()
+    health = told_by_publisher(_assess(), "no space left")
+    assert (health.status, health.problems) == (
+        "degraded",
+        ["the newest keys and accounts are not in force: no space left"],
+    )
+    full = _assess(journal={"state": "full"})
+    assert told_by_publisher(full, "no space left").status == "unhealthy"
 
 
 def test_a_little_lag_is_no_problem_but_shown() -> None:

@@ -16,6 +16,7 @@ from gatehouse.control.live import Stream
 from gatehouse.store.queries import TraceFilter
 from gatehouse.store.reading import Readers
 from gatehouse.store.rows import Batch
+from gatehouse.store.sight import Sight
 from gatehouse.store.writing import StoreWriter
 from tests.control.events import Events
 from tests.control.serving import HERE, api
@@ -167,7 +168,7 @@ def test_a_quiet_stream_says_that_it_is_there(place: Path) -> None:
         feed, readers, woken = Feed(), Readers(databases.url(place)), asyncio.Event()
         async with opened(place) as (writer, _):
             listener = feed.listen("default", woken.set)
-            stream = Stream(readers, "default", TraceFilter(model="other"), heartbeat=0.05)
+            stream = Stream(readers, Sight("default"), TraceFilter(model="other"), heartbeat=0.05)
             events = stream.events(feed, listener, woken)
             said = [await anext(events), await anext(events)]
             await _end(writer, feed, CALLS[:3])

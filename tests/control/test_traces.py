@@ -68,9 +68,9 @@ def _remove_store(data: Path) -> None:
         path.unlink()
 
 
-def _get(data: Path, *paths: str, tenant: str = "default") -> list[httpx2.Response]:
+def _get(data: Path, *paths: str) -> list[httpx2.Response]:
     async def run() -> list[httpx2.Response]:
-        async with api(data, tenant=tenant) as client:
+        async with api(data) as client:
             return [await client.get(path) for path in paths]
 
     return asyncio.run(run())
@@ -148,11 +148,8 @@ def test_no_prompt_or_answer_leaves_here(data: Path) -> None:
     assert all(b"prompt" not in response.content for response in responses)
 
 
-def test_a_tenant_is_given_by_the_process_not_by_the_caller(data: Path) -> None:
+def test_nobody_names_another_tenant(data: Path) -> None:
     """I6."""
-    mine, yours = _get(data, "/api/v1/traces"), _get(data, "/api/v1/traces", tenant="b")
-    assert len(mine[0].json()["items"]) == 6
-    assert len(yours[0].json()["items"]) == 1
     [refused] = _get(data, "/api/v1/traces?tenant=b")
     assert refused.status_code == 400
 

@@ -40,3 +40,32 @@ def at(moment: Moment, now: datetime) -> datetime | None:
     if isinstance(moment, timedelta):
         return now - min(moment, now - _EPOCH)
     return None if moment is None else max(moment, _EPOCH)
+
+
+class SpanType(click.ParamType["int"]):
+    """A span of time, `24h`, `7d`, or `0`: whole seconds."""
+
+    name = "span"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        text = str(value)
+        if text == "0":
+            return 0
+        span = _SPAN.fullmatch(text)
+        if span is None:
+            self.fail(f"{text!r} is no span (30m, 24h, 7d, 4w), and not 0.", param, ctx)
+        return int(timedelta(**{_UNITS[span[2]]: int(span[1])}).total_seconds())
+
+
+def ahead(text: str, now: datetime) -> datetime:
+    """A time to come: a span from now, a date or an RFC 3339 time. Raises `ValueError`: a sentence."""
+    span = _SPAN.fullmatch(text)
+    try:
+        if span is not None:
+            return now + timedelta(**{_UNITS[span[2]]: int(span[1])})
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r} is neither a span (30m, 24h, 90d, 4w) nor a date (2026-11-20).") from None

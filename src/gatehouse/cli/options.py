@@ -54,7 +54,7 @@ def set_up(environ: Mapping[str, str], data: str | None, config: Path | None, fl
     """Read the configuration and all that depends on it. Raises `ConfigError` with every problem."""
     directory = DataDir.locate(data, environ)
     file = load.find(config, environ, (Path(), directory.root))
-    effective = load.resolve(file, environ, flags)
+    effective = load.resolve(file, environ, flags, accounts=directory.accounts.exists())
     problems = list(_unknown_priced(effective.settings))
     providers: dict[str, ProviderEntry] = {}
     try:

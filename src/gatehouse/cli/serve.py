@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
 
 from gatehouse import __version__, supervisor
 from gatehouse.cli.options import Setup, config_option, data_option, set_up
+from gatehouse.config import founding
 from gatehouse.config.check import is_loopback
+from gatehouse.config.environment import OWNER
 from gatehouse.config.load import Flag
 from gatehouse.config.printable import clean
+
+_OWNERS: Final = "gatehouse.cli.init"
+"""Imported by name where the environment names an owner: it takes as long as all else together."""
 
 
 @click.command(name="serve")
@@ -42,6 +50,12 @@ def command(
     given = {"host": host, "port": port, "workers": workers, "insecure": insecure or None}
     flags = [Flag(f"--{key}", ("server", key), value) for key, value in given.items() if value is not None]
     setup = set_up(environ, data, config, flags)
+    if any(environ.get(name) for name in OWNER):
+        importlib.import_module(_OWNERS).from_environment(setup, environ)
+        setup = set_up(environ, data, config, flags)
+    for name in OWNER:
+        # Not for the children: they have no use for it, and what is not there cannot be read.
+        os.environ.pop(name, None)
     server = setup.settings.server
     named = {"--data": data, "--config": config}
     options = "".join(f" {flag} {shlex.quote(str(value))}" for flag, value in named.items() if value)
@@ -49,7 +63,9 @@ def command(
     def ready(serving: supervisor.Serving) -> None:
         # A terminal that went away must not take the gateway with it.
         with suppress(OSError, ValueError):
-            click.echo(greeting(setup, serving.url, program(sys.argv[0], environ), options))
+            called = program(sys.argv[0], environ)
+            token = None if setup.data.accounts.exists() else founding.offer(setup.data, time.time())
+            click.echo(greeting(setup, serving.url, called, options, token))
             if not is_loopback(serving.host):
                 click.echo(_exposed(serving.host), err=True)
 
@@ -77,8 +93,9 @@ def program(argv0: str, environ: Mapping[str, str]) -> str:
     return shlex.quote(argv0)
 
 
-def greeting(setup: Setup, url: str, program: str, options: str) -> str:
-    """What a newcomer needs next. `options`: those of `serve` that the other commands need too, ` --data X`."""
+def greeting(setup: Setup, url: str, program: str, options: str, token: str | None = None) -> str:
+    """What a newcomer needs next. `options`: those of `serve` that the other commands need too, ` --data X`. `token`:
+    of setting up, while there is no owner; it stands in a link's fragment, which no browser sends to anybody."""
     file = setup.effective.file
     lines = [
         f"Gatehouse {__version__} listens on {url}",
@@ -88,9 +105,11 @@ def greeting(setup: Setup, url: str, program: str, options: str) -> str:
     ]
     if setup.settings.simulated.enabled:
         body = json.dumps({"model": "simulated", "messages": [{"role": "user", "content": "Hello"}]})
+        keyed = setup.settings.auth.enabled
         lines += [
-            "Try it, no key needed:",
+            f"Try it, with a key ({program} key create NAME{options}):" if keyed else "Try it, no key needed:",
             f"  curl {url}/simulated/v1/chat/completions -H 'content-type: application/json' \\",
+            *(['    -H "authorization: Bearer $GATEWAY_KEY" \\'] if keyed else []),
             f"    -d '{body}'",
         ]
     lines += [
@@ -99,8 +118,14 @@ def greeting(setup: Setup, url: str, program: str, options: str) -> str:
         "See what they did:",
         f"  {program} report{options}",
         f"  {program} debug last{options}",
-        "Ctrl-C stops it.",
     ]
+    if token is not None:
+        lines += [
+            "Accounts, keys and limits, once this is stopped:",
+            f"  {program} init{options}",
+            f"or now, for {founding.OFFERED_SECONDS // 60} minutes, by the API: {url}/api/v1/setup#{token}",
+        ]
+    lines.append("Ctrl-C stops it.")
     return "\n".join(lines)
 
 

@@ -25,14 +25,24 @@ _ESCAPED: Final = re.compile("[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u20
 
 def echo_json(value: Any) -> None:
     """Print a value as indented JSON."""
-    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
-    click.echo(_ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+    click.echo(_escaped(msgspec.json.format(msgspec.json.encode(value), indent=2)))
+
+
+def json_line(value: Any) -> str:
+    """A value as JSON on one line."""
+    return _escaped(msgspec.json.encode(value))
 
 
 def echo_csv(kind: type[msgspec.Struct], rows: Sequence[msgspec.Struct], group_by: Sequence[str] = ()) -> None:
     """Print structs of one `kind` as CSV. `group_by`: what the dict of a field `group` holds."""
     wanted = columns(kind, group_by)
-    text = csv_head(wanted) + csv_lines(wanted, rows)
-    if sys.stdout.isatty():
-        text = "\n".join(map(clean, text.splitlines())) + "\n"
-    click.echo(text, nl=False)
+    click.echo(csv_text(csv_head(wanted) + csv_lines(wanted, rows)), nl=False)
+
+
+def csv_text(text: str) -> str:
+    """Lines of CSV for stdout."""
+    return "".join(f"{clean(line)}\n" for line in text.splitlines()) if sys.stdout.isatty() else text
+
+
+def _escaped(text: bytes) -> str:
+    return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text.decode())

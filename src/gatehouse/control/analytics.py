@@ -16,7 +16,9 @@ from fastapi import APIRouter, Query, Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.responses import Response
 
+from gatehouse.auth.roles import Permission
 from gatehouse.control.answers import FieldError, InputError, answer
+from gatehouse.control.caller import caller_of
 from gatehouse.control.export import PIECE, export, in_pieces
 from gatehouse.control.parameters import Format, MomentOrAgo, OutcomeName, Word, at, form_of, once
 from gatehouse.control.traces import following
@@ -68,6 +70,9 @@ class WindowParameters(BaseModel):
         Word | None, Field(description="Id of the gateway key, else hash of the provider key the caller brought.")
     ] = None
     project: Annotated[Word | None, Field(description="Project id.")] = None
+    team: Annotated[Word | None, Field(description="Team of the project.")] = None
+    environment: Annotated[Word | None, Field(description="Environment of the project.")] = None
+    service: Annotated[Word | None, Field(description="Service that the caller's identity token names.")] = None
     user: Annotated[Word | None, Field(description="Id of the user.")] = None
     outcome: Annotated[list[OutcomeName], Field(max_length=20, description="How the call ended; `open`: not yet.")] = []
     format: Annotated[Format, Field(description=_FORM)] = "json"
@@ -83,6 +88,9 @@ class WindowParameters(BaseModel):
             route=self.route,
             caller=self.key,
             project=self.project,
+            team=self.team,
+            environment=self.environment,
+            service=self.service,
             user=self.user,
             outcome=tuple(self.outcome),
         )
@@ -173,19 +181,19 @@ class StatsParameters(BaseModel):
     period: Annotated[Literal["24h", "7d", "30d", "90d"], Field(description="The time until now.")] = "7d"
 
 
-def routes(readers: Readers, tenant: str) -> APIRouter:
-    """The routes over one tenant's calls."""
+def routes(readers: Readers) -> APIRouter:
+    """The routes over the calls that the caller may see."""
     router = APIRouter(prefix="/api/v1/analytics", tags=["analytics"])
     for question in _QUESTIONS:
         router.get(f"/{question.name}", summary=question.summary, name=f"analytics_{question.name}")(
-            _show(readers, tenant, question)
+            _show(readers, question)
         )
 
     @router.get("/summary", summary="Head figures, and how they changed", name="analytics_summary")
     async def show_summary(request: Request, asked: Annotated[WindowParameters, Query()]) -> Response:
         """Against the window of the same length before."""
         once(request, _SEVERAL)
-        found = await (await readers.analytics(tenant)).summary(asked.asked(times.now()))
+        found = await (await readers.analytics(caller_of(request).sight)).summary(asked.asked(times.now()))
         form = form_of(request, asked.format)
         if form == "json":
             return answer(found)
@@ -197,11 +205,13 @@ def routes(readers: Readers, tenant: str) -> APIRouter:
         once(request, _NONE)
         form = form_of(request, asked.format)
         if form == "json":
-            analytics = await readers.analytics(tenant)
+            analytics = await readers.analytics(caller_of(request).sight)
             return answer(await analytics.log(asked.filter(), asked.limit, asked.offset))
         if "offset" in request.query_params:
             raise InputError(FieldError("offset", "goes with `format=json` only"))
-        queries = await readers.queries(tenant)
+        caller = caller_of(request)
+        caller.require(Permission.EXPORT_READ)
+        queries = await readers.queries(caller.sight)
         most = asked.limit if "limit" in request.query_params else None
         page = await queries.page(asked.filter(), most or PIECE)
         items = _log_items(following(queries, asked.filter(), page, most))
@@ -212,7 +222,7 @@ def routes(readers: Readers, tenant: str) -> APIRouter:
         """For clients of the TruePortAI gateway; `/api/v1/analytics/summary` says more."""
         once(request, _NONE)
         until = times.now()
-        analytics = await readers.analytics(tenant)
+        analytics = await readers.analytics(caller_of(request).sight)
         return answer(await analytics.stats(asked.period, until - _DAYS[asked.period] * _DAY, until))
 
     return router
@@ -240,7 +250,7 @@ _QUESTIONS: Final = (
 )
 
 
-def _show(readers: Readers, tenant: str, question: Question) -> Callable[..., Awaitable[Response]]:
+def _show(readers: Readers, question: Question) -> Callable[..., Awaitable[Response]]:
     async def series(request: Request, asked: Annotated[SeriesParameters, Query()]) -> Response:
         return await answered(request, asked)
 
@@ -250,7 +260,7 @@ def _show(readers: Readers, tenant: str, question: Question) -> Callable[..., Aw
     async def answered(request: Request, given: ListParameters) -> Response:
         once(request, _SEVERAL)
         asked = given.asked(times.now())
-        found = await question.ask(await readers.analytics(tenant), asked)
+        found = await question.ask(await readers.analytics(caller_of(request).sight), asked)
         form = form_of(request, given.format)
         if form == "json":
             return answer(found)

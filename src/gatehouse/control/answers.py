@@ -7,8 +7,8 @@ Rules: an error body is `{detail, code, retry_after, errors}`; `code` is of the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import msgspec
 from fastapi import FastAPI
@@ -18,13 +18,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gatehouse import errors
+from gatehouse.control.publishing import NotPublishedError
 from gatehouse.errors import GatehouseError, Kind
-from gatehouse.store.engine import StoreError
+from gatehouse.store.directory.errors import DirectoryError, NotThere
+from gatehouse.store.engine import StoreError, StoreRowError
+from gatehouse.store.present import CursorError
 from gatehouse.store.tally import TooManyError
 
 _NAME: Final = 64
 """Characters of a field's name that are repeated."""
 _RETRY_SECONDS: Final = 5
+Answers = dict[tuple[str, str], tuple[int, Any]]
+"""What a route, (method, path), answers with when all is well: its status, and what it holds, if anything.
+
+Each module of routes says it of its own; the API's description is made from it."""
 _encode = msgspec.json.Encoder().encode
 _log = logging.getLogger(__name__)
 
@@ -59,6 +66,16 @@ def answer(value: msgspec.Struct, status: int = 200) -> Response:
     return Response(_encode(value), status, {"cache-control": "no-store"}, "application/json")
 
 
+def answer_list(values: Sequence[msgspec.Struct]) -> Response:
+    """A bare array, for contracts that want one."""
+    return Response(_encode(values), 200, {"cache-control": "no-store"}, "application/json")
+
+
+def done() -> Response:
+    """Nothing to say but that it is so."""
+    return Response(status_code=204, headers={"cache-control": "no-store"})
+
+
 def refuse(
     kind: Kind, detail: str, *, retry_after: int | None = None, problems: list[FieldError] | None = None
 ) -> Response:
@@ -75,6 +92,10 @@ def install(app: FastAPI) -> None:
         InputError: _input,
         RequestValidationError: _validation,
         GatehouseError: _gatehouse,
+        DirectoryError: _directory,
+        NotPublishedError: _not_published,
+        CursorError: _cursor,
+        StoreRowError: _row,
         StoreError: _store,
         TooManyError: _too_many,
         HTTPException: _http,
@@ -96,14 +117,18 @@ def _validation(request: Request, error: Exception) -> Response:
 
 
 def _field(place: tuple[str | int, ...]) -> str:
-    """`("query", "status", 0)` is `status[0]`."""
-    name = "".join(f"[{part}]" if isinstance(part, int) else str(part) for part in place[1:])
-    return name[:_NAME] or "query"
+    """`("query", "status", 0)` is `status[0]`; `("body", "limits", "tokens")` is `limits.tokens`."""
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place[1:])
+    # Of JSON that is none, the position.
+    named = name.removeprefix(".") if not name.startswith("[") else ""
+    return named[:_NAME] or str(place[0] if place else "query")
 
 
 def _message(problem: dict[str, str]) -> str:
     if problem["type"] == "extra_forbidden":
         return "there is no such parameter"
+    if problem["type"] == "json_invalid":
+        return "no JSON"
     return problem["msg"].removeprefix("Value error, ")
 
 
@@ -111,6 +136,23 @@ def _gatehouse(_request: Request, error: Exception) -> Response:
     if not isinstance(error, GatehouseError):
         raise error
     return refuse(error.kind, error.detail, retry_after=error.retry_after)
+
+
+def _directory(_request: Request, error: Exception) -> Response:
+    # What names an id of the request's path is not found; whose body names what is not there, finds out beforehand.
+    return refuse(errors.NOT_FOUND if isinstance(error, NotThere) else errors.BAD_REQUEST, str(error))
+
+
+def _not_published(_request: Request, error: Exception) -> Response:
+    return refuse(errors.OVERLOADED, str(error), retry_after=_RETRY_SECONDS)
+
+
+def _cursor(request: Request, error: Exception) -> Response:
+    return _input(request, InputError(FieldError("cursor", str(error))))
+
+
+def _row(_request: Request, _error: Exception) -> Response:
+    return refuse(errors.BAD_REQUEST, "the store does not take a value of this request")
 
 
 def _store(_request: Request, error: Exception) -> Response:

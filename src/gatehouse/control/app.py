@@ -14,42 +14,90 @@ from gatehouse import __version__
 from gatehouse.collector.feed import Feed
 from gatehouse.collector.tally import Tally
 from gatehouse.config.loads import Loads
-from gatehouse.control import analytics, answers, explain, exposition, live, traces
-from gatehouse.control.answers import ErrorBody, answer
+from gatehouse.control import (
+    analytics,
+    answers,
+    audit,
+    credentials,
+    entrance,
+    events,
+    explain,
+    exposition,
+    issued,
+    issuers,
+    keycompat,
+    keys,
+    limits,
+    live,
+    people,
+    projects,
+    sealing,
+    tenants,
+    traces,
+)
+from gatehouse.control import sso as single_sign_on
+from gatehouse.control.answers import Answers, ErrorBody, answer
+from gatehouse.control.caller import caller_of
+from gatehouse.control.cookies import Origins
+from gatehouse.control.doors import Doors
+from gatehouse.control.duties import Duties
+from gatehouse.control.gate import Gate, oversees
 from gatehouse.control.health import Health, told_by_worker
 from gatehouse.control.parameters import MEDIA_TYPES
-from gatehouse.control.peer import JOURNAL_HEADER, LOCAL, PeerGate
+from gatehouse.control.peer import JOURNAL_HEADER
+from gatehouse.control.permissions import Rules
+from gatehouse.control.recognition import Recognition
 from gatehouse.store import figures, logs
 from gatehouse.store.explain import Explanation
 from gatehouse.store.reading import Readers
 from gatehouse.store.views import Trace, TracePage, TraceSummary
 
 _REF: Final = "#/components/schemas/{name}"
-_ANSWERS: Final[dict[tuple[str, str], type[msgspec.Struct]]] = {
-    ("/health", "200"): Health,
-    ("/health", "503"): Health,
-    ("/api/v1/traces", "200"): TracePage,
-    ("/api/v1/traces/{id}", "200"): Trace,
-    ("/api/v1/analytics/usage", "200"): figures.UsageFigures,
-    ("/api/v1/analytics/cost", "200"): figures.CostFigures,
-    ("/api/v1/analytics/latency", "200"): figures.LatencyFigures,
-    ("/api/v1/analytics/errors", "200"): figures.ErrorFigures,
-    ("/api/v1/analytics/models", "200"): figures.ModelFigures,
-    ("/api/v1/analytics/keys", "200"): figures.KeyFigures,
-    ("/api/v1/analytics/summary", "200"): figures.Summary,
-    ("/api/v1/analytics/explain", "200"): Explanation,
-    ("/api/v1/analytics/logs", "200"): logs.LogPage,
-    ("/api/v1/analytics/stats", "200"): logs.Stats,
+_HEALTH: Final[Answers] = {("GET", "/health"): (200, Health)}
+_UNHEALTHY: Final = ("/health", "503")
+_FIGURES: Final[Answers] = {
+    ("GET", "/api/v1/traces"): (200, TracePage),
+    ("GET", "/api/v1/traces/{id}"): (200, Trace),
+    ("GET", "/api/v1/analytics/usage"): (200, figures.UsageFigures),
+    ("GET", "/api/v1/analytics/cost"): (200, figures.CostFigures),
+    ("GET", "/api/v1/analytics/latency"): (200, figures.LatencyFigures),
+    ("GET", "/api/v1/analytics/errors"): (200, figures.ErrorFigures),
+    ("GET", "/api/v1/analytics/models"): (200, figures.ModelFigures),
+    ("GET", "/api/v1/analytics/keys"): (200, figures.KeyFigures),
+    ("GET", "/api/v1/analytics/summary"): (200, figures.Summary),
+    ("GET", "/api/v1/analytics/explain"): (200, Explanation),
+    ("GET", "/api/v1/analytics/logs"): (200, logs.LogPage),
+    ("GET", "/api/v1/analytics/stats"): (200, logs.Stats),
 }
+_PEOPLE: Final[Answers] = entrance.ANSWERS | issued.ANSWERS | people.ANSWERS | tenants.ANSWERS | single_sign_on.ANSWERS
+_ADMINISTERED: Final[Answers] = (
+    projects.ANSWERS
+    | credentials.ANSWERS
+    | keys.ANSWERS
+    | keycompat.ANSWERS
+    | limits.ANSWERS
+    | issuers.ANSWERS
+    | audit.ANSWERS
+    | events.ANSWERS
+    | sealing.ANSWERS
+)
+ANSWERS: Final[Answers] = {**_HEALTH, **_FIGURES, **_PEOPLE, **_ADMINISTERED}
 """What each route answers with. All other answers are errors."""
 _EVENTS: Final[dict[str, tuple[type[msgspec.Struct], ...]]] = {"/api/v1/live": (TraceSummary, live.Lagged)}
 """What the events of a stream hold."""
-_EXPORTED: Final = frozenset({"/api/v1/traces"}).union(
+_EXPORTED: Final = (audit.EXPORTED | {"/api/v1/traces"}).union(
     f"/api/v1/analytics/{name}"
     for name in ("usage", "cost", "latency", "errors", "models", "keys", "summary", "explain", "logs")
 )
 """Routes that answer in the forms of `export`, too."""
-_ERRORS: Final = {"400": "Wrong input", "403": "Not from this machine", "404": "Not found", "503": "Not possible now"}
+_ERRORS: Final = {
+    "400": "Wrong input",
+    "401": "Nobody known asks",
+    "403": "Not allowed",
+    "404": "Not found",
+    "503": "Not possible now",
+}
+_SAYS: Final = {200: "Found", 201: "Made", 204: "Done", 302: "To the provider", 303: "Done, and on"}
 
 
 class ManagementApi(FastAPI):
@@ -61,20 +109,30 @@ class ManagementApi(FastAPI):
             return self.openapi_schema
         document = get_openapi(title=self.title, version=self.version, description=self.description, routes=self.routes)
         events = [struct for structs in _EVENTS.values() for struct in structs]
-        structs = [*dict.fromkeys([*_ANSWERS.values(), *events]), ErrorBody]
-        document["components"] = {"schemas": msgspec.json.schema_components(structs, ref_template=_REF)[1]}
+        answered = [struct for _, struct in ANSWERS.values() if struct is not None]
+        structs = [*dict.fromkeys([*answered, *events]), ErrorBody]
+        asked = document.get("components", {}).get("schemas", {})
+        bodies = {name: _asked(name, schema) for name, schema in asked.items() if "ValidationError" not in name}
+        described = msgspec.json.schema_components(structs, ref_template=_REF)[1]
+        document["components"] = {"schemas": bodies | described}
         for path, methods in document["paths"].items():
-            for method in methods.values():
-                method["responses"] = _responses(path)
+            for method, operation in methods.items():
+                operation["responses"] = _responses(method.upper(), path)
         self.openapi_schema = document
         return document
 
 
 def create(
-    readers: Readers, health: Callable[[], Health], *, tenant: str, tally: Tally, feed: Feed, loads: Loads
+    readers: Readers,
+    health: Callable[[], Health],
+    *,
+    tally: Tally,
+    feed: Feed,
+    loads: Loads,
+    doors: Doors | None = None,
 ) -> ManagementApi:
     """The app. `health`: what the process knows now, at no cost. `tally`, `loads`: what `/metrics` shows of calls, and
-    of workers. `feed`: calls as they end."""
+    of workers. `feed`: calls as they end. Without `doors` nobody comes in, and whoever is on this machine may read."""
     app = ManagementApi(
         title="Gatehouse",
         version=__version__,
@@ -89,13 +147,35 @@ def create(
     )
     app.include_router(_health(health))
     app.include_router(exposition.routes(health, tally, loads))
-    app.include_router(traces.routes(readers, tenant))
-    app.include_router(live.routes(readers, feed, tenant))
-    app.include_router(analytics.routes(readers, tenant))
-    app.include_router(explain.routes(readers, tenant))
+    app.include_router(traces.routes(readers))
+    app.include_router(live.routes(readers, feed))
+    app.include_router(analytics.routes(readers))
+    app.include_router(explain.routes(readers))
+    accounts = None if doors is None else doors.accounts
+    if doors is not None:
+        app.include_router(entrance.routes(doors.accounts))
+        app.include_router(issued.routes(doors.accounts))
+        app.include_router(people.routes(doors.accounts))
+        app.include_router(tenants.routes(doors.accounts))
+        app.include_router(single_sign_on.routes(doors.sso))
+        _administer(app, readers, doors.duties or Duties.idle(doors.accounts))
     answers.install(app)
-    app.add_middleware(PeerGate)
+    origins = Origins(None) if accounts is None else accounts.origins
+    app.add_middleware(Gate, recognition=Recognition(accounts), origins=origins, rules=Rules())
     return app
+
+
+def _administer(app: FastAPI, readers: Readers, duties: Duties) -> None:
+    administration = duties.administration
+    app.include_router(projects.routes(administration))
+    app.include_router(credentials.routes(administration, duties.upkeep))
+    app.include_router(keys.routes(administration))
+    app.include_router(keycompat.routes(administration))
+    app.include_router(limits.routes(administration))
+    app.include_router(issuers.routes(administration, duties.key_sets))
+    app.include_router(audit.routes(readers))
+    app.include_router(events.routes(administration, readers, duties.notifying))
+    app.include_router(sealing.routes(administration, duties.master_keys))
 
 
 def _health(health: Callable[[], Health]) -> APIRouter:
@@ -110,25 +190,38 @@ def _health(health: Callable[[], Health]) -> APIRouter:
         if trouble is not None:
             now = told_by_worker(now, trouble)
         status = 200 if now.status == "healthy" else 503
-        return answer(now if request.scope[LOCAL] else now.public(), status)
+        caller = caller_of(request)
+        return answer(now if caller.kind == "local" or oversees(caller) else now.public(), status)
 
     return router
 
 
-def _responses(path: str) -> dict[str, Any]:
-    described = {
-        status: {"description": meaning, "content": _json(_ANSWERS.get((path, status), ErrorBody))}
+def _responses(method: str, path: str) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        status: {"description": meaning, "content": _json(Health if (path, status) == _UNHEALTHY else ErrorBody)}
         for status, meaning in _ERRORS.items()
     }
     if path in _EVENTS:
         one_of = [{"$ref": _REF.format(name=struct.__name__)} for struct in _EVENTS[path]]
-        found: dict[str, Any] = {live.MEDIA_TYPE: {"schema": {"oneOf": one_of}}}
-    else:
-        found = _json(_ANSWERS[path, "200"])
+        content: dict[str, Any] = {live.MEDIA_TYPE: {"schema": {"oneOf": one_of}}}
+        return {"200": {"description": _SAYS[200], "content": content}, **described}
+    status, struct = ANSWERS[method, path]
+    said: dict[str, Any] = {"description": _SAYS[status]}
+    if struct is not None:
+        said["content"] = _json(struct)
     if path in _EXPORTED:
-        found |= {kind.partition(";")[0]: {"schema": {"type": "string"}} for kind in MEDIA_TYPES.values()}
-    return {"200": {"description": "Found", "content": found}, **described}
+        said["content"] |= {kind.partition(";")[0]: {"schema": {"type": "string"}} for kind in MEDIA_TYPES.values()}
+    return {str(status): said, **described}
 
 
-def _json(struct: type[msgspec.Struct]) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": _REF.format(name=struct.__name__)}}}
+def _asked(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """A request's body. What a change leaves out has no default: it stays."""
+    if name.endswith("Update"):
+        for field in schema["properties"].values():
+            field.pop("default", None)
+    return schema
+
+
+def _json(struct: Any) -> dict[str, Any]:
+    [schema], _ = msgspec.json.schema_components([struct], ref_template=_REF)
+    return {"application/json": {"schema": schema}}

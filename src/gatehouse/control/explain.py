@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from gatehouse.control.analytics import WindowParameters
 from gatehouse.control.answers import FieldError, InputError, answer
+from gatehouse.control.caller import caller_of
 from gatehouse.control.export import export, in_pieces
 from gatehouse.control.parameters import at, form_of, moment_or_ago, once
 from gatehouse.store import explain, times
@@ -66,15 +67,15 @@ class ExplainParameters(WindowParameters):
         )
 
 
-def routes(readers: Readers, tenant: str) -> APIRouter:
-    """The route over one tenant's calls."""
+def routes(readers: Readers) -> APIRouter:
+    """The route over the calls that the caller may see."""
     router = APIRouter(prefix="/api/v1/analytics", tags=["analytics"])
 
     @router.get("/explain", summary="What changed when a figure did", name="analytics_explain")
     async def show_explanation(request: Request, asked: Annotated[ExplainParameters, Query()]) -> Response:
         """Which providers, models, keys and so on account for the change, the largest contribution first."""
         once(request, _SEVERAL)
-        analytics = await readers.analytics(tenant)
+        analytics = await readers.analytics(caller_of(request).sight)
         found = await explain.explain(analytics, asked.metric, asked.compared(times.now()), patience=PATIENCE_SECONDS)
         form = form_of(request, asked.format)
         if form == "json":

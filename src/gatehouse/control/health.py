@@ -129,6 +129,17 @@ def told_by_workers(health: Health, workers: Mapping[int, Gauges], now: int) -> 
     )
 
 
+def told_by_publisher(health: Health, failure: str) -> Health:
+    """With why the newest snapshot cannot be published; empty: it is."""
+    if not failure:
+        return health
+    return msgspec.structs.replace(
+        health,
+        status="unhealthy" if health.status == "unhealthy" else "degraded",
+        problems=[*health.problems, f"the newest keys and accounts are not in force: {failure}"],
+    )
+
+
 def assess(
     version: str,
     collecting: CollectorState,

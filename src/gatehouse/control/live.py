@@ -23,12 +23,14 @@ from starlette.types import Receive, Scope, Send
 
 from gatehouse import errors
 from gatehouse.collector.feed import Feed, Listener, TooManyListenersError
+from gatehouse.control.caller import caller_of
 from gatehouse.control.parameters import once
 from gatehouse.control.traces import SEVERAL, CallParameters
 from gatehouse.errors import GatehouseError
 from gatehouse.store.engine import StoreError
 from gatehouse.store.queries import TraceFilter
 from gatehouse.store.reading import Readers
+from gatehouse.store.sight import Sight
 
 HEARTBEAT_SECONDS: Final = 15.0
 """A worker gives up on the control plane after 30 s of silence."""
@@ -47,8 +49,8 @@ class Lagged(msgspec.Struct, frozen=True):
     missed: int | None
 
 
-def routes(readers: Readers, feed: Feed, tenant: str) -> APIRouter:
-    """The route over one tenant's calls."""
+def routes(readers: Readers, feed: Feed) -> APIRouter:
+    """The route over the calls that the caller may see."""
     router = APIRouter(prefix="/api/v1", tags=["traces"])
 
     @router.get("/live", summary="Calls as they end")
@@ -61,6 +63,7 @@ def routes(readers: Readers, feed: Feed, tenant: str) -> APIRouter:
     ) -> Response:
         """Server-Sent Events: `call`, an item of `/api/v1/traces`; `lagged`, with the number of calls left out."""
         once(request, SEVERAL)
+        sight = caller_of(request).sight
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
@@ -68,11 +71,11 @@ def routes(readers: Readers, feed: Feed, tenant: str) -> APIRouter:
                 loop.call_soon_threadsafe(woken.set)
 
         try:
-            listener = feed.listen(tenant, wake, last_event_id)
+            listener = feed.listen(sight.tenant, wake, last_event_id)
         except TooManyListenersError as error:
             detail = "too many listen already; end one, or look at /api/v1/traces"
             raise GatehouseError(errors.OVERLOADED, detail, retry_after=_RETRY_SECONDS) from error
-        stream = Stream(readers, tenant, asked.filter())
+        stream = Stream(readers, sight, asked.filter())
         return _Live(listener, stream.events(feed, listener, woken))
 
     return router
@@ -96,11 +99,11 @@ class Stream:
     """The events of one listener."""
 
     def __init__(
-        self, readers: Readers, tenant: str, wanted: TraceFilter, *, heartbeat: float = HEARTBEAT_SECONDS
+        self, readers: Readers, sight: Sight, wanted: TraceFilter, *, heartbeat: float = HEARTBEAT_SECONDS
     ) -> None:
         """`heartbeat`: seconds of silence at most."""
         self._readers = readers
-        self._tenant = tenant
+        self._sight = sight
         self._wanted = wanted
         self._heartbeat = heartbeat
 
@@ -111,7 +114,7 @@ class Stream:
         while not feed.closed:
             woken.clear()
             calls, missed = listener.take(PIECE)
-            said = b"" if missed == 0 else _event(listener.place_before(len(calls)), "lagged", Lagged(missed))
+            said = b"" if missed == 0 else _event(listener.place_before(len(calls)), "lagged", self._lagged(missed))
             if calls:
                 try:
                     said += await self._shown(listener, calls)
@@ -128,9 +131,13 @@ class Stream:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(woken.wait(), max(0.0, quiet_at - time.monotonic()))
 
+    def _lagged(self, missed: int | None) -> Lagged:
+        """How many of the calls that were left out may be seen, nobody knows."""
+        return Lagged(None if self._sight.narrowed else missed)
+
     async def _shown(self, listener: Listener, calls: list[str]) -> bytes:
         """Those of the calls that are wanted. Raises `StoreError`."""
-        queries = await self._readers.queries(self._tenant)
+        queries = await self._readers.queries(self._sight)
         found = {item.id: item for item in await queries.among(calls, self._wanted)}
         return b"".join(
             _event(listener.place_before(left), "call", found[call])

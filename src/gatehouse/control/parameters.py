@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Awaitable
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from fastapi import Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from gatehouse.control.answers import FieldError, InputError
 from gatehouse.store import times
+from gatehouse.store.directory.errors import DirectoryError
+
+T = TypeVar("T")
 
 _RFC3339: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)",
@@ -55,6 +59,39 @@ MomentOrAgo = Annotated[str, AfterValidator(moment_or_ago)]
 Word = Annotated[str, Field(min_length=1, max_length=512)]
 
 
+def _shown(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("holds a control character, or one that no text may hold")
+    if value != value.strip():
+        raise ValueError("begins or ends with a space")
+    return value
+
+
+Text = Annotated[str, Field(max_length=256), AfterValidator(_shown)]
+"""A label that people read: printable, on one line."""
+Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_shown)]
+Id = Annotated[str, Field(pattern="^[a-z0-9_]{1,64}$")]
+
+
+class Body(BaseModel):
+    """A request's JSON body: no field beyond those declared, and no value that has to be converted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    def given(self) -> dict[str, Any]:
+        """What the caller named: of a change, the rest stays as it is."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class Paging(BaseModel):
+    """A list, newest first, page by page."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: Annotated[int, Field(ge=1, le=500, description="Items on a page, at most.")] = 50
+    cursor: Annotated[str | None, Field(max_length=200, description="`next_cursor` of the page before.")] = None
+
+
 class NoParameters(BaseModel):
     """A route that takes none says so."""
 
@@ -85,3 +122,11 @@ def once(request: Request, several: frozenset[str]) -> None:
     twice = [name for name, count in counted.items() if count > 1 and name not in several]
     if twice:
         raise InputError(*(FieldError(name, "given more than once") for name in twice))
+
+
+async def referred(field: str, found: Awaitable[T]) -> T:
+    """What a field of the body names by id, or what cannot be for what it says. Raises `InputError`."""
+    try:
+        return await found
+    except DirectoryError as error:
+        raise InputError(FieldError(field, str(error))) from error

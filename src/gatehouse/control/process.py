@@ -23,6 +23,7 @@ from typing import Final
 import msgspec
 import uvicorn
 import uvloop
+from sqlalchemy.engine import URL
 
 from gatehouse import __version__
 from gatehouse.collector.collect import Collector
@@ -30,21 +31,27 @@ from gatehouse.collector.lock import CollectorLock
 from gatehouse.collector.thread import CollectorThread
 from gatehouse.config import leash
 from gatehouse.config.loads import Loads
-from gatehouse.config.paths import DataDir
+from gatehouse.config.paths import DataDir, create_or_read_secret
 from gatehouse.config.settings import Settings
 from gatehouse.control import app, health
+from gatehouse.control.administration import Administration, Engines, Means
+from gatehouse.control.callout import Callout
+from gatehouse.control.counting import Counting
+from gatehouse.control.doors import Doors, opened
 from gatehouse.control.housekeeping import Housekeeping
+from gatehouse.control.publishing import Publisher
+from gatehouse.control.sealing import MasterKeys
 from gatehouse.errors import ConfigError
 from gatehouse.journal.lines import JournalError
 from gatehouse.journal.writer import JournalWriter
+from gatehouse.limits.shared.embedded import binary
+from gatehouse.providers.entries import entries
 from gatehouse.store import engine, times
+from gatehouse.store.directory import access
 from gatehouse.store.reading import Readers
 
 DRAIN_SECONDS: Final = 5.0
 """How long it may go on collecting after SIGTERM."""
-
-TENANT: Final = "default"
-"""Until there are accounts."""
 
 _OPEN_SECONDS: Final = 3.0
 """How long readiness waits for the store at most, so that the first `/health` is not about a start."""
@@ -74,13 +81,19 @@ class Control:
     """The live objects of one process."""
 
     def __init__(self, process: leash.ControlProcess, settings: Settings) -> None:
-        """Raises `ConfigError` for a wrong `database.url`."""
+        """Raises `ConfigError` for a wrong `database.url`, and for providers that cannot be."""
         self._process = process
         self._settings = settings
         self._data = DataDir(process.data)
         url = engine.locate(self._data.root, settings.database.url)
         self._readers = Readers(url)
         self._loads = Loads(process.load_fd, process.slots)
+        self._engines = Engines(access.located(url))
+        self._means = means(settings, self._data, access.located(url))
+        # Without accounts nothing of the directory is ever decided by.
+        source = self._engines.sections if settings.auth.enabled else None
+        self._publisher = Publisher(self._data.snapshot, settings, self._loads, source)
+        self._counting = Counting(settings, self._data, url, self._publisher, binary())
         self._collector = CollectorThread(
             Collector(self._data.journal, url, settings.database),
             CollectorLock(self._data.collector_lock),
@@ -93,21 +106,29 @@ class Control:
         stop = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor's business
+        # First of all: workers that start wait for a moment to hear of a newer snapshot.
+        await self._publisher.open(listen(self._data.snapshot_socket))
         self._writer = JournalWriter(self._data.journal, "control", self._settings.journal, loop)
         self._writer.open()
         self._keeping = Housekeeping(
             self._data.journal, self._writer, self._settings.journal, lambda: self._collector.collected
         )
         listener = listen(self._data.control_socket)
-        server = Server(server_config(self._application()))
+        found = self._doors()
+        server = Server(server_config(self._application(found)))
         self._collector.start()
         async with asyncio.TaskGroup() as group:
+            publishing = group.create_task(self._publisher.run())
             serving = group.create_task(self._serve(server, listener, stop))
             recovering = group.create_task(self._keeping.recover_regularly(stop))
             sweeping = group.create_task(self._keeping.sweep())
             retaining = group.create_task(self._keeping.retain_regularly())
             watching = group.create_task(self._watch())
+            own = self._counting.start(group)
+            if found is not None and found.duties is not None:
+                own.append(group.create_task(found.duties.run(self._collector.notices, self._readers)))
             await self._opened()
+            await self._counting.ready()
             leash.say_ready(self._process)
             # What is alive now stays: keep it out of every later collection.
             gc.collect()
@@ -116,26 +137,39 @@ class Control:
             watching.cancel()
             retaining.cancel()
             await recovering
+            for each in own:
+                each.cancel()
             await self._finish()
             sweeping.cancel()
             self._collector.feed.close()
             server.should_exit = True
             await serving
+            publishing.cancel()
+        await self._publisher.aclose()
+        await self._engines.aclose()
         await self._readers.aclose()
         self._data.control_socket.unlink(missing_ok=True)
+        self._data.snapshot_socket.unlink(missing_ok=True)
         if self._keeping.retaining:
             # A segment is being compressed in a thread, which would hold the end up for seconds. Its draft is redone.
             os._exit(0)
 
-    def _application(self) -> app.ManagementApi:
+    def _doors(self) -> Doors | None:
+        if self._means is None:
+            return None
+        administration = Administration(self._engines, self._writer, self._publisher, self._means)
+        token = create_or_read_secret(self._data.local_token)
+        return opened(administration, self._data, self._settings, os.environ, local_token=token)
+
+    def _application(self, found: Doors | None) -> app.ManagementApi:
         collector = self._collector
         return app.create(
             self._readers,
             self._health,
-            tenant=TENANT,
             tally=collector.tally,
             feed=collector.feed,
             loads=self._loads,
+            doors=found,
         )
 
     async def _serve(self, server: Server, listener: socket.socket, stop: asyncio.Event) -> None:
@@ -162,6 +196,7 @@ class Control:
             warn=self._keeping.warn,
             clock_jump=self._keeping.clock_jump,
         )
+        assessed = health.told_by_publisher(assessed, self._publisher.failure)
         return health.told_by_workers(assessed, self._loads.gauges(), time.monotonic_ns())
 
     async def _opened(self) -> None:
@@ -180,7 +215,28 @@ class Control:
         self._collector.stop()
         if not await asyncio.to_thread(self._collector.join, DRAIN_SECONDS + 1):
             _log.warning("collecting did not end in time; the next start goes on")
+        await self._counting.finish()
         self._writer.close()
+
+
+def means(settings: Settings, data: DataDir, directory: URL) -> Means | None:
+    """What administering takes. In the main thread, before there is an event loop.
+
+    `None` where the master keys are not to be had and accounts are off: then there is nothing to administer. Raises
+    `ConfigError` where accounts are on.
+    """
+    try:
+        vault = MasterKeys(settings.secrets, data, os.environ).vault(directory)
+    except ConfigError as error:
+        if settings.auth.enabled:
+            raise
+        _log.warning("accounts cannot be administered: %s", error)
+        return None
+    server = settings.server
+    scheme = "https" if server.tls_cert is not None else "http"
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    address = server.public_url or f"{scheme}://{host}:{server.port}"
+    return Means(vault, entries(settings), Callout(settings.callouts), address.rstrip("/"))
 
 
 class Server(uvicorn.Server):

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from gatehouse import errors
+from gatehouse.auth.roles import Permission
 from gatehouse.control.answers import FieldError, InputError, answer
+from gatehouse.control.caller import caller_of
 from gatehouse.control.export import PIECE, export
 from gatehouse.control.parameters import Format, Moment, NoParameters, OutcomeName, Word, form_of, once
 from gatehouse.errors import GatehouseError
@@ -29,6 +31,9 @@ class CallParameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     project: Annotated[Word | None, Field(description="Project id.")] = None
+    team: Annotated[Word | None, Field(description="Team of the project.")] = None
+    environment: Annotated[Word | None, Field(description="Environment of the project.")] = None
+    service: Annotated[Word | None, Field(description="Service that the caller's identity token names.")] = None
     provider: Annotated[Word | None, Field(description="Provider that served, else the first one asked.")] = None
     model: Annotated[Word | None, Field(description="Model asked or model answered.")] = None
     operation: Annotated[Word | None, Field(description="`chat`, `embeddings` …")] = None
@@ -61,6 +66,9 @@ class CallParameters(BaseModel):
         """In the store's words."""
         return TraceFilter(
             project=self.project,
+            team=self.team,
+            environment=self.environment,
+            service=self.service,
             provider=self.provider,
             model=self.model,
             operation=self.operation,
@@ -103,15 +111,16 @@ class TraceParameters(CallParameters):
 SEVERAL: Final = frozenset({"status", "outcome", "code", "tag"})
 
 
-def routes(readers: Readers, tenant: str) -> APIRouter:
-    """The routes over one tenant's calls."""
+def routes(readers: Readers) -> APIRouter:
+    """The routes over the calls that the caller may see."""
     router = APIRouter(prefix="/api/v1", tags=["traces"])
 
     @router.get("/traces", summary="Calls, newest first")
     async def list_traces(request: Request, asked: Annotated[TraceParameters, Query()]) -> Response:
         """A page may hold fewer calls than asked for although more follow: go on while there is a `next_cursor`."""
         once(request, SEVERAL)
-        queries = await readers.queries(tenant)
+        caller = caller_of(request)
+        queries = await readers.queries(caller.sight)
         wanted, form = asked.filter(), form_of(request, asked.format)
         # Without pages there is no limit but the one asked for.
         most = asked.limit if form == "json" or "limit" in request.query_params else None
@@ -121,17 +130,19 @@ def routes(readers: Readers, tenant: str) -> APIRouter:
             raise InputError(FieldError("cursor", str(error))) from error
         if form == "json":
             return answer(page)
+        caller.require(Permission.EXPORT_READ)
         return export(form, "traces", TraceSummary, following(queries, wanted, page, most))
 
     @router.get("/traces/{id}", summary="One call with its spans")
     async def show_trace(
+        request: Request,
         name: Annotated[
             str, Path(alias="id", description="Id of the call (`x-gatehouse-id`), or W3C trace id.", max_length=64)
         ],
         _asked: Annotated[NoParameters, Query()],
     ) -> Response:
         """Of several calls with the same W3C trace id, the newest; `?trace=` lists them all."""
-        queries = await readers.queries(tenant)
+        queries = await readers.queries(caller_of(request).sight)
         found = await queries.trace(name)
         if found is None:
             raise GatehouseError(errors.NOT_FOUND, "no call with this id, or not collected yet")

@@ -1,0 +1,78 @@
+"""Which limits have to be made, changed and deleted, thing by thing. Pure; a part of `planning`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from msgspec import UnsetType
+
+from gatehouse.cli import caps
+from gatehouse.cli.declared import Cap
+from gatehouse.cli.steps import LIMITS, LIMITS_GONE, Item, Ref, State, Step
+
+PATH: Final = "/api/v1/limits"
+_TERMS: Final = ("cap", "hard", "at_cap", "on_unknown", "when_down", "assumed", "max_reserved_share")
+
+
+class LimitSteps:
+    """The steps for limits, as far as they were planned."""
+
+    def __init__(self, state: State, *, prune: bool) -> None:
+        self.steps: list[Step] = []
+        self.there: dict[tuple[str, str], list[Item]] = {}
+        """By what they are on."""
+        self._prune = prune
+        for limit in state.limits:
+            self.there.setdefault((limit["scope"], limit["scope_id"]), []).append(limit)
+
+    def on(
+        self, scope: str, on: Ref | str | None, label: str, wanted: Sequence[Cap] | UnsetType, known: str | None
+    ) -> None:
+        """Limits on one thing. `on`: as a new one says it; `known`: its id, if it has one."""
+        if isinstance(wanted, UnsetType):
+            return
+        left = list(self.there.get((scope, known), ())) if known is not None else []
+        pairs = list(_paired([cap.terms() for cap in wanted], left))
+        for terms, now in pairs:
+            words = _words(terms)
+            if now is None:
+                body = {"scope": scope, "scope_id": on, **terms}
+                self.steps.append(Step(LIMITS, f"+ limit on {label}: {words}", "POST", (PATH,), body))
+                continue
+            changed = {name: terms[name] for name in _TERMS if terms[name] != now[name]}
+            if changed:
+                says = f"~ limit on {label}: {words} ({', '.join(changed)})"
+                self.steps.append(Step(LIMITS, says, "PATCH", (f"{PATH}/{now['id']}",), changed))
+        if self._prune:
+            paired = {now["id"] for _, now in pairs if now is not None}
+            self.gone(label, [each for each in left if each["id"] not in paired])
+
+    def gone(self, label: str, limits: Iterable[Item]) -> None:
+        """These go."""
+        for each in limits:
+            says = f"- limit on {label}: {_words(each)}"
+            self.steps.append(Step(LIMITS_GONE, says, "DELETE", (f"{PATH}/{each['id']}",)))
+
+
+def _paired(wanted: list[dict[str, Any]], now: list[Item]) -> Iterator[tuple[dict[str, Any], Item | None]]:
+    """Each wanted limit with the one there that counts the same: as hard as it, if there are two."""
+    left = list(now)
+    for terms in sorted(wanted, key=lambda terms: _match(terms, left, exactly=True) is None):
+        found = _match(terms, left, exactly=True) or _match(terms, left, exactly=False)
+        if found is not None:
+            left.remove(found)
+        yield terms, found
+
+
+def _match(terms: Item, limits: Iterable[Item], *, exactly: bool) -> Item | None:
+    for each in limits:
+        if (each["measure"], each["window"]) == (terms["measure"], terms["window"]):
+            if not exactly or each["hard"] == terms["hard"]:
+                return each
+    return None
+
+
+def _words(terms: Item) -> str:
+    soft = "" if terms["hard"] else " (soft)"
+    return f"{terms['measure']} {caps.written(terms['measure'], terms['window'], terms['cap'])}{soft}"

@@ -1,0 +1,90 @@
+"""`gatehouse tenant`: the organizations of a gateway. For whoever operates it: not with `--url`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import click
+
+from gatehouse.cli.client import Api, Where, api_options
+from gatehouse.cli.listing import Shown, echo_item, echo_list, format_option, moment
+from gatehouse.config.printable import clean
+
+_PATH: Final = "/api/v1/tenants"
+_COLUMNS: Final[Shown] = {
+    "name": lambda item: item["name"],
+    "disabled": lambda item: item["disabled"],
+    "since": lambda item: moment(item["created_at"]),
+    "id": lambda item: item["id"],
+}
+
+
+@click.group(name="tenant")
+def command() -> None:
+    """Organizations: nothing of one is seen by another."""
+
+
+@command.command(name="create")
+@click.argument("name")
+@click.option("--owner", required=True, metavar="EMAIL", help="E-mail address of its owner, who is invited.")
+@format_option
+@api_options
+def create(where: Where, /, form: str, name: str, owner: str) -> None:
+    """Make the tenant NAME with a project `default`, and print its owner's invitation, once."""
+
+    async def work(api: Api) -> Mapping[str, Any]:
+        made: Mapping[str, Any] = await api.post(_PATH, {"name": name, "owner_email": owner})
+        return made
+
+    made = where.run(work)
+    if form == "json":
+        echo_item(form, made)
+        return
+    echo_item(form, made["tenant"] | {"project": made["project"], "owner": made["owner"]})
+    click.echo(f"\nInvitation, until {moment(made['invitation_expires_at'])} UTC; it is not shown again:")
+    click.echo(clean(made["invitation"]))
+
+
+@command.command(name="list")
+@format_option
+@api_options
+def list_(where: Where, /, form: str) -> None:
+    """List tenants, newest first."""
+
+    async def work(api: Api) -> list[dict[str, Any]]:
+        return await api.every(_PATH)
+
+    echo_list(form, where.run(work), _COLUMNS, "There are no tenants.")
+
+
+@command.command(name="update")
+@click.argument("which", metavar="NAME")
+@click.option("--name", help="A new name.")
+@click.option("--enable", is_flag=True, help="Let its people and keys in again, after `disable`.")
+@format_option
+@api_options
+def update(where: Where, /, form: str, which: str, name: str | None, enable: bool) -> None:
+    """Change the tenant NAME (or an id); what is not named stays."""
+    body: dict[str, Any] = ({"name": name} if name is not None else {}) | ({"disabled": False} if enable else {})
+    if not body:
+        raise click.UsageError("Name something to change.")
+    echo_item(form, where.run(lambda api: _patched(api, which, body)))
+
+
+@command.command(name="disable")
+@click.argument("which", metavar="NAME")
+@api_options
+def disable(where: Where, /, which: str) -> None:
+    """Let nobody of the tenant NAME in, and refuse its keys. Returns when every worker does."""
+    where.run(lambda api: _patched(api, which, {"disabled": True}))
+    click.echo(f"tenant {clean(which)} is disabled")
+
+
+async def _patched(api: Api, tenant: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    tenants = await api.every(_PATH)
+    found = [each["id"] for each in tenants if tenant == each["id"] or tenant.casefold() == each["name"].casefold()]
+    if not found:
+        raise click.ClickException(f"there is no tenant {clean(tenant)}")
+    changed: Mapping[str, Any] = await api.patch(f"{_PATH}/{found[0]}", body)
+    return changed

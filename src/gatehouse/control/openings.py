@@ -1,0 +1,103 @@
+"""Keeps on disk what limits have spent, so that a worker that starts need not wait for control, nor read far.
+
+Rules: taken from the store in one transaction with the lanes' marks; written only where it differs. While the store is
+away the last one stands: whoever starts then reads more of the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, NoReturn
+
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gatehouse.gateway import openings
+from gatehouse.gateway.openings import Openings, Spent
+from gatehouse.limits.calendar import Calendar
+from gatehouse.store import engine, times
+from gatehouse.store.engine import StoreError
+from gatehouse.store.ledger import Ledger
+from gatehouse.store.rows import LedgerRow
+
+KEEP_SECONDS: Final = 2.0
+
+_DAY: Final = 86_400_000_000
+_log = logging.getLogger(__name__)
+
+
+class KeptOpenings:
+    """The file at `path`, from the store at `url`."""
+
+    def __init__(self, path: Path, url: URL) -> None:
+        self._path = path
+        self._url = url
+        self._engine: AsyncEngine | None = None
+        self._identity: tuple[int, int] | None = None
+        self._written: Openings | None = None
+        self._trouble: str | None = None
+
+    async def keep(self) -> NoReturn:
+        """Again and again; the store has a moment to open first."""
+        while True:
+            await asyncio.sleep(KEEP_SECONDS)
+            await self.write()
+
+    async def write(self) -> None:
+        """As the store stands now; what goes wrong is logged, and tried again by whoever calls again."""
+        try:
+            current = await self.current()
+            if current != self._written:
+                await asyncio.to_thread(openings.write, self._path, current)
+                self._written = current
+        except (StoreError, OSError) as error:
+            if self._trouble != str(error):
+                self._trouble = str(error)
+                _log.warning("limits: what is spent cannot be kept in %s now: %s", self._path, error)
+        else:
+            self._trouble = None
+
+    async def current(self) -> Openings:
+        """What the store says now. Raises `StoreError`."""
+        marks, rows = await Ledger(await self._current()).openings()
+        spent = tuple(
+            Spent(row.counter, row.period, row.settled, row.reserved) for row in _that_matter(rows, times.now())
+        )
+        return Openings({lane: mark.seq for lane, mark in marks.items()}, spent)
+
+    async def latest(self) -> Openings:
+        """The same; while the store is away what was kept last."""
+        try:
+            return await self.current()
+        except StoreError:
+            return await asyncio.to_thread(openings.read, self._path)
+
+    async def aclose(self) -> None:
+        """Give the connection back."""
+        reading, self._engine = self._engine, None
+        if reading is not None:
+            await reading.dispose()
+
+    async def _current(self) -> AsyncEngine:
+        """The store as it is now: a file that was removed and built again is opened anew."""
+        engine.check_present(self._url)
+        identity = engine.identity(self._url)
+        if self._engine is None or identity != self._identity:
+            await self.aclose()
+            self._engine = engine.reader(self._url, connections=1, everybody=True)
+            self._identity = identity
+        return self._engine
+
+
+def _that_matter(rows: Iterable[LedgerRow], now: int) -> Iterable[LedgerRow]:
+    """Those of spend whose period is not long over: clocks may be set back."""
+    calendar = Calendar()
+    calendar.turn(now - _DAY)
+    earliest = {"day": calendar.period("day"), "month": calendar.period("month"), "total": ""}
+    for row in rows:
+        measure, _, window = row.counter.rpartition("/")
+        if measure.endswith("/spend") and row.period >= earliest.get(window, ""):
+            yield row

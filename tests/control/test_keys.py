@@ -1,0 +1,282 @@
+"""Gateway keys over the management API: `/api/v1/keys`, and in the words of A3 and T7."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from gatehouse.auth.keys import digest, is_gateway_key
+from gatehouse.control.minting import DEFAULT_RATE
+from gatehouse.routing.compat import control_path
+from gatehouse.store.directory import ids
+from tests.control.administered import Administered, administered, bearer, run
+from tests.control.doors import OPERATOR
+from tests.control.workers import until
+
+
+def test_a_key_is_shown_once_and_has_a_default_limit(tmp_path: Path) -> None:
+    """A2, P5: lists show the last four characters alone."""
+
+    async def test(api: Administered) -> None:
+        made = await api.ask("POST", "/keys", {"name": "ci", "owner": "team a"}, 201)
+        assert is_gateway_key(made["key"]) and made["key"][-4:] == made["last4"]
+        assert [(each["measure"], each["window"], each["cap"], each["hard"]) for each in made["limits"]] == [
+            ("requests", "minute", DEFAULT_RATE, True)
+        ]
+        assert made["exports"]["openai"][0] == "export OPENAI_BASE_URL=https://gateway.example/v1"
+        assert made["key"] in made["exports"]["anthropic"][1]
+        api.answers.clear()
+        [listed] = (await api.ask("GET", "/keys"))["items"]
+        shown = await api.ask("GET", f"/keys/{made['id']}")
+        assert listed == shown and shown["key"] == f"gth_live_…{made['last4']}"
+        changed = await api.ask("PATCH", f"/keys/{made['id']}", {"owner": "team b", "models": ["gpt-*"]})
+        assert (changed["owner"], changed["name"], changed["models"]) == ("team b", "ci", ["gpt-*"])
+        assert not any(made["key"] in each or digest(made["key"].encode()).hex() in each for each in api.answers)
+
+    run(tmp_path, test)
+
+
+def test_revocation_answers_when_no_worker_takes_the_key(tmp_path: Path) -> None:
+    """HARD-PARTS 4.4."""
+
+    async def test(api: Administered) -> None:
+        made = await api.ask("POST", "/keys", {}, 201)
+        workers = api.house.workers
+        workers.held, before = asyncio.Event(), workers.awaited
+        revoking = asyncio.create_task(api.ask("DELETE", f"/keys/{made['id']}", None, 204))
+        await until(lambda: workers.awaited > before)
+        # It is durable by then.
+        assert (await api.house.accounts.administration.operator.sections()).keys == {}
+        assert not revoking.done()
+        workers.held.set()
+        await revoking
+        assert api.house.said("key.revoke")[0].target == made["id"]
+        await api.ask("DELETE", f"/keys/{made['id']}", None, 404)
+
+    run(tmp_path, test)
+
+
+def test_disabling_and_rotating(tmp_path: Path) -> None:
+    async def test(api: Administered) -> None:
+        made = await api.ask("POST", "/keys", {"scopes": ["chat"], "limits": []}, 201)
+        waited = api.house.workers.awaited
+        disabled = await api.ask("PATCH", f"/keys/{made['id']}", {"disabled": True})
+        assert disabled["disabled_at"] is not None and api.house.workers.awaited == waited + 1
+        await api.ask("PATCH", f"/keys/{made['id']}", {"disabled": False})
+        rotated = await api.ask("POST", f"/keys/{made['id']}/rotate", {"overlap_seconds": 60}, 201)
+        assert rotated["id"] != made["id"] and rotated["counts_as"] == made["id"] and is_gateway_key(rotated["key"])
+        before = await api.ask("GET", f"/keys/{made['id']}")
+        assert before["succeeded_by"] == rotated["id"] and before["retires_at"] is not None
+        await api.ask("POST", f"/keys/{made['id']}/rotate", {}, 400)
+
+    run(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"scopes": ["chat", "nothing"]}, "scopes"),
+        ({"providers": ["openai", "nobody"]}, "providers[1]"),
+        ({"addresses": ["10.0.0.0/8", "here"]}, "addresses[1]"),
+        ({"models": ["a b"]}, "models[0]"),
+        ({"role": "god"}, "role"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
+        ({"expires_at": 5}, "expires_at"),
+        ({"project": "prj_nothing"}, "project"),
+        ({"user": "usr_nothing"}, "user"),
+        ({"name": "a\nb"}, "name"),
+        ({"unknown": 1}, "unknown"),
+        ({"limits": [{"measure": "spend", "window": "minute", "cap": 1}]}, "limits[0].window"),
+        ({"limits": [{"measure": "spend", "window": "day", "cap": 10**30}]}, "limits[0].cap"),
+        ({"limits": [{"measure": "spend", "window": "day", "cap": True}]}, "limits[0].cap"),
+        ([], "body"),
+    ],
+)
+def test_wrong_input_is_named(tmp_path: Path, body: object, field: str) -> None:
+    async def test(api: Administered) -> None:
+        assert await api.problem("POST", "/keys", body) == {field}
+
+    run(tmp_path, test)
+
+
+@pytest.mark.parametrize("content", [b'{"name": "\\ud800"}', b"{", b"\xff", b'{"name": 1e999}', b"[" * 100_000])
+def test_whatever_is_sent_is_no_bug(tmp_path: Path, content: bytes) -> None:
+    async def test(api: Administered) -> None:
+        headers = {**OPERATOR, "content-type": "application/json"}
+        answered = await api.house.client.post("/api/v1/keys", content=content, headers=headers)
+        assert answered.status_code == 400 and answered.json()["code"] == "BAD_REQUEST"
+
+    run(tmp_path, test)
+
+
+def test_nobody_makes_a_key_that_may_do_more_than_they_may(tmp_path: Path) -> None:
+    async def test(api: Administered) -> None:
+        house = api.house
+        admin = await house.bearer(await house.user("admin"))
+        member_id = await house.user("member")
+        member = await house.bearer(member_id)
+        assert await api.problem("POST", "/keys", {"role": "owner"}, headers=admin) == {"role"}
+        assert await api.problem("POST", "/keys", {"scopes": ["provider:any"]}, headers=admin) == {"scopes"}
+        assert await api.problem("POST", "/keys", {"role": "developer"}, headers=member) == {"role"}
+        own = await api.ask("POST", "/keys", {"role": "member"}, 201, headers=member)
+        assert own["user"] == member_id
+        assert await api.problem("POST", "/keys", {"user": None}, headers=member) == {"user"}
+        # What somebody else has more of does not come into one's hands by rotating it.
+        of_owner = await api.ask("POST", "/keys", {"role": "owner", "scopes": ["provider:any"]}, 201)
+        await api.ask("POST", f"/keys/{of_owner['id']}/rotate", {}, 403, headers=admin)
+        # Others' keys are not there for a member, disabled ones stay so.
+        await api.ask("GET", f"/keys/{of_owner['id']}", None, 404, headers=member)
+        await api.ask("DELETE", f"/keys/{of_owner['id']}", None, 404, headers=member)
+        assert [each["id"] for each in (await api.ask("GET", "/keys", headers=member))["items"]] == [own["id"]]
+        await api.ask("PATCH", f"/keys/{own['id']}", {"disabled": True})
+        await api.ask("PATCH", f"/keys/{own['id']}", {"disabled": False}, 403, headers=member)
+
+    run(tmp_path, test)
+
+
+def test_a_key_makes_keys_within_itself(tmp_path: Path) -> None:
+    async def test(api: Administered) -> None:
+        owner = api.house.made["owner"]
+        soon = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+        held = await api.ask(
+            "POST",
+            "/keys",
+            {
+                "role": "developer",
+                "user": owner,
+                "scopes": ["chat", "models"],
+                "models": ["gpt-4o*"],
+                "providers": ["openai"],
+                "addresses": ["203.0.113.0/24"],
+                "expires_at": soon,
+                "limits": [{"measure": "requests", "window": "minute", "cap": 10}],
+            },
+            201,
+        )
+        holder = bearer(held["key"])
+        for body, field in (
+            ({"scopes": ["images"]}, "scopes"),
+            ({"models": ["*"]}, "models"),
+            ({"models": []}, "models"),
+            ({"providers": ["anthropic"]}, "providers"),
+            ({"addresses": ["10.0.0.0/8"]}, "addresses"),
+            ({"expires_at": None}, "expires_at"),
+            ({"limits": [{"measure": "requests", "window": "minute", "cap": 11}]}, "limits"),
+        ):
+            assert await api.problem("POST", "/keys", body, headers=holder) == {field}, body
+        made = await api.ask("POST", "/keys", {"models": ["gpt-4o-mini"]}, 201, headers=holder)
+        assert (made["scopes"], made["models"], made["providers"]) == (["chat", "models"], ["gpt-4o-mini"], ["openai"])
+        assert made["expires_at"] == held["expires_at"] and made["addresses"] == ["203.0.113.0/24"]
+        assert min(limit["cap"] for limit in made["limits"] if limit["measure"] == "requests") == 10
+
+    run(tmp_path, test)
+
+
+def test_other_tenants_keys_are_not_there(tmp_path: Path) -> None:
+    """I6, A7."""
+
+    async def test(api: Administered) -> None:
+        made = await api.ask("POST", "/keys", {}, 201)
+        other = await api.house.tenant()
+        theirs = await api.house.bearer(api.house.made["other owner"], other)
+        assert (await api.ask("GET", "/keys", headers=theirs))["items"] == []
+        for method, path, body in (
+            ("GET", "", None),
+            ("PATCH", "", {"name": "mine"}),
+            ("DELETE", "", None),
+            ("POST", "/rotate", {}),
+        ):
+            named = await api.ask(method, f"/keys/{made['id']}{path}", body, 404, headers=theirs)
+            unknown = await api.ask(method, f"/keys/{ids.new('key')}{path}", body, 404, headers=theirs)
+            assert named["code"] == unknown["code"] == "NOT_FOUND"
+        wanted = {"project": ids.DEFAULT}
+        assert await api.problem("POST", "/keys", wanted, headers=theirs) == {"project"}
+
+    run(tmp_path, test)
+
+
+def test_lists_page_by_keyset(tmp_path: Path) -> None:
+    async def test(api: Administered) -> None:
+        made = [(await api.ask("POST", "/keys", {}, 201))["id"] for _ in range(5)]
+        found: list[str] = []
+        path = "/keys?limit=2"
+        while True:
+            page = await api.ask("GET", path)
+            found += [each["id"] for each in page["items"]]
+            if page["next_cursor"] is None:
+                break
+            path = f"/keys?limit=2&cursor={page['next_cursor']}"
+        assert found == made[::-1]
+        assert await api.problem("GET", "/keys?cursor=nonsense", None) == {"cursor"}
+
+    run(tmp_path, test)
+
+
+def test_the_words_of_the_audittrail_gateway(tmp_path: Path) -> None:
+    """A3, A4."""
+
+    async def test(api: Administered) -> None:
+        caps = {"rate_limit_per_minute": 5, "monthly_spend_cap_usd": 12.5}
+        made = await api.ask("POST", "/gateway/keys", {"name": "noisy", **caps}, 201)
+        assert is_gateway_key(made["key"])
+        [listed] = (await api.ask("GET", "/gateway/keys"))["items"]
+        assert made["key"] not in api.answers[-1] and listed["last4"] == made["key"][-4:]
+        assert {name: listed[name] for name in caps} == caps and listed["is_active"]
+        limits = (await api.ask("GET", f"/limits?scope=key&scope_id={made['id']}"))["items"]
+        assert {(each["measure"], each["window"], each["cap"]) for each in limits} == {
+            ("requests", "minute", 5),
+            ("spend", "month", 12_500_000_000),
+        }
+        default = await api.ask("POST", "/gateway/keys", {}, 201)
+        assert (default["rate_limit_per_minute"], default["monthly_spend_cap_usd"]) == (60, None)
+        await api.ask("DELETE", f"/gateway/keys/{made['id']}", None, 204)
+        assert [each["id"] for each in (await api.ask("GET", "/gateway/keys"))["items"]] == [default["id"]]
+
+    run(tmp_path, test)
+
+
+def test_the_words_of_the_trueportai_gateway(tmp_path: Path) -> None:
+    """T7: exactly these fields."""
+    fields = {"id", "key", "owner", "is_active", "rate_limit_rpm", "created_at"}
+
+    async def test(api: Administered) -> None:
+        path = control_path("/trueportai-services/api/v1/keys")
+        assert path is not None
+        path = path.removeprefix("/api/v1")
+        made = await api.ask("POST", path, {"owner": "production-app", "rate_limit_rpm": 120}, 201)
+        assert set(made) == fields and is_gateway_key(made["key"]) and made["rate_limit_rpm"] == 120
+        second = await api.ask("POST", path, {}, 201)
+        assert (second["owner"], second["rate_limit_rpm"]) == (None, 60)
+        listed = await api.ask("GET", path)
+        assert [each["id"] for each in listed] == [second["id"], made["id"]] and set(listed[0]) == fields
+        assert listed[1]["key"] == f"gth_live_…{made['key'][-4:]}" and made["key"] not in api.answers[-1]
+        assert [each["id"] for each in await api.ask("GET", f"{path}?limit=1&offset=1")] == [made["id"]]
+        await api.ask("PATCH", f"/keys/{made['id']}", {"disabled": True})
+        assert [each["is_active"] for each in await api.ask("GET", path)] == [True, False]
+        assert await api.problem("GET", f"{path}?limit=101", None) == {"limit"}
+
+    run(tmp_path, test)
+
+
+def test_keys_on_every_database(place: Path) -> None:
+    async def test() -> None:
+        async with administered(place) as api:
+            made = await api.ask("POST", "/keys", {"name": "one"}, 201)
+            assert [each["id"] for each in (await api.ask("GET", "/keys?name=one"))["items"]] == [made["id"]]
+            assert await api.ask("GET", "/services/keys") == [
+                {
+                    "id": made["id"],
+                    "key": f"gth_live_…{made['last4']}",
+                    "owner": None,
+                    "is_active": True,
+                    "rate_limit_rpm": 60,
+                    "created_at": made["created_at"],
+                }
+            ]
+            await api.ask("DELETE", f"/keys/{made['id']}", None, 204)
+            assert (await api.ask("GET", "/keys"))["items"] == []
+
+    asyncio.run(test())

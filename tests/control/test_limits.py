@@ -1,0 +1,93 @@
+"""`/api/v1/limits`: the one declarative form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from gatehouse.control.limits import WINDOWS
+from gatehouse.model.limits import Measure, Window
+from gatehouse.store.directory import ids
+from tests.control.administered import Administered, run
+
+
+def test_every_measure_has_its_windows() -> None:
+    assert set(WINDOWS) == set(get_args(Measure))
+    assert {window for windows in WINDOWS.values() for window in windows} == set(get_args(Window))
+
+
+def test_limits_are_made_changed_and_deleted(tmp_path: Path) -> None:
+    async def test(api: Administered) -> None:
+        body = {"scope": "tenant", "measure": "spend", "window": "month", "cap": 50_000_000_000, "at_cap": "clamp"}
+        made = await api.ask("POST", "/limits", body, 201)
+        assert (made["scope_id"], made["hard"], made["max_reserved_share"]) == (ids.DEFAULT, True, 25)
+        model = {**body, "scope": "model", "scope_id": "gpt-4o", "assumed": 5}
+        assert (await api.ask("POST", "/limits", model, 201))["assumed"] == 5
+        waited = api.house.workers.awaited
+        changed = await api.ask("PATCH", f"/limits/{made['id']}", {"cap": 7, "assumed": 9})
+        assert (changed["cap"], changed["assumed"], changed["at_cap"]) == (7, 9, "clamp")
+        assert api.house.workers.awaited == waited + 1
+        assert [each["id"] for each in (await api.ask("GET", "/limits?scope=tenant"))["items"]] == [made["id"]]
+        await api.ask("DELETE", f"/limits/{made['id']}", None, 204)
+        await api.ask("GET", f"/limits/{made['id']}", None, 404)
+        # A model's name is the caller's own text.
+        assert "gpt-4o" not in str(api.house.lines.events)
+
+    run(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    ("changed", "fields"),
+    [
+        ({"window": "minute"}, {"window"}),
+        ({"measure": "requests", "window": "minute"}, {"at_cap", "assumed"}),
+        ({"scope": "key", "scope_id": "key_nothing"}, {"scope_id"}),
+        ({"scope": "key"}, {"scope_id"}),
+        ({"scope_id": "ten_other"}, {"scope_id"}),
+        ({"cap": -1}, {"cap"}),
+        ({"cap": 1.5}, {"cap"}),
+        ({"max_reserved_share": 101}, {"max_reserved_share"}),
+        ({"scope": "planet"}, {"scope"}),
+    ],
+)
+def test_wrong_input_is_named(tmp_path: Path, changed: dict[str, object], fields: set[str]) -> None:
+    async def test(api: Administered) -> None:
+        body = {"scope": "tenant", "measure": "spend", "window": "day", "cap": 1, "at_cap": "clamp", "assumed": 1}
+        assert await api.problem("POST", "/limits", {**body, **changed}) == fields
+
+    run(tmp_path, test)
+
+
+def test_a_change_must_fit_what_is_there(tmp_path: Path) -> None:
+    async def test(api: Administered) -> None:
+        body = {"scope": "tenant", "measure": "requests", "window": "day", "cap": 1}
+        made = await api.ask("POST", "/limits", body, 201)
+        assert await api.problem("PATCH", f"/limits/{made['id']}", {"at_cap": "clamp"}) == {"at_cap"}
+        assert await api.problem("PATCH", f"/limits/{made['id']}", {"scope": "key"}) == {"scope"}
+
+    run(tmp_path, test)
+
+
+def test_a_member_sees_limits_of_all_and_their_own(tmp_path: Path) -> None:
+    """A7."""
+
+    async def test(api: Administered) -> None:
+        member_id, other_id = await api.house.user("member"), await api.house.user("member")
+        member = await api.house.bearer(member_id)
+        own = await api.ask("POST", "/keys", {}, 201, headers=member)
+        others = await api.ask("POST", "/keys", {"user": other_id}, 201)
+        terms = {"measure": "requests", "window": "hour", "cap": 5}
+        for name in (member_id, other_id):
+            await api.ask("POST", "/limits", {"scope": "user", "scope_id": name, **terms}, 201)
+        await api.ask("POST", "/limits", {"scope": "tenant", **terms}, 201)
+        seen = {
+            (each["scope"], each["scope_id"]) for each in (await api.ask("GET", "/limits", headers=member))["items"]
+        }
+        assert seen == {("key", own["id"]), ("user", member_id), ("tenant", ids.DEFAULT)}
+        hidden = others["limits"][0]["id"]
+        await api.ask("GET", f"/limits/{hidden}", None, 404, headers=member)
+        await api.ask("DELETE", f"/limits/{hidden}", None, 403, headers=member)
+
+    run(tmp_path, test)
