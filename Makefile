@@ -6,6 +6,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CHECKED := src tests bench hatch_build.py
 COMPILED := $(CURDIR)/build/compiled
+# Two at a time, file by file: half of the suite's time is spent waiting.
+SPREAD := -n 2 --dist loadfile
 
 .DELETE_ON_ERROR:
 .PHONY: help serve test lint types layers unit compiled soak bench prices docs pins clean
@@ -29,10 +31,10 @@ layers: .venv/dev
 	$(BIN)/lint-imports
 
 unit: .venv/dev ## The test suite alone (ARGS="-k name" to choose).
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 compiled: .venv/dev build/compiled/done ## What is compiled, tested again as it is served.
-	PYTHONPATH=$(COMPILED) $(BIN)/python -m pytest tests/dialects tests/gateway tests/http tests/journal tests/pipeline \
+	PYTHONPATH=$(COMPILED) $(BIN)/python -m pytest $(SPREAD) tests/dialects tests/gateway tests/http tests/journal tests/pipeline \
 	  tests/pricing tests/routing tests/upstream tests/worker $(ARGS)
 
 soak: .venv/dev ## The long runs that the suite has a short version of.

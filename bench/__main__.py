@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from bench import calls, large, machine, report, soak, starting, streaming
+from bench import calls, large, limits, machine, report, soak, starting, streaming
 from bench.calls import Effort
 from bench.processes import BenchError
 from bench.report import Finding
@@ -29,6 +29,7 @@ WORKLOADS: Final[dict[str, Callable[[Effort, Path], Finding]]] = {
     "agent-2mb": large.agent,
     "images": large.images,
     "embeddings": large.embeddings,
+    "limits": limits.limits,
     "streams": streaming.thousand,
     "streams-1500": streaming.fifteen_hundred,
     "sockets": streaming.sockets,

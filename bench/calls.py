@@ -56,7 +56,7 @@ def latency(effort: Effort, directory: Path) -> Finding:
         origin = stack.enter_context(sides.upstream(directory))
         targets = [sides.direct(origin), stack.enter_context(sides.nginx(origin, directory))]
         targets.append(stack.enter_context(sides.gatehouse(origin, directory)))
-        runs = _alternate(targets, load, effort, directory)
+        runs = alternate(targets, load, effort, directory)
     base50, base99 = (median(getattr(run, which) for run in runs["direct"]) for which in ("p50", "p99"))
     finding.columns = ("side", "p50 µs", "p99 µs", "added p50 µs", "added p99 µs")
     for name, found in runs.items():
@@ -91,12 +91,12 @@ def compare(
         origin = stack.enter_context(sides.upstream(directory, size=size, embeddings=embeddings_bytes > 0))
         targets = [stack.enter_context(sides.nginx(origin, directory))]
         targets.append(stack.enter_context(sides.gatehouse(origin, directory)))
-        runs = _alternate(targets, load, effort, directory)
+        runs = alternate(targets, load, effort, directory)
     if with_peers:
         for peer in peers.PEERS:
             with sides.upstream(directory) as origin, peer(origin, directory) as side:
                 if isinstance(side, Side):
-                    runs.update(_alternate([side], load, effort, directory))
+                    runs.update(alternate([side], load, effort, directory))
                 else:
                     finding.notes.append(side)
     nginx = median(run.per_second for run in runs["nginx"])
@@ -121,7 +121,7 @@ def compare(
     return runs
 
 
-def _alternate(targets: Sequence[Side], load: wrk.Load, effort: Effort, directory: Path) -> dict[str, list[wrk.Run]]:
+def alternate(targets: Sequence[Side], load: wrk.Load, effort: Effort, directory: Path) -> dict[str, list[wrk.Run]]:
     """A, B, A, B …: a machine whose speed drifts treats all sides alike. One short run of each goes uncounted."""
     for side in targets:
         wrk.run(side, load, min(2.0, effort.seconds), directory)

@@ -139,7 +139,7 @@ async def ask(url: URL, calls: int, days: int) -> dict[str, list[Answered]]:
     state = CollectorState(store="connected", looked=times.now())
     journal = JournalHealth(lane="", state="ok", reason=None, bytes=0, max_bytes=1, broken=[])
     health = assess("bench", state, times.now(), journal, [], warn=False)
-    application = app.create(readers, lambda: health, tenant="default", tally=Tally(), feed=Feed(), loads=loads)
+    application = app.create(readers, lambda: health, tally=Tally(), feed=Feed(), loads=loads)
     transport = httpx2.ASGITransport(application)
     async with httpx2.AsyncClient(transport=transport, base_url="http://bench", headers=_HEADERS, timeout=60) as client:
         for name, path in [questions[0], *questions]:

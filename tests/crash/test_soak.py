@@ -135,7 +135,9 @@ class Figures:
     @classmethod
     def of(cls, house: Gateway) -> Figures:
         pids = house.worker_pids()
-        lines = house.get("/metrics")[1].decode().splitlines()
+        status, told = house.get("/metrics")
+        assert status == 200, told
+        lines = told.decode().splitlines()
         tasks = [int(float(line.split()[1])) for line in lines if line.startswith("gatehouse_worker_tasks{")]
         return cls(tuple(map(resident, pids)), tuple(map(descriptors, pids)), tuple(tasks))
 

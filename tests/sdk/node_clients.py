@@ -11,15 +11,21 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
-from tests.running import House
 from tests.sdk.installed import install, place
 
 _HERE = Path(__file__).with_name("node")
 needed = pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="needs node and npm")
+
+
+class Served(Protocol):
+    """A gateway, whichever way it runs."""
+
+    @property
+    def url(self) -> str: ...
 
 
 @functools.cache
@@ -33,7 +39,7 @@ def _folder() -> Path:
     return folder
 
 
-def ask(client: str, house: House, key: str, path: str = "") -> Any:
+def ask(client: str, house: Served, key: str, path: str = "") -> Any:
     """What a client of `clients.mjs` made of the answer to one call. `path`: of the base URL, if not ours."""
     done = subprocess.run(
         ["node", "clients.mjs", client, house.url, path],
