@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import stat
 import sys
@@ -111,6 +112,15 @@ def test_what_a_removed_store_left_behind_is_not_taken_for_the_new_ones(tmp_path
                 assert await writer.marks() == {}
 
     asyncio.run(run())
+
+
+def test_a_new_store_needs_no_change_of_mode(tmp_path: Path) -> None:
+    """Who opens a file in WAL mode waits for others; who changes its mode is told at once that it is locked."""
+    engine.writer(engine.locate(tmp_path, None))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["store.db"]
+    with contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA page_size").fetchone() == (engine.PAGE_BYTES,)
 
 
 def test_what_is_no_database_is_an_error_that_names_the_file(tmp_path: Path) -> None:

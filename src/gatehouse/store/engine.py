@@ -14,6 +14,7 @@ import errno
 import importlib
 import os
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from types import ModuleType
@@ -33,9 +34,9 @@ PAGE_BYTES: Final = 8192
 
 BUSY_SECONDS: Final = 5.0
 """How long one waits for another's transaction, a connection, or the right to write."""
+_FIRST: Final = (f"PRAGMA page_size = {PAGE_BYTES}", "PRAGMA journal_mode = WAL")
 _WRITER: Final = (
-    f"PRAGMA page_size = {PAGE_BYTES}",
-    "PRAGMA journal_mode = WAL",
+    *_FIRST,
     # The journal is the source of truth: after a power failure what is missing here is collected again.
     "PRAGMA synchronous = NORMAL",
     "PRAGMA cache_size = -32768",
@@ -120,8 +121,8 @@ def file_writer(url: URL, *, durable: bool = False) -> AsyncEngine:
     path = _path(url)
     try:
         _make(path)
-    except OSError as error:
-        raise StoreError(f"cannot open the store {path}: {error.strerror}") from error
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"cannot open the store {path}: {getattr(error, 'strerror', error)}") from error
     engine = _engine(path, pool_size=1)
     _on_connect(engine, (*_WRITER, *_DURABLE) if durable else _WRITER)
     _on_begin(engine, "BEGIN IMMEDIATE")
@@ -347,19 +348,34 @@ def _server(url: URL) -> URL:
 
 
 def _make(path: str) -> None:
-    """Have the file there, and be able to write it. Raises `OSError`."""
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        # Not by opening it: closing it again would take the locks of every connection that this process has to it
-        # (fcntl(2)), and another's last connection would then throw the log away while ours still write to it.
-        if os.path.isdir(path):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path) from None
-        if not os.access(path, os.R_OK | os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path) from None
+    """Have the file there, and be able to write it. Raises `OSError`, `sqlite3.Error`."""
+    if not os.path.exists(path) and _is_new(path):
+        # Left by a store that was removed without them: SQLite would take them for the new one's.
+        _remove(path, _COMPANIONS)
         return
-    # Left by a store that was removed without them: SQLite would take them for the new one's.
-    _remove(path, _COMPANIONS)
+    # Not by opening it: closing it again would take the locks of every connection that this process has to it
+    # (fcntl(2)), and another's last connection would then throw the log away while ours still write to it.
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+
+def _is_new(path: str) -> bool:
+    """Make the file; `False`: somebody else just did. It is in WAL mode from its first byte: of several who open an
+    empty one at once, SQLite lets one change its mode and tells the others, without waiting, that it is locked."""
+    made = f"{path}.{os.getpid()}-{threading.get_ident()}.new"
+    try:
+        os.close(os.open(made, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
+        with contextlib.closing(sqlite3.connect(made)) as connection:
+            for pragma in _FIRST:
+                connection.execute(pragma)
+        os.link(made, path)
+    except FileExistsError:
+        return False
+    finally:
+        _remove(made, ("", *_COMPANIONS))
+    return True
 
 
 def _remove(path: str, suffixes: tuple[str, ...]) -> None:
