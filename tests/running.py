@@ -31,7 +31,7 @@ import yaml
 from tests import fakes
 from tests.fakes import Fake, GzipPolicy, Seen, host_of
 
-_READY_SECONDS = 30.0
+_READY_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 _INTERNAL = ("x-gatehouse", "x-forwarded", "x-ongoingai", "cf-", "sec-fetch")
 _NOT_FORWARDED = (
@@ -154,7 +154,7 @@ class Gateway:
         return [pid for pid, command in self.children().items() if "gatehouse.worker" in command]
 
     @contextlib.contextmanager
-    def recorded(self, count: int = 1, timeout: float = 10.0) -> Iterator[list[Record]]:
+    def recorded(self, count: int = 1, timeout: float = 30.0) -> Iterator[list[Record]]:
         """The records of the calls made inside the block: exactly `count`, in the list once the block is left."""
         before = set(self.journal.records())
         found: list[Record] = []
@@ -162,7 +162,7 @@ class Gateway:
         found += self.wait_records(before, count, timeout)
         assert len(found) == count, f"{len(found)} calls were recorded instead of {count}"
 
-    def wait_records(self, before: set[str], count: int, timeout: float = 10.0) -> list[Record]:
+    def wait_records(self, before: set[str], count: int, timeout: float = 30.0) -> list[Record]:
         """Ended calls beyond `before`, once there are `count`."""
         deadline = time.monotonic() + timeout
         while True:
@@ -184,7 +184,7 @@ class Gateway:
             timeout=timeout,
             check=False,
             env={
-                **_environment(),
+                **environment(),
                 "GATEHOUSE_DATA": str(self.data),
                 "GATEHOUSE_CONFIG": str(self.config),
                 **(env or {}),
@@ -212,7 +212,7 @@ class Gateway:
         assert status == 200, f"{path} answered {status}: {body[:500]!r}"
         return json.loads(body)
 
-    def healthy(self, path: str = "/health", timeout: float = 10.0) -> Any:
+    def healthy(self, path: str = "/health", timeout: float = 30.0) -> Any:
         """`/health` once it is: calls are served before the store is open."""
         deadline = time.monotonic() + timeout
         while True:
@@ -222,7 +222,7 @@ class Gateway:
             assert time.monotonic() < deadline, f"{path} still answers {status}: {body[:500]!r}"
             time.sleep(0.02)
 
-    def stored(self, call: str, timeout: float = 10.0) -> Any:
+    def stored(self, call: str, timeout: float = 30.0) -> Any:
         """The trace of an ended call by the management API, once it is collected."""
         deadline = time.monotonic() + timeout
         while True:
@@ -273,7 +273,7 @@ def gateway(
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
-                env={**_environment(), **(env or {})},
+                env={**environment(), **(env or {})},
                 start_new_session=True,
             )
         stack.callback(_end, process)
@@ -318,8 +318,10 @@ class House:
 
 
 @contextlib.contextmanager
-def house(extra: Mapping[str, Any] | None = None, *, gzip_policy: GzipPolicy = "json") -> Iterator[House]:
-    """All four fakes and a gateway whose providers point at them. `extra`: further configuration."""
+def house(
+    extra: Mapping[str, Any] | None = None, *, gzip_policy: GzipPolicy = "json", data: Path | None = None
+) -> Iterator[House]:
+    """All four fakes and a gateway whose providers point at them. `extra`: further configuration; `data`: as there."""
     with contextlib.ExitStack() as stack:
         running = {
             "openai": stack.enter_context(fakes.openai(gzip_policy=gzip_policy)),
@@ -330,11 +332,11 @@ def house(extra: Mapping[str, Any] | None = None, *, gzip_policy: GzipPolicy = "
         providers = {name: {"base_url": fake.url} for name, fake in running.items()}
         config = dict(extra or {})
         config["providers"] = {**providers, **config.get("providers", {})}
-        started = stack.enter_context(gateway(config))
+        started = stack.enter_context(gateway(config, data=data))
         yield House(started, running["openai"], running["anthropic"], running["google"], running["azure"])
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Ours without settings of a gateway or keys of a provider, which the SDKs read too."""
     dropped = ("GATEHOUSE_", "OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "AZURE_")
     return {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
@@ -373,12 +375,18 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         if started and _started(pid) == started:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + _STOP_SECONDS
+    while any(started and _started(pid) == started for pid, started in tree.items()):
+        # Until then it may write to the directory that is about to be removed.
+        assert time.monotonic() < deadline, f"processes of {process.pid} do not end: {tree}"
+        time.sleep(0.01)
 
 
 def _started(pid: int) -> str:
-    """When a process started, in clock ticks since boot; empty if there is none."""
+    """When a process started, in clock ticks since boot; empty if there is none, or it is dead and not reaped."""
     with contextlib.suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if words[0] == "Z" else words[19]
     return ""
 
 

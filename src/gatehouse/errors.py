@@ -37,7 +37,6 @@ class Kind(NamedTuple):
 
 BAD_REQUEST: Final = Kind("BAD_REQUEST", 400, Blame.CALLER, False, "invalid_request")
 HEADERS_TOO_LARGE: Final = Kind("BAD_REQUEST", 431, Blame.CALLER, False, "headers_too_large")
-UNSUPPORTED_ENCODING: Final = Kind("BAD_REQUEST", 415, Blame.CALLER, False, "unsupported_encoding")
 UNAUTHORIZED: Final = Kind("UNAUTHORIZED", 401, Blame.CALLER, False, "invalid_api_key")
 AMBIGUOUS_CREDENTIALS: Final = Kind("UNAUTHORIZED", 401, Blame.CALLER, False, "ambiguous_credentials")
 FORBIDDEN: Final = Kind("FORBIDDEN", 403, Blame.CALLER, False, "forbidden")

@@ -11,7 +11,8 @@ from typing import Protocol, TypeVar
 
 from gatehouse.errors import GatehouseError
 from gatehouse.model.call import Ask, Principal
-from gatehouse.model.limits import Bound, Clamp, LimitEntry, LimitEvent, Moment
+from gatehouse.model.limits import Bound, Clamp, LimitEntry, LimitEvent
+from gatehouse.model.moment import Moment
 from gatehouse.model.prices import Ceiling, Maxima
 from gatehouse.model.record import Capture, Decision, Outcome, Refusal
 from gatehouse.model.usage import Reading, ToolUses, Usage
@@ -30,7 +31,7 @@ class Journal(Protocol):
         """Append the one outcome of a decided call. Cannot fail for want of room: a reserve is kept for it."""
 
     def refuse(self, tenant: str, refusal: Refusal, *, authenticated: bool) -> None:
-        """Append a call that ended before forwarding; under the flood rule if nobody was authenticated."""
+        """Append a call that ended before forwarding; under the flood rule, stricter where nobody is known."""
 
     def capture(self, tenant: str, parts: Sequence[Capture]) -> None:
         """Append the parts of one captured body."""

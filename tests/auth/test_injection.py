@@ -150,6 +150,8 @@ def test_every_provider_says_how() -> None:
         "google": "google",
         "vertex": "google",
         "azure": "azure",
+        "bedrock": "bedrock",
+        "bedrock-mantle": "bedrock",
     }
     assert set(found.values()) <= set(KINDS)
 

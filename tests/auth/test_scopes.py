@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatehouse.auth.roles import ROLES
-from gatehouse.auth.scopes import DEFAULT, SCOPES, Scope, at_most, covers, grantable, unknown
+from gatehouse.auth.scopes import DEFAULT, SCOPES, Scope, at_most, covers, unknown, worth
 
 DOCS = Path(__file__).parents[2] / "docs" / "access.md"
 _SOME = st.lists(st.sampled_from(sorted(SCOPES)), unique=True)
@@ -27,11 +27,12 @@ def test_what_is_no_scope() -> None:
     assert not covers(["provider:any"], "made:up") and not covers(["*"], "chat") and not covers([], "chat")
 
 
-def test_only_an_owner_grants_everything() -> None:
-    """HARD-PARTS 6.1: `provider:any` is an owner-granted scope."""
-    assert {role for role in ROLES if "provider:any" in grantable(role)} == {"owner"}
-    assert grantable("developer") == grantable("member") == SCOPES - {"provider:any"}
-    assert grantable("viewer") == grantable("auditor") == grantable(None) == grantable("root") == frozenset()
+def test_only_an_owner_stands_behind_everything() -> None:
+    """HARD-PARTS 6.1: `provider:any` is an owner-granted scope, for as long as its user and its maker are owners."""
+    wide = ("chat", "provider:any")
+    assert {role for role in (*ROLES, "", "root") if worth(wide, (role, None)) == wide} == {"owner"}
+    assert worth(wide, ("owner", "admin")) == worth(wide, ("admin", "owner")) == ("chat",)
+    assert worth(wide, (None, None)) == worth(wide, ("owner", "owner")) == wide
 
 
 @given(_SOME, _SOME)

@@ -13,6 +13,17 @@ def attempts(throttle: Throttle, account: str, address: str, count: int, now: fl
     return [throttle.begin(account, address, now) for _ in range(count)]
 
 
+def test_an_account_of_the_same_name_elsewhere_buys_no_guesses() -> None:
+    """I6: whoever owns a tenant can make a user with any e-mail address there, and log in as that."""
+    throttle, now = Throttle(), 0.0
+    for _ in range(ACCOUNT.free):
+        assert throttle.begin("ann@example.com", "192.0.2.1", now) == 0
+    now += 1
+    assert throttle.begin("ann@example.com", "192.0.2.2", now) == 0
+    throttle.succeeded("ann@example.com", "192.0.2.2", alone=False)
+    assert throttle.begin("ann@example.com", "192.0.2.3", now) > 0
+
+
 def test_an_account_waits_twice_as_long_each_time() -> None:
     throttle = Throttle()
     now = 0.0

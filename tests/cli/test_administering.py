@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from gatehouse.auth import passwords
 from gatehouse.cli import init
 from gatehouse.cli.main import run
 from gatehouse.cli.options import set_up
 from gatehouse.config.paths import DataDir
 from gatehouse.control.founding import Owner
+from gatehouse.gateway import persisted
 from tests.cli.conftest import Cli
+from tests.control.doors import hashed
 
 OWNER = "ann@example.com"
 SECRET = "sk-planted-0123456789abcdef"
@@ -33,7 +34,7 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     environ = {"GATEHOUSE_DATA": str(root)}
     setup = set_up(environ, None, None)
     setup.data.create()
-    assert init.founded(setup, Owner(OWNER, passwords.hash("correct horse battery"))) is not None
+    assert init.founded(setup, Owner(OWNER, hashed())) is not None
     (root / "secret").write_text(f"{SECRET}\n")
     for words in (
         ("credential", "create", "main", "--provider", "openai", "--secret-file", str(root / "secret")),
@@ -54,6 +55,22 @@ def house(cli: Cli, data: Path, furnished: Path) -> Cli:
 def items(house: Cli, *words: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(house(*words, "--format", "json").out)["items"]
     return found
+
+
+def test_the_next_start_does_not_begin_by_what_was_before(house: Cli, data: Path) -> None:
+    """Workers of the next `serve` begin by the snapshot on disk, before control has read the directory."""
+
+    def keys() -> list[bool]:
+        found = persisted.read(DataDir(data).snapshot)
+        assert found is not None
+        return [each.disabled for each in found.keys.values()]
+
+    assert house("key", "create", "ci", "--project", "web").code == 0
+    assert keys() == [False]
+    assert house("key", "disable", "ci").code == 0
+    assert keys() == [True]
+    assert house("key", "revoke", "ci").code == 0
+    assert keys() == []
 
 
 def test_projects(house: Cli) -> None:
@@ -198,7 +215,12 @@ def test_limits(house: Cli) -> None:
     assert "spend 0.75usd/month" in house("limit", "show", one["id"]).out
     wrong = house("limit", "update", one["id"], "--cap", "5usd/day")
     assert wrong.code == 2 and "this limit is per month" in wrong.err
+    assert house("limit", "disable", one["id"]).code == 0
+    assert [each["hard"] for each in items(house, "limit", "list", "project", "web")] == [False]
     assert house("limit", "delete", one["id"]).code == 0 and items(house, "limit", "list", "project") == []
+    house("limit", "create", "identity", "ann@sso.example", "--concurrency", "2")
+    (named,) = items(house, "limit", "list", "identity", "ann@sso.example")
+    assert (named["scope"], named["scope_id"]) == ("user", "ann@sso.example")
     refused = [
         house("limit", "create", "project", "--spend", "1usd/day"),
         house("limit", "create", "tenant", "web", "--spend", "1usd/day"),

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from gatehouse.auth import passwords
 from gatehouse.cli import init
 from gatehouse.cli.options import set_up
 from gatehouse.config.paths import write_private
@@ -22,6 +21,7 @@ from gatehouse.control.process import Server, listen, server_config
 from gatehouse.supervisor.lock import lock
 from gatehouse.supervisor.serving import Serving, publish
 from tests.cli.conftest import Cli
+from tests.control.doors import hashed
 
 KEYS = 60
 
@@ -31,7 +31,7 @@ def house(cli: Cli, data: Path) -> Iterator[Cli]:
     environ = {"GATEHOUSE_DATA": str(data)}
     setup = set_up(environ, None, None)
     setup.data.create()
-    assert init.founded(setup, Owner("ann@example.com", passwords.hash("correct horse battery"))) is not None
+    assert init.founded(setup, Owner("ann@example.com", hashed())) is not None
     descriptor = lock(setup.data)
     publish(setup.data, Serving(os.getpid(), "127.0.0.1", 1, "http://127.0.0.1:1", "0"))
     offline = Offline(setup.data, setup.settings, setup.providers, "https://gateway.example", environ)
@@ -61,7 +61,7 @@ def test_through_the_socket(house: Cli, data: Path) -> None:
     done = house("project", "create", "web", "--team", "payments")
     assert done.code == 0, done.err
     made = house("key", "create", "ci", "--project", "web")
-    assert "export OPENAI_BASE_URL=https://gateway.example/v1" in made.out
+    assert "export OPENAI_BASE_URL=http://127.0.0.1:1/v1" in made.out, "where it listens, whatever is configured"
     file = data / "house.yaml"
     keys = "".join(f"  - {{name: key-{number}, project: web}}\n" for number in range(KEYS))
     file.write_text(f"keys:\n{keys}limits:\n  - {{on: tenant, concurrency: 40}}\n")

@@ -81,12 +81,12 @@ def running(app: ASGIApp, listener: socket.socket) -> Iterator[None]:
 
     thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(30)
     try:
         yield
     finally:
         loops[0].should_exit = True
-        thread.join(10)
+        thread.join(30)
         listener.close()
 
 
@@ -231,6 +231,6 @@ def test_the_directory_is_locked_while_nobody_else_serves_it(data: Path) -> None
 
         thread = threading.Thread(target=second)
         thread.start()
-        assert held.wait(5) and not entered
+        assert held.wait(30) and not entered
     thread.join(15)
     assert entered == [True]

@@ -92,11 +92,11 @@ def test_unknown_is_not_zero() -> None:
 
 def test_large_texts_are_bounded() -> None:
     """The worst for a diff: thousands of lines, all different; and one line of megabytes."""
-    began = time.monotonic()
+    began = time.process_time()
     many = [body("\n".join(f"{side} {n}" for n in range(50_000)).encode()) for side in "ab"]
     found = compare(call(many[0], many[0]), call(many[1], many[1]), [])
     long = compare(call(body(b"x" * 4_000_000)), call(body(b"y" * 4_000_000)), [])
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     assert found.request is not None
     assert long.request is not None
     assert len(found.request.lines) + found.request.left_out <= 2 * MAX_LINES + 10

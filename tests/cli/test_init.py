@@ -14,9 +14,9 @@ from gatehouse.auth import passwords
 from gatehouse.cli import init
 from gatehouse.cli.options import set_up
 from gatehouse.config.environment import OWNER, overlay
-from gatehouse.config.paths import DataDir
+from gatehouse.config.paths import DataDir, write_private
 from gatehouse.config.yamltree import Mapping as Tree
-from gatehouse.control.founding import Owner
+from gatehouse.control.founding import LOST, Owner
 from gatehouse.errors import ConfigError
 from gatehouse.store import engine
 from gatehouse.store.directory import access
@@ -77,6 +77,15 @@ def test_it_never_changes_an_owner(cli: Cli, data: Path) -> None:
     again = _init(data, "--email", EMAIL, password="another good password")
     assert (again.code, "there is an owner already" in again.err) == (1, True)
     assert _owners(data) == before and DataDir(data).accounts.exists()
+
+
+def test_it_says_that_the_directory_was_lost(cli: Cli, data: Path) -> None:
+    """I7."""
+    DataDir(data).create()
+    write_private(DataDir(data).accounts, b"")
+    done = cli("init", "--email", EMAIL, "--password-stdin")
+    assert done.code == 1 and LOST in done.err
+    assert _owners(data) == []
 
 
 def test_it_says_that_the_configuration_keeps_accounts_off(data: Path) -> None:

@@ -15,12 +15,7 @@ from gatehouse.config.paths import DataDir, create_or_read_secret
 from tests.cli.certificates import self_signed
 from tests.cli.conftest import Cli
 from tests.cli.recording import decision, new_ids, outcome, record
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.crash.processes import free_port
 
 
 def lines(out: str) -> dict[str, str]:

@@ -50,6 +50,25 @@ def test_by_password(tmp_path: Path) -> None:
         assert err == "Error: the e-mail address or the password is wrong\n"
 
 
+def test_by_an_invitation(tmp_path: Path) -> None:
+    """Who was invited has no password yet, and needs no page of ours to set one."""
+    with served(tmp_path) as (url, _):
+        owner = _login("--url", url, "--email", OWNER, "--password-stdin")
+        token = owner.communicate(f"{PASSWORD}\n", timeout=30)[0].strip()
+        with httpx2.Client(base_url=f"{url}/api/v1", headers={"authorization": f"Bearer {token}"}) as client:
+            made = client.post("/users", json={"email": "bob@example.com", "role": "developer"}).json()
+        invited = _login("--url", url, "--invitation", "--password-stdin")
+        out, err = invited.communicate(f"{made['invitation']}\nbattery staple correct\n", timeout=30)
+        assert invited.returncode == 0, err
+        assert _me(url, out.strip())["email"] == "bob@example.com"
+        again = _login("--url", url, "--invitation", "--password-stdin")
+        assert again.communicate(f"{made['invitation']}\nbattery staple correct\n", timeout=30)[0] == ""
+        assert again.returncode == 1
+        known = _login("--url", url, "--email", "bob@example.com", "--password-stdin")
+        known.communicate("battery staple correct\n", timeout=30)
+        assert known.returncode == 0
+
+
 @sign_on.needed
 def test_by_the_sign_on_provider_in_a_browser(tmp_path: Path) -> None:
     with sign_on.provider() as issuer:
@@ -71,7 +90,7 @@ def test_what_it_does_not_do(cli: Cli) -> None:
     for arguments, says in (
         (("--url", "http://gateway.example"), "another machine"),
         (("--url", "ftp://x"), "no http or https URL"),
-        (("--url", "https://x", "--ttl", "1d"), "no span such as 30m"),
+        (("--url", "https://x", "--ttl", "soon"), "no span (30m"),
     ):
         done = cli("login", *arguments)
         assert (done.code, says in done.err) == (2, True), done.err

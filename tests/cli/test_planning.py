@@ -104,6 +104,7 @@ keys:
 limits:
   - {on: tenant, concurrency: 40}
   - {on: model gpt-4o, tokens: 1M/day, hard: false}
+  - {on: identity bob@example.com, concurrency: 1}
 """
 STATE = there(
     projects=[
@@ -117,6 +118,7 @@ STATE = there(
         limit(2, "key", "key_ci", "requests", "minute", 60),
         limit(3, "tenant", "default", "concurrency", "now", 40),
         limit(4, "model", "gpt-4o", "tokens", "day", 10**6, hard=False),
+        limit(5, "user", "bob@example.com", "concurrency", "now", 1),
     ],
 )
 
@@ -133,6 +135,7 @@ def test_all_is_new() -> None:
         "+ limit on project Web: spend 50usd/month",
         "+ limit on tenant: concurrency 40",
         "+ limit on model gpt-4o: tokens 1000000/day (soft)",
+        "+ limit on identity bob@example.com: concurrency 1",
     ]
     by = {step.says: step for step in found.steps}
     made = by["+ key web/ci"]
@@ -168,7 +171,7 @@ def test_what_is_exported_is_what_there_is() -> None:
     text = "\n".join(yaml(exported(STATE)))
     assert said(text, STATE, prune=True) == [] and list(unnamed(STATE)) == []
     again = planned(text, there())
-    assert len(again.steps) == 9 and not again.problems
+    assert len(again.steps) == 10 and not again.problems
     assert "gth_" not in text and "cdef" not in text and "{env: CREDENTIAL_MAIN}" in text
 
 
@@ -190,6 +193,9 @@ NASTY = [
     "x:",
     "a\tb",
     "~",
+    "Zoë 🦊 東京",
+    'a"b\\c',
+    "\U000e0001x",
 ]
 
 
@@ -227,6 +233,16 @@ def test_a_hard_and_a_soft_limit_on_the_same_are_two() -> None:
     assert said(text, there(limits=[soft, hard]), prune=True) == []
 
 
+def test_two_limits_that_count_the_same_stay_what_they_are() -> None:
+    """What `export` printed is what there is, in whatever order the API lists it."""
+    text = "limits: [{on: tenant, requests: 5/minute}, {on: tenant, requests: 7/minute}]"
+    five, seven = (limit(cap, "tenant", "default", "requests", "minute", cap) for cap in (5, 7))
+    assert said(text, there(limits=[five, seven])) == said(text, there(limits=[seven, five])) == []
+    assert said(text, there(limits=[seven])) == ["+ limit on tenant: requests 5/minute"]
+    six = {**five, "cap": 6}
+    assert said(text, there(limits=[six, seven])) == ["~ limit on tenant: requests 5/minute (cap)"]
+
+
 def test_nothing_is_taken_away_unless_asked_and_then_in_the_files_sections_alone() -> None:
     text = "projects: [{name: web}]\nlimits: []"
     assert said(text, STATE) == []
@@ -234,6 +250,7 @@ def test_nothing_is_taken_away_unless_asked_and_then_in_the_files_sections_alone
     assert said(text, STATE, prune=True) == [
         "- limit on tenant: concurrency 40",
         "- limit on model gpt-4o: tokens 1000000/day (soft)",
+        "- limit on user bob@example.com: concurrency 1",
     ]
     text = "projects: [{name: web, providers: [], limits: []}]\ncredentials: []\nkeys: []"
     assert said(text, STATE, prune=True) == [

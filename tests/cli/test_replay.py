@@ -66,7 +66,7 @@ def wait_captured(gateway: Gateway, call: str) -> None:
         async with reading.open(gateway.data) as reader:
             return await reader.body(call, "response") is not None
 
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not asyncio.run(there()):
         assert time.monotonic() < deadline, f"the bodies of {call} are not in the store:\n{gateway.said()}"
         time.sleep(0.02)

@@ -57,6 +57,11 @@ def test_json(cli: Cli, recorded: list[str]) -> None:
     assert all(character.isprintable() or character == "\n" for character in done.out)
 
 
+def test_of_another_tenant_i6(cli: Cli, recorded: list[str]) -> None:
+    done = cli("report", "--tenant", "ten_other", "--format", "json", "--since", "all")
+    assert json.loads(done.out)["calls"] == 0
+
+
 def test_by_something_else_and_as_csv(cli: Cli, recorded: list[str]) -> None:
     [row] = json.loads(cli("report", "--by", "route,project", "--format", "json").out)["rows"]
     assert (row["route"], row["project"], row["calls"]) == ("openai/chat", "default", 3) and "model" not in row

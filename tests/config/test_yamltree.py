@@ -96,6 +96,16 @@ def test_all_problems_of_a_readable_text_are_named() -> None:
     ]
 
 
+def test_halves_of_a_character() -> None:
+    """As JSON escapes what lies beyond U+FFFF; half of one alone is no text."""
+    tree, problems = parse(r'a: "\ud83e\udd8a"')
+    assert (plain(tree), problems) == ({"a": "🦊"}, [])
+    _, problems = parse('a: 1\nb: "x\\ud83e"')
+    assert [str(problem) for problem in problems] == [
+        "f:2: b: holds half a character: an escape such as `\\ud83e` without its other half"
+    ]
+
+
 @given(st.text(max_size=200))
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_read_or_refused(text: str) -> None:

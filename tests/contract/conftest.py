@@ -14,6 +14,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests import running
+from tests.contract import accounts
+from tests.contract.accounts import Accounts
 from tests.running import House
 
 
@@ -40,3 +42,17 @@ def house(running_house: House) -> Iterator[House]:
     running_house.reset()
     yield running_house
     running_house.reset()
+
+
+@pytest.fixture(scope="package")
+def running_accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
+    with accounts.accounts(tmp_path_factory.mktemp("accounts") / "data") as started:
+        yield started
+
+
+@pytest.fixture
+def tenant(running_accounts: Accounts) -> Iterator[Accounts]:
+    """The same gateway with accounts."""
+    running_accounts.house.reset()
+    yield running_accounts
+    running_accounts.house.reset()

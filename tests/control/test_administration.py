@@ -37,7 +37,7 @@ async def opened(place: Path, journal: Any, publisher: Publishes | None = None) 
     engines = Engines(access.located(databases.url(place)))
     means = Means(Vault([Fernet.generate_key()]), {}, Callout(Callouts()), "http://127.0.0.1:8080")
     try:
-        yield Administration(engines, journal, publisher, means)
+        yield Administration(engines, journal, publisher or Workers(), means)
     finally:
         await engines.aclose()
 
@@ -99,7 +99,7 @@ def test_what_the_journal_does_not_take_waits(place: Path) -> None:
 class Refusing(Workers):
     """Workers that nothing reaches."""
 
-    async def publish(self) -> int:
+    async def publish(self, cut: tuple[str, ...] = ()) -> int:
         raise NotPublishedError("the change is stored, and comes into force later")
 
 
@@ -123,18 +123,18 @@ def test_what_others_change_is_published(place: Path) -> None:
         published = asyncio.Event()
 
         class Told(Workers):
-            async def publish(self) -> int:
+            async def publish(self, cut: tuple[str, ...] = ()) -> int:
                 published.set()
                 return 1
 
         async with opened(place, Full(silent=False), Told()) as administration:
             running = asyncio.create_task(administration.run())
-            await asyncio.wait_for(published.wait(), 5)
+            await asyncio.wait_for(published.wait(), 30)
             published.clear()
             await administration.operator.create_tenant(
                 NewTenant(ids.new("tenant"), "more"), event("tenant.create", "x")
             )
-            await asyncio.wait_for(published.wait(), 5)
+            await asyncio.wait_for(published.wait(), 30)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 

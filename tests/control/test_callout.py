@@ -196,7 +196,7 @@ def test_silence_is_bounded() -> None:
             began = time.monotonic()
             with pytest.raises(CalloutError, match=r"localhost: no answer within 0\.3 s"):
                 await Callout(callouts(there.url, seconds=0.3)).send("GET", there.url)
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 10
 
     run(calling())
 

@@ -84,6 +84,42 @@ def test_the_origin_comes_from_the_provider_alone(tmp_path: Path) -> None:
     run(tmp_path, test)
 
 
+def test_a_credential_is_of_one_region(tmp_path: Path) -> None:
+    """I3, D11: that of the secret, or the one that is said; a new secret is for the same."""
+
+    async def test(api: Administered) -> None:
+        keys = {"access_key_id": "AKIDEXAMPLE012345678", "secret_access_key": SECRET, "region": "us-west-2"}
+        body = {"name": "aws", "provider": "bedrock", "kind": "aws_keys", "secret": keys}
+        made = await api.ask("POST", "/credentials", body, 201)
+        assert made["origin"] == "https://bedrock-runtime.us-west-2.amazonaws.com"
+        plain = {"name": "eu", "provider": "bedrock", "secret": SECRET}
+        for wrong, field in (
+            ({**body, "name": "b", "resource": "eu-west-1"}, "secret"),
+            (plain, "resource"),
+            ({**plain, "resource": "evil.example"}, "resource"),
+            ({**plain, "provider": "vertex", "resource": "evil.example"}, "resource"),
+        ):
+            assert await api.problem("POST", "/credentials", wrong) == {field}
+        path = f"/credentials/{made['id']}/rotate"
+        assert await api.problem("POST", path, {"secret": {**keys, "region": "eu-west-1"}}) == {"secret"}
+        await api.ask("POST", path, {"secret": {**keys, "access_key_id": "AKIDOTHER01234567890"}})
+        made = await api.ask("POST", "/credentials", {**plain, "resource": "eu-central-1"}, 201)
+        assert made["origin"] == "https://bedrock-runtime.eu-central-1.amazonaws.com"
+        rotated = await api.ask("POST", f"/credentials/{made['id']}/rotate", {"secret": SECRET})
+        assert rotated["settings"] == {"resource": "eu-central-1"}
+        for number, (resource, host) in enumerate(
+            (
+                (None, "aiplatform.googleapis.com"),
+                ("europe-west4", "europe-west4-aiplatform.googleapis.com"),
+                ("eu", "aiplatform.eu.rep.googleapis.com"),
+            )
+        ):
+            vertex = {"name": f"v{number}", "provider": "vertex", "secret": SECRET, "resource": resource}
+            assert (await api.ask("POST", "/credentials", vertex, 201))["origin"] == f"https://{host}"
+
+    run(tmp_path, test)
+
+
 def test_projects_and_their_providers(tmp_path: Path) -> None:
     """P2, P3: each provider of a project is bound to a credential."""
 
@@ -242,7 +278,8 @@ def test_tokens_are_fetched_sealed_and_published(tmp_path: Path) -> None:
             administration = api.house.accounts.administration
             body = {"name": "a", "provider": "azure", "kind": "azure_entra", "resource": "res", "secret": _ENTRA}
             made = await api.ask("POST", "/credentials", body, 201)
-            assert made["settings"] == {"directory_id": "contoso.example", "client_id": "0a1b2c3d", "cloud": "public"}
+            said = {"directory_id": "contoso.example", "client_id": "0a1b2c3d", "cloud": "public", "resource": "res"}
+            assert made["settings"] == said
             assert made["id"] not in (await administration.operator.sections()).credentials
             places = PLACES._replace(entra={**PLACES.entra, "public": Cloud(entra.url, "scope")})
             upkeep = Upkeep(administration, places=places)

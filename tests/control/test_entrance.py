@@ -15,6 +15,7 @@ from gatehouse.auth import sessions
 from gatehouse.auth.throttle import ACCOUNT
 from gatehouse.config import founding
 from gatehouse.config.paths import write_private
+from gatehouse.control.founding import LOST, at_odds
 from gatehouse.store.directory import ids
 from gatehouse.store.directory.changes import SessionFilter, UserChange
 from tests.control.doors import ELSEWHERE, OWNER, PASSWORD, URL, Browser, House, event, house
@@ -63,6 +64,39 @@ def test_the_set_up_token_makes_the_first_owner_once(tmp_path: Path) -> None:
             assert (await made.ask("GET", "/api/v1/setup")).json()["needed"] is False
             assert [each.action for _, each in made.lines.events] == ["tenant.create", "project.create", "user.create"]
             assert OWNER not in str(made.lines.events)
+
+    asyncio.run(run())
+
+
+def test_a_directory_that_was_lost_gets_no_new_owner(tmp_path: Path) -> None:
+    """HARD-PARTS 6.6: the set-up token exists only while there is no owner, and here there was one. I7: it is said."""
+
+    async def run() -> None:
+        async with house(tmp_path, founded=False) as made:
+            token = founding.offer(made.data, time.time())
+            write_private(made.data.accounts, b"")
+            body = {"token": token, "email": OWNER, "password": PASSWORD}
+            refused = await made.ask("POST", "/api/v1/setup", json=body)
+            assert (refused.status_code, refused.json()["detail"]) == (403, LOST)
+            shown = (await made.ask("GET", "/api/v1/setup")).json()
+            assert (shown["needed"], shown["detail"]) == (False, LOST)
+            assert (await made.ask("GET", "/api/v1/session")).json()["setup"] is False
+            operator = made.accounts.administration.operator
+            assert await at_odds(operator, made.data, enabled=True) == LOST
+
+    asyncio.run(run())
+
+
+def test_a_restored_directory_turns_accounts_on_again(tmp_path: Path) -> None:
+    """I7: what was left out of a copy is made again, and it is said that accounts were off."""
+
+    async def run() -> None:
+        async with house(tmp_path) as made:
+            operator = made.accounts.administration.operator
+            made.data.accounts.unlink(missing_ok=True)
+            said = await at_odds(operator, made.data, enabled=False)
+            assert said is not None and "auth.enabled" in said and made.data.accounts.exists()
+            assert await at_odds(operator, made.data, enabled=False) is None
 
     asyncio.run(run())
 

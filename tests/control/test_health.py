@@ -15,6 +15,7 @@ from gatehouse.control.health import (
     Health,
     LaneHealth,
     assess,
+    told_by_limits,
     told_by_publisher,
     told_by_worker,
     told_by_workers,
@@ -73,6 +74,17 @@ def test_a_snapshot_that_cannot_be_published_is_said() -> None:
     )
     full = _assess(journal={"state": "full"})
     assert told_by_publisher(full, "no space left").status == "unhealthy"
+
+
+def test_limits_that_cannot_be_checked_are_said() -> None:
+    """I7."""
+    assert told_by_limits(_assess(), None) == _assess(), "nothing is shared"
+    fine = told_by_limits(_assess(), "")
+    assert (fine.status, fine.services["limits"], fine.problems) == ("healthy", "connected", [])
+    health = told_by_limits(_assess(), "no answer in time")
+    assert (health.status, health.services["limits"]) == ("degraded", "unavailable")
+    assert "no answer in time" in health.problems[0] and "when_down" in health.problems[0]
+    assert told_by_limits(_assess(journal={"state": "full"}), "x").status == "unhealthy"
 
 
 def test_a_little_lag_is_no_problem_but_shown() -> None:

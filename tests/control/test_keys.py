@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
-from gatehouse.auth.keys import digest, is_gateway_key
-from gatehouse.control.minting import DEFAULT_RATE
+from gatehouse.auth.keys import digest
+from gatehouse.control.caller import Caller
+from gatehouse.control.minting import DEFAULT_RATE, MOST_OWN
 from gatehouse.routing.compat import control_path
 from gatehouse.store.directory import ids
+from gatehouse.store.directory.changes import NewKey
 from tests.control.administered import Administered, administered, bearer, run
 from tests.control.doors import OPERATOR
 from tests.control.workers import until
+
+KEY = re.compile(r"gth_(live|test)_[0-9A-Za-z]{36}")
+
+
+def test_the_lines_for_sdks_name_the_address_that_one_came_by(tmp_path: Path) -> None:
+    """Whatever the listener's own is: a wildcard, or a port left to chance."""
+
+    async def test(api: Administered) -> None:
+        came_by = OPERATOR | {"x-gatehouse-base": "https://10.0.0.7:8443"}
+        made = await api.house.client.post("/api/v1/keys", json={"name": "there"}, headers=came_by)
+        assert made.json()["exports"]["google"][0] == "export GOOGLE_GEMINI_BASE_URL=https://10.0.0.7:8443"
+
+    run(tmp_path, test)
 
 
 def test_a_key_is_shown_once_and_has_a_default_limit(tmp_path: Path) -> None:
@@ -22,7 +39,7 @@ def test_a_key_is_shown_once_and_has_a_default_limit(tmp_path: Path) -> None:
 
     async def test(api: Administered) -> None:
         made = await api.ask("POST", "/keys", {"name": "ci", "owner": "team a"}, 201)
-        assert is_gateway_key(made["key"]) and made["key"][-4:] == made["last4"]
+        assert KEY.fullmatch(made["key"]) and made["key"][-4:] == made["last4"]
         assert [(each["measure"], each["window"], each["cap"], each["hard"]) for each in made["limits"]] == [
             ("requests", "minute", DEFAULT_RATE, True)
         ]
@@ -67,7 +84,7 @@ def test_disabling_and_rotating(tmp_path: Path) -> None:
         assert disabled["disabled_at"] is not None and api.house.workers.awaited == waited + 1
         await api.ask("PATCH", f"/keys/{made['id']}", {"disabled": False})
         rotated = await api.ask("POST", f"/keys/{made['id']}/rotate", {"overlap_seconds": 60}, 201)
-        assert rotated["id"] != made["id"] and rotated["counts_as"] == made["id"] and is_gateway_key(rotated["key"])
+        assert rotated["id"] != made["id"] and rotated["counts_as"] == made["id"] and KEY.fullmatch(rotated["key"])
         before = await api.ask("GET", f"/keys/{made['id']}")
         assert before["succeeded_by"] == rotated["id"] and before["retires_at"] is not None
         await api.ask("POST", f"/keys/{made['id']}/rotate", {}, 400)
@@ -133,6 +150,86 @@ def test_nobody_makes_a_key_that_may_do_more_than_they_may(tmp_path: Path) -> No
         assert [each["id"] for each in (await api.ask("GET", "/keys", headers=member))["items"]] == [own["id"]]
         await api.ask("PATCH", f"/keys/{own['id']}", {"disabled": True})
         await api.ask("PATCH", f"/keys/{own['id']}", {"disabled": False}, 403, headers=member)
+
+    run(tmp_path, test)
+
+
+def test_nobody_fills_the_workers_memory_with_keys_of_their_own(tmp_path: Path) -> None:
+    """I9."""
+
+    async def test(api: Administered) -> None:
+        member = await api.house.user("member")
+        headers = await api.house.bearer(member)
+        directory = api.house.accounts.administration.tenant(ids.DEFAULT)
+        event = Caller("operator").event("key.create", "key", "key_x")
+        async with directory.together() as inside:
+            for number in range(MOST_OWN - 1):
+                text = str(number).encode()
+                new = NewKey(ids.new("key"), digest(text), "0000", ids.DEFAULT, user=member)
+                await inside.create_key(new, structs.replace(event, id=ids.new("event")))
+        last = await api.ask("POST", "/keys", {}, 201, headers=headers)
+        refused = await api.ask("POST", "/keys", {}, 403, headers=headers)
+        assert str(MOST_OWN) in refused["detail"]
+        await api.ask("POST", f"/keys/{last['id']}/rotate", {}, 403, headers=headers)
+        await api.ask("DELETE", f"/keys/{last['id']}", None, 204, headers=headers)
+        await api.ask("POST", "/keys", {}, 201, headers=headers)
+        # Whoever manages everybody's keys makes as many as it takes.
+        await api.ask("POST", "/keys", {"user": member}, 201)
+
+    run(tmp_path, test)
+
+
+def test_no_key_outlives_the_rights_of_those_behind_it(tmp_path: Path) -> None:
+    """A key may never exceed its creator, also later."""
+
+    async def test(api: Administered) -> None:
+        house = api.house
+        left_id = await house.user("admin")
+        left = await house.bearer(left_id)
+        stays = await house.user("admin")
+        kept = [
+            await api.ask("POST", "/keys", {"role": "admin", "user": whose}, 201, headers=left)
+            for whose in (left_id, None, stays)
+        ]
+        # A key of nobody's makes another one: the same person answers for both.
+        further = await api.ask("POST", "/keys", {"role": "admin"}, 201, headers=bearer(kept[1]["key"]))
+        assert further["user"] is None and {each["created_by"] for each in (*kept, further)} == {left_id}
+        for each in (*kept, further):
+            await api.ask("GET", "/users", headers=bearer(each["key"]))
+        await api.ask("PATCH", f"/users/{left_id}", {"role": "developer"})
+        for each in (*kept, further):
+            await api.ask("GET", "/users", None, 403, headers=bearer(each["key"]))
+            await api.ask("POST", f"/keys/{each['id']}/rotate", {}, 403, headers=bearer(each["key"]))
+        await api.ask("PATCH", f"/users/{left_id}", {"disabled": True})
+        await api.ask("GET", "/projects", None, 403, headers=bearer(kept[1]["key"]))
+        # Whoever replaces a key answers for what comes after it.
+        anew = await api.ask("POST", f"/keys/{kept[1]['id']}/rotate", {}, 201)
+        await api.ask("GET", "/users", headers=bearer(anew["key"]))
+
+    run(tmp_path, test)
+
+
+def test_what_a_key_would_not_be_worth_is_refused(tmp_path: Path) -> None:
+    async def test(api: Administered) -> None:
+        developer = await api.house.user("developer")
+        wide = {"scopes": ["provider:any"]}
+        assert await api.problem("POST", "/keys", {**wide, "user": developer}) == {"scopes"}
+        theirs = await api.ask("POST", "/keys", {}, 201, headers=await api.house.bearer(developer))
+        assert await api.problem("PATCH", f"/keys/{theirs['id']}", wide) == {"scopes"}
+        assert await api.problem("PATCH", f"/keys/{theirs['id']}", {"role": "admin"}) == {"role"}
+        mine = await api.ask("POST", "/keys", wide, 201)
+        assert await api.problem("PATCH", f"/keys/{mine['id']}", {"user": developer}) == {"scopes"}
+
+    run(tmp_path, test)
+
+
+def test_a_key_that_ends_rotates_none_that_lasts(tmp_path: Path) -> None:
+    async def test(api: Administered) -> None:
+        soon = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+        ends = await api.ask("POST", "/keys", {"role": "admin", "user": None, "expires_at": soon}, 201)
+        lasts = await api.ask("POST", "/keys", {"user": None}, 201)
+        await api.ask("POST", f"/keys/{lasts['id']}/rotate", {}, 403, headers=bearer(ends["key"]))
+        await api.ask("POST", f"/keys/{ends['id']}/rotate", {}, 201, headers=bearer(ends["key"]))
 
     run(tmp_path, test)
 
@@ -221,7 +318,7 @@ def test_the_words_of_the_audittrail_gateway(tmp_path: Path) -> None:
     async def test(api: Administered) -> None:
         caps = {"rate_limit_per_minute": 5, "monthly_spend_cap_usd": 12.5}
         made = await api.ask("POST", "/gateway/keys", {"name": "noisy", **caps}, 201)
-        assert is_gateway_key(made["key"])
+        assert KEY.fullmatch(made["key"])
         [listed] = (await api.ask("GET", "/gateway/keys"))["items"]
         assert made["key"] not in api.answers[-1] and listed["last4"] == made["key"][-4:]
         assert {name: listed[name] for name in caps} == caps and listed["is_active"]
@@ -247,7 +344,7 @@ def test_the_words_of_the_trueportai_gateway(tmp_path: Path) -> None:
         assert path is not None
         path = path.removeprefix("/api/v1")
         made = await api.ask("POST", path, {"owner": "production-app", "rate_limit_rpm": 120}, 201)
-        assert set(made) == fields and is_gateway_key(made["key"]) and made["rate_limit_rpm"] == 120
+        assert set(made) == fields and KEY.fullmatch(made["key"]) and made["rate_limit_rpm"] == 120
         second = await api.ask("POST", path, {}, 201)
         assert (second["owner"], second["rate_limit_rpm"]) == (None, 60)
         listed = await api.ask("GET", path)

@@ -7,8 +7,7 @@ from typing import get_args
 
 import pytest
 
-from gatehouse.control.limits import WINDOWS
-from gatehouse.model.limits import Measure, Window
+from gatehouse.model.limits import WINDOWS, Measure, Window
 from gatehouse.store.directory import ids
 from tests.control.administered import Administered, run
 
@@ -66,6 +65,23 @@ def test_a_change_must_fit_what_is_there(tmp_path: Path) -> None:
         made = await api.ask("POST", "/limits", body, 201)
         assert await api.problem("PATCH", f"/limits/{made['id']}", {"at_cap": "clamp"}) == {"at_cap"}
         assert await api.problem("PATCH", f"/limits/{made['id']}", {"scope": "key"}) == {"scope"}
+
+    run(tmp_path, test)
+
+
+def test_whom_identity_tokens_name_can_be_limited(tmp_path: Path) -> None:
+    """D2. The journal does not hold the name; what looks like an id of ours is one."""
+
+    async def test(api: Administered) -> None:
+        body = {"scope": "user", "scope_id": "ann@example.com", "measure": "requests", "window": "hour", "cap": 5}
+        made = await api.ask("POST", "/limits", body, 201)
+        assert (made["scope"], made["scope_id"]) == ("user", "ann@example.com")
+        sections = await api.house.accounts.administration.operator.sections()
+        assert sections.limits[made["id"]].scope_id == "ann@example.com"
+        assert "ann@example.com" not in str(api.house.lines.events)
+        listed = await api.ask("GET", "/limits?scope=user&scope_id=ann@example.com")
+        assert [each["id"] for each in listed["items"]] == [made["id"]]
+        assert await api.problem("POST", "/limits", {**body, "scope_id": ids.new("user")}) == {"scope_id"}
 
     run(tmp_path, test)
 

@@ -1,4 +1,4 @@
-"""`/metrics`: what Prometheus' own parsers read there, and that `docs/metrics.md` says the same."""
+"""O10, `/metrics`: what Prometheus' own parsers read there, and that `docs/metrics.md` says the same."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from gatehouse.collector.state import CollectorState, StoppedLane
 from gatehouse.collector.tally import BOUNDS, MOST_PAIRS, MOST_SERIES, Tally
 from gatehouse.config.loads import SWEEP_SECONDS, Gauges, Loads
-from gatehouse.control.health import Health, assess
+from gatehouse.control.health import Health, assess, told_by_limits
 from gatehouse.control.metrics import METRICS
 from gatehouse.store.rows import Batch, RefusedCount
 from tests.control.serving import JOURNAL, api, well
@@ -77,7 +77,8 @@ def _scrape(
 
 def test_the_page_lists_what_is_exposed(tmp_path: Path) -> None:
     """Every metric with type, labels and meaning, no more and no fewer."""
-    scraped = families(_scrape(tmp_path, _tally(), _loads(QUIET._replace(swept=1))).text)
+    shared = told_by_limits(well(), "")
+    scraped = families(_scrape(tmp_path, _tally(), _loads(QUIET._replace(swept=1)), health=shared).text)
     assert list(scraped) == [metric.name for metric in METRICS]
     rows = re.findall(r"^\| `(gatehouse_\w+)` \| (\w+) \| (.*?) \| (.*) \|$", DOCUMENT.read_text(), re.MULTILINE)
     assert [name for name, *_ in rows] == list(scraped)
@@ -154,7 +155,7 @@ def test_figures_of_control(tmp_path: Path) -> None:
     state = CollectorState(
         store="unavailable", error="gone", oldest=START - 90_000_000, lines_behind=7, collected=8, stopped=stopped
     )
-    health = assess("1.2.3", state, START, JOURNAL, [], warn=False)
+    health = told_by_limits(assess("1.2.3", state, START, JOURNAL, [], warn=False), "no answer")
     found = samples(_scrape(tmp_path, Tally(), _loads(), health=health).text)
     assert found["gatehouse_collector_lag_seconds",] == 90
     assert found["gatehouse_collector_lag_lines",] == 7
@@ -162,6 +163,7 @@ def test_figures_of_control(tmp_path: Path) -> None:
     assert found["gatehouse_collector_stopped_lanes",] == 1
     states = [found["gatehouse_store_state", name] for name in ("starting", "connected", "unavailable")]
     assert states == [0, 0, 1]
+    assert found["gatehouse_limits_connected",] == 0
     assert found["gatehouse_journal_state", "ok"] == 1
     assert (found["gatehouse_journal_bytes",], found["gatehouse_journal_max_bytes",]) == (10, 100)
     assert sum(name[0] == "gatehouse_build_info" for name in found) == 1

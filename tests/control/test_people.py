@@ -14,9 +14,8 @@ from gatehouse import errors
 from gatehouse.auth.identity import Identities
 from gatehouse.auth.platform import PlatformTokens
 from gatehouse.auth.roles import ROLES
-from gatehouse.config import settings
-from gatehouse.control import people
 from gatehouse.errors import GatehouseError
+from gatehouse.model.access import Role
 from gatehouse.store.directory import ids
 from tests.control.doors import OWNER, PASSWORD, Browser, House, house
 
@@ -25,7 +24,7 @@ TOKENS = "/api/v1/auth/token"
 
 
 def test_roles_are_said_once() -> None:
-    assert set(get_args(people.Role)) == set(get_args(settings.Role)) == set(ROLES)
+    assert set(get_args(Role)) == set(ROLES)
 
 
 def test_nobody_hands_out_or_touches_more_than_they_have(tmp_path: Path) -> None:
@@ -86,6 +85,26 @@ def test_whoever_is_disabled_or_erased_is_out_and_workers_know(tmp_path: Path) -
             shown = (await made.operate("GET", f"{USERS}/{owner}")).json()
             assert (shown["email"], shown["name"], shown["erased_at"] is None) == (None, None, False)
             assert OWNER not in (await made.operate("GET", USERS)).text
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [("POST", "/invitation", None), ("DELETE", "/sessions", None), ("PATCH", "", {"disabled": True})],
+)
+def test_whoever_is_shut_out_keeps_no_token(tmp_path: Path, method: str, path: str, body: object) -> None:
+    """HARD-PARTS 6.3: a platform token does not outlive the password that made it."""
+
+    async def run() -> None:
+        async with house(tmp_path) as made:
+            held = await made.user("admin")
+            token, other = await made.bearer(held), await made.bearer(await made.user("admin"))
+            done = await made.operate(method, f"/api/v1/users/{held}{path}", json=body)
+            assert done.status_code in (200, 201), done.text
+            await made.operate("PATCH", f"/api/v1/users/{held}", json={"disabled": False})
+            assert (await made.ask("GET", "/api/v1/me", token)).status_code == 401
+            assert (await made.ask("GET", "/api/v1/me", other)).status_code == 200
 
     asyncio.run(run())
 

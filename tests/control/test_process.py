@@ -44,7 +44,7 @@ class _Page(msgspec.Struct):
 
 
 def _until(running: Running, path: str, expected: int) -> list[_Item]:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while True:
         found = msgspec.json.decode(running.get(path).content, type=_Page).items
         if len(found) == expected:
@@ -70,7 +70,7 @@ def test_it_serves_collects_recovers_and_ends_in_order(tmp_path: Path) -> None:
         roles = {lane["role"] for lane in running.get("/health").json()["lanes"]}
         assert "control" in roles
         os.kill(worker.pid, signal.SIGKILL)
-        worker.wait(10)
+        worker.wait(30)
         assert len(_until(running, "/api/v1/traces?outcome=interrupted", 5)) == 5
         assert len(_until(running, "/api/v1/traces", 20)) == 20
         assert running.stop() == 0
@@ -88,7 +88,7 @@ def test_killed_at_any_time_it_starts_again(tmp_path: Path) -> None:
     with control(tmp_path) as running:
         asyncio.run(write(running.data.journal))
         os.kill(running.process.pid, signal.SIGKILL)
-        running.process.wait(10)
+        running.process.wait(30)
         assert running.data.control_socket.exists()  # left behind; the next one takes its place
     with control(tmp_path) as running:
         assert running.said == "ready\n"
@@ -112,7 +112,7 @@ def test_it_serves_without_a_store_and_says_so(tmp_path: Path) -> None:
         assert health.json()["services"]["store"] == "unavailable"
         assert running.get("/api/v1/traces").status_code == 503
         (tmp_path / "store.db").rmdir()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while running.get("/health").status_code != 200:
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -124,7 +124,7 @@ def test_what_keeps_it_from_starting_is_told_to_the_supervisor(tmp_path: Path) -
     with control(tmp_path, Settings(database=Database(url="mysql://u:secret@h/x"))) as running:
         assert running.said.startswith("failed: control: database.url: mysql is not available")
         assert "secret" not in running.said
-        assert running.process.wait(10) == 1
+        assert running.process.wait(30) == 1
 
 
 def _root() -> Path:

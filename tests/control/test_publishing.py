@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ class Follower:
         """The next snapshot, whole."""
         draft = None
         while True:
-            frame = msgspec.msgpack.decode(await asyncio.wait_for(read(self.reader), 5), type=Frame)
+            frame = msgspec.msgpack.decode(await asyncio.wait_for(read(self.reader), 30), type=Frame)
             self.frames += 1
             draft = draft or Draft(self.held, frame.delta)
             self.deltas += frame.delta.base != 0 and not frame.more
@@ -59,7 +60,7 @@ class Follower:
 
 
 def _run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(test, 30))
+    asyncio.run(asyncio.wait_for(test, 90))
 
 
 @pytest.fixture
@@ -321,23 +322,31 @@ def test_who_comes_back_gets_what_it_missed_and_a_stranger_gets_all(tmp_path: Pa
 def test_one_that_takes_nothing_holds_up_nobody(tmp_path: Path, loads: Loads) -> None:
     """What waits for it is bounded, however much is published meanwhile."""
     directory = Directory(sections(4_000))
+    took: list[float] = []
 
     async def run() -> None:
         async with published(tmp_path, loads, directory) as publisher:
             await publisher.publish()
             async with Follower(tmp_path, version=0) as slow, Follower(tmp_path, version=0) as quick:
                 slow.reader._transport.pause_reading()  # type: ignore[attr-defined]
+                begun = time.monotonic()
                 await quick.next()
                 for number in range(30):
                     directory.sections = sections(4_000, revision=number, first=(number + 1) * 4_000)
                     await publisher.publish()
                     assert len((await quick.next()).keys) == 4_000
+                took.append(time.monotonic() - begun)
+                if took[-1] > 4.0:
+                    return
                 slow.reader._transport.resume_reading()  # type: ignore[attr-defined]
                 while slow.held != quick.held:
                     await slow.next()
                 assert slow.frames < 30
 
-    _run(run())
+    # Who takes nothing for five seconds is hung up on, and a busy machine may need as long for all this.
+    while not took or (took[-1] > 4.0 and len(took) < 5):
+        _run(run())
+    assert took[-1] <= 4.0, took
 
 
 @pytest.mark.parametrize("said", [b"\xff" * 8, encode(Hello(1))[:3], b"\x00\x00\x00\x02hi", b""])

@@ -21,7 +21,8 @@ from gatehouse.journal.writer import JournalWriter
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.shared.embedded import binary
 from gatehouse.limits.shared.limits import SharedLimits
-from gatehouse.model.limits import Bound, Clamp, LimitEntry, Moment, Settled
+from gatehouse.model.limits import Bound, Clamp, LimitEntry, Settled
+from gatehouse.model.moment import Moment
 from gatehouse.model.snapshot import Sections, Snapshot
 from tests.journal.samples import decision, outcome, turn
 from tests.journal.test_recovery import die
@@ -122,14 +123,14 @@ async def machine(on: Valkey, journal: Path) -> AsyncIterator[Machine]:
     made = Machine(on, journal)
     running = asyncio.get_running_loop().create_task(made.sharing.run())
     try:
-        await asyncio.wait_for(made.sharing.ready.wait(), 10)
+        await asyncio.wait_for(made.sharing.ready.wait(), 30)
         yield made
     finally:
         running.cancel()
         await asyncio.wait((running,))
 
 
-async def admits(worker: Worker, most: int, seconds: float = 10.0) -> tuple[str, Claim]:
+async def admits(worker: Worker, most: int, seconds: float = 30.0) -> tuple[str, Claim]:
     """Once the ledger is there."""
     deadline = time.monotonic() + seconds
     while True:
@@ -141,7 +142,7 @@ async def admits(worker: Worker, most: int, seconds: float = 10.0) -> tuple[str,
 
 
 async def settles_at(made: Machine, reserved: int, settled: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while (found := await made.held()) != (reserved, settled):
         assert time.monotonic() < deadline, f"{found} is not {(reserved, settled)}"
         await asyncio.sleep(0.05)
@@ -186,6 +187,27 @@ def test_a_dead_workers_calls_are_spent_once_its_lane_is_closed(server: Valkey, 
             await second.end(await admits(second, 460), 460)
             await settles_at(made, 0, 1000)
             await second.close()
+            control.close()
+
+    asyncio.run(run())
+
+
+def test_a_dead_workers_calls_are_spent_though_their_limit_was_deleted_meanwhile(
+    server: Valkey, tmp_path: Path
+) -> None:
+    """Made anew, it finds nothing that is held for ever."""
+
+    async def run() -> None:
+        async with machine(server, tmp_path / "journal") as made:
+            worker = Worker(server, made.journal)
+            await until(lambda: worker.link.run)
+            await admits(worker, 500)
+            made.snapshot = build(Settings(), Sections())
+            await worker.kill()
+            control = JournalWriter(made.journal, "control", settings.Journal(), asyncio.get_running_loop())
+            control.open()
+            assert recover(made.journal, control).interrupted == 1
+            await settles_at(made, 0, 500)
             control.close()
 
     asyncio.run(run())

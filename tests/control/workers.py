@@ -69,14 +69,15 @@ class Workers:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
         for watching in self._watching:
-            watching.join(10)
+            watching.join(30)
         for process in self._running:
             assert process.stdout is not None
             process.stdout.close()
         os.close(self.loads.fd)
 
     def _watch(self, index: int, process: subprocess.Popen[bytes]) -> None:
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(ChildProcessError):  # `close` has looked after it, and so reaped it
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         self.loads.clear(index)
         process.wait()
 
@@ -113,7 +114,7 @@ async def published(
         socket.unlink(missing_ok=True)
 
 
-async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Look until it is so: for what other processes and threads do."""
     deadline = time.monotonic() + seconds
     while not condition():

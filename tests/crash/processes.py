@@ -56,6 +56,13 @@ def kill(pid: int | None) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def state(pid: int) -> str:
+    """`T` stopped, `Z` dead and not reaped, and so on; empty if there is no such process."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return ""
+
+
 def resident(pid: int) -> int:
     """Bytes of memory a process holds."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
@@ -114,7 +121,7 @@ def held(locks: Iterable[Path]) -> list[Path]:
 
 def assert_nothing_left(data: Path, port: int) -> None:
     """Once `serve` has ended: no process, nobody at the port, no lock held, nothing in `run`."""
-    wait_until(lambda: not of(data), 10.0, f"processes end: {of(data)}")
+    wait_until(lambda: not of(data), 30.0, f"processes end: {of(data)}")
     assert can_listen(port), f"somebody still listens on port {port}"
     assert held([data / "lock", data / "collector.lock", *(data / "journal").glob("*/lock")]) == []
     assert list((data / "run").iterdir()) == []

@@ -87,7 +87,7 @@ def test_without_any_descriptor(tmp_path: Path) -> None:
             [worker] = house.worker_pids()
             assert client.ask()[0] == 200
             assert client.ask("/health")[0] == 200
-            wait_until(lambda: not provider.connections, 10.0, "the provider's connection is given up as idle")
+            wait_until(lambda: not provider.connections, 30.0, "the provider's connection is given up as idle")
             assert client.ask("/health")[0] == 200  # and control's is not
             with no_more(worker), socket.socket() as waiting:
                 status, body = client.ask()
@@ -98,7 +98,7 @@ def test_without_any_descriptor(tmp_path: Path) -> None:
                 waiting.settimeout(20)
                 waiting.connect(("127.0.0.1", house.port))  # the kernel's part of accepting
                 waiting.sendall(b"GET /health/live HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
-                wait_until(lambda: client.ask("/health")[0] == 503, 10.0, "/health says so")
+                wait_until(lambda: client.ask("/health")[0] == 503, 30.0, "/health says so")
                 while time.monotonic() < began + 1.0:
                     time.sleep(0.05)
                 assert cpu_seconds(worker) - spent < 0.5, "it spins"
@@ -144,7 +144,7 @@ def test_a_flood_of_connections_leaves_enough(tmp_path: Path) -> None:
                     for one in flood:
                         one.setblocking(False)
                         one.connect_ex(("127.0.0.1", house.port))
-                    first, *_ = wait_until(lambda: list(answers(flood)), 10.0, "the flood is told")
+                    first, *_ = wait_until(lambda: list(answers(flood)), 30.0, "the flood is told")
                     assert b"503" in first.split(b"\r\n")[0]
                     assert b'"OVERLOADED"' in first
                     served = loaded.whole

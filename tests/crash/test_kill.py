@@ -88,7 +88,7 @@ class Crashes:
     def assert_no_orphans(self) -> None:
         """Of the last parent that was killed."""
         old = self._orphans
-        wait_until(lambda: not (old.keys() & of(self._data).keys()), 10.0, f"these end with their parent: {old}")
+        wait_until(lambda: not (old.keys() & of(self._data).keys()), 30.0, f"these end with their parent: {old}")
 
     def _end(self) -> None:
         """Whatever went wrong, nothing is left behind."""

@@ -146,7 +146,7 @@ def strike(place: Place, victim: str, chance: random.Random) -> None:
     if victim == "parent":
         kill(house.process.pid)
         house.process.wait(10)
-        wait_until(lambda: not running._descendants(house.process.pid), 10.0, "its children end")
+        wait_until(lambda: not running._descendants(house.process.pid), 30.0, "its children end")
         place.house = place.start()
 
 

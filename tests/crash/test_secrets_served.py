@@ -17,7 +17,7 @@ import httpx2
 from tests import fakes
 from tests.crash.test_secrets_stay import ASK, CHAT, STORED, _holds
 from tests.fakes.server import Answer, Fake
-from tests.running import Gateway, _environment, gateway
+from tests.running import Gateway, environment, gateway
 
 EMAIL = "owner@example.com"
 PASSWORD = "correct-horse-battery-staple-5561"
@@ -28,7 +28,7 @@ def test_I3_no_sink_of_a_served_gateway_holds_a_secret(tmp_path: Path) -> None:
     data = tmp_path / "data"
     init = [sys.executable, "-m", "gatehouse", "init", "--data", str(data), "--email", EMAIL, "--password-stdin"]
     done = subprocess.run(
-        init, input=PASSWORD, capture_output=True, text=True, timeout=60, check=False, env=_environment()
+        init, input=PASSWORD, capture_output=True, text=True, timeout=60, check=False, env=environment()
     )
     assert done.returncode == 0, done.stderr
     printed = done.stdout + done.stderr

@@ -208,16 +208,14 @@ def test_large_bodies_cost_little() -> None:
 
     plain = msgspec.json.Decoder(Without).decode
 
-    def best(work: Callable[[], object]) -> float:
-        times = []
-        for _ in range(200):
-            began = time.perf_counter()
-            work()
-            times.append(time.perf_counter() - began)
-        return min(times)
+    def took(work: Callable[[], object]) -> float:
+        began = time.perf_counter()
+        work()
+        return time.perf_counter() - began
 
-    with_links = best(lambda: openai_chat.read(body, None))
-    assert with_links - best(lambda: plain(body)) < 60e-6
+    # In turns, so that a slow moment of the machine is one of both.
+    pairs = [(took(lambda: openai_chat.read(body, None)), took(lambda: plain(body))) for _ in range(400)]
+    assert min(with_links for with_links, _ in pairs) - min(without for _, without in pairs) < 60e-6
 
 
 @pytest.mark.parametrize("odd", ["[1" + ",1" * 600_000 + "]", "[{}" + ",{}" * 400_000 + "]", None])

@@ -151,20 +151,26 @@ def test_slices_let_the_loop_run() -> None:
     image = b'{"image":"' + b"QUJD" * (2 * SLICE) + b'","model":"m"}'
     hostile = b'{"a":[' + b"{}," * 200_000 + b'{}],"model":"m"}'
     for body in (image, hostile):
-        longest, begun = 0.0, time.perf_counter()
-        slices = scan(body, frozenset({"model"}))
-        count = 0
-        while True:
-            try:
-                next(slices)
-            except StopIteration as done:
-                assert done.value.values() == {"model": b'"m"'}
-                break
-            count += 1
-            now = time.perf_counter()
-            longest, begun = max(longest, now - begun), now
-        assert count >= 7
+        longest = min(_longest_slice(body) for _ in range(3))
         assert longest < 0.1, "a slice is about 1 ms; the bound leaves room for a busy machine"
+
+
+def _longest_slice(body: bytes) -> float:
+    """Seconds of this thread's own time."""
+    longest, begun = 0.0, time.thread_time()
+    slices = scan(body, frozenset({"model"}))
+    count = 0
+    while True:
+        try:
+            next(slices)
+        except StopIteration as done:
+            assert done.value.values() == {"model": b'"m"'}
+            break
+        count += 1
+        now = time.thread_time()
+        longest, begun = max(longest, now - begun), now
+    assert count >= 7
+    return longest
 
 
 def test_scanning_in_one_go_gives_up_on_a_hostile_body() -> None:

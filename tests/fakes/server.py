@@ -27,7 +27,7 @@ Headers = tuple[tuple[str, str], ...]
 GzipPolicy = Literal["never", "json", "all"]
 Ending = Literal["answered", "cut", "gone"]
 
-_JOIN_SECONDS = 10.0
+_JOIN_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class Seen:
         )
         return any(token.partition(";")[0] in ("gzip", "*") and not token.endswith(";q=0") for token in tokens)
 
-    def wait(self, timeout: float = 10.0) -> Ending:
+    def wait(self, timeout: float = 30.0) -> Ending:
         """How the answer ended, once it has."""
         assert self.ended.wait(timeout), f"{self.method} {self.target}: the answer had not ended after {timeout} s"
         assert self.ending is not None
@@ -197,7 +197,7 @@ class Fake:
         """Give this answer to every request until `behave`."""
         self._canned = answer
 
-    def wait(self, count: int, timeout: float = 10.0) -> list[Seen]:
+    def wait(self, count: int, timeout: float = 30.0) -> list[Seen]:
         """All requests, once there are `count` of them."""
         with self._changed:
             arrived = self._changed.wait_for(lambda: len(self.requests) >= count, timeout)

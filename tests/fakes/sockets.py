@@ -12,7 +12,7 @@ GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455, 1.3."""
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 MASK = b"\x11\x22\x33\x44"
-SECONDS = 5.0
+SECONDS = 30.0
 
 
 def frame(payload: bytes, opcode: int = 1, *, last: bool = True, masked: bool = False, first: int = 0) -> bytes:

@@ -16,7 +16,7 @@ from tests.fakes.server import Answer
 GAP = 0.04
 """Seconds between two pieces of what is slow but not too slow."""
 
-PATIENCE = 2.0
+PATIENCE = 4.0
 """Seconds: every time-out of the gateway under test."""
 
 _HINTS = b"HTTP/1.1 103 Early Hints\r\nlink: </x>; rel=preload\r\n\r\n"

@@ -36,7 +36,7 @@ Key = tuple[Row, Spoken, bool]
 _BIG = 1024 * 1024
 _AT_ONCE = 24
 """Cells that run at the same time, beside those that only wait for a time-out."""
-_SECONDS = 25.0
+_SECONDS = 60.0
 _NO_NAME = "x" * 64 + ".test"
 """Too long to be looked up, so that no test waits for a name server."""
 
@@ -204,7 +204,7 @@ def _outcomes(running: House, route: str) -> list[Outcome]:
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - it is about other threads
             await asyncio.sleep(0.01)
 

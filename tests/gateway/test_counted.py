@@ -19,7 +19,8 @@ from gatehouse.journal.writer import JournalWriter
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.local import LocalLimits
 from gatehouse.model.access import KeyEntry
-from gatehouse.model.limits import Bound, LimitEntry, Measure, Moment, Reserved, ScopeKind, Settled, Window
+from gatehouse.model.limits import Bound, LimitEntry, Measure, Reserved, ScopeKind, Settled, Window
+from gatehouse.model.moment import Moment
 from tests.journal.samples import decision, outcome, turn
 from tests.journal.test_recovery import control, die
 

@@ -7,12 +7,13 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from tests.crash.processes import control_pid, kill
+from tests.crash.processes import control_pid, kill, state, wait_until
 from tests.running import Gateway, gateway
 
 
@@ -55,17 +56,13 @@ def test_5_2_who_came_directly_is(proxied: Gateway) -> None:
 def test_without_control_the_error_has_the_apis_shape_and_no_id_that_leads_nowhere() -> None:
     with gateway() as running:
         running.healthy()
-        os.kill(running.process.pid, signal.SIGSTOP)  # nobody restarts it meanwhile
-        try:
-            kill(control_pid(running))
+        with _killed_for_good(running):
             status, headers, body = running.call("GET", "/api/v1/traces", None, {})
             assert (status, json.loads(body)["code"]) == (503, "OVERLOADED")
             assert json.loads(body).keys() == {"detail", "code", "retry_after", "errors"}
             assert headers["retry-after"] == "1" and "x-gatehouse-id" not in headers
             status, _, body = running.call("GET", "/health", None, {})
             assert (status, json.loads(body)["services"]) == (503, {"control": "down"})
-        finally:
-            os.kill(running.process.pid, signal.SIGCONT)
 
 
 def test_what_reaches_control_of_who_asks_and_what_comes_back() -> None:
@@ -73,27 +70,23 @@ def test_what_reaches_control_of_who_asks_and_what_comes_back() -> None:
     cookies and where to go on."""
     with gateway() as running:
         running.healthy()
-        os.kill(running.process.pid, signal.SIGSTOP)
-        try:
-            kill(control_pid(running))
-            with _control(running) as received:
-                told = {
-                    "Cookie": "theme=dark; __Host-gatehouse_session=one; other=x; gatehouse_sso=two",
-                    "Origin": running.url,
-                    "X-Gatehouse-Key": "gth_live_x",
-                    "X-OngoingAI-Gateway-Key": "gth_live_y",
-                    "X-Gatehouse-Local-Token": "00",
-                    "X-Gatehouse-Peer": "127.0.0.1",
-                    "X-Gatehouse-Base": "https://evil.example",
-                    "X-Gatehouse-Tenant": "ten_x",
-                    "Authorization": "Bearer z",
-                }
-                for _ in range(1000):  # until the worker has seen that its connections to the old one are gone
-                    status, headers, _ = running.call("GET", "/api/v1/me?a=b", None, told)
-                    if status != 503:
-                        break
-        finally:
-            os.kill(running.process.pid, signal.SIGCONT)
+        with _killed_for_good(running), _control(running) as received:
+            told = {
+                "Cookie": "theme=dark; __Host-gatehouse_session=one; other=x; gatehouse_sso=two",
+                "Origin": running.url,
+                "X-Gatehouse-Key": "gth_live_x",
+                "X-OngoingAI-Gateway-Key": "gth_live_y",
+                "X-Gatehouse-Local-Token": "00",
+                "X-Gatehouse-Peer": "127.0.0.1",
+                "X-Gatehouse-Base": "https://evil.example",
+                "X-Gatehouse-Tenant": "ten_x",
+                "Authorization": "Bearer z",
+            }
+            deadline = time.monotonic() + 30
+            status = 503
+            while status == 503:  # until the worker has seen that its connections to the old one are gone
+                assert time.monotonic() < deadline
+                status, headers, _ = running.call("GET", "/api/v1/me?a=b", None, told)
         lines = received[0].decode().split("\r\n")
         assert lines[0] == "GET /api/v1/me?a=b HTTP/1.1"
         found = sorted(line.lower() for line in lines[1:] if line.startswith(("x-", "X-", "cookie", "origin", "Auth")))
@@ -111,23 +104,47 @@ def test_what_reaches_control_of_who_asks_and_what_comes_back() -> None:
 
 
 @contextmanager
+def _killed_for_good(running: Gateway) -> Iterator[None]:
+    """Without control, and nobody restarts it meanwhile."""
+    os.kill(running.pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: state(running.pid) == "T", 30.0, "the supervisor stands still")
+        pid = control_pid(running)
+        assert pid is not None
+        kill(pid)
+        wait_until(lambda: state(pid) == "Z", 30.0, "control is dead")
+        yield
+    finally:
+        os.kill(running.pid, signal.SIGCONT)
+
+
+@contextmanager
 def _control(running: Gateway) -> Iterator[list[bytes]]:
-    """Stands in for control: one request, one answer. What was received."""
+    """Stands in for control: one request, one answer. What was received.
+
+    A worker that was held up for longer than it waits for a connection leaves one on which nothing comes.
+    """
     path = running.data / "run" / "control.sock"
     path.unlink(missing_ok=True)
     received: list[bytes] = []
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        listener.settimeout(15)
+        listener.settimeout(40)
 
         def serve() -> None:
-            connection, _ = listener.accept()
+            while not received:
+                answer(listener.accept()[0])
+
+        def answer(connection: socket.socket) -> None:
             with connection:
-                connection.settimeout(15)
+                connection.settimeout(40)
                 data = b""
                 while b"\r\n\r\n" not in data:
-                    data += connection.recv(65_536)
+                    piece = connection.recv(65_536)
+                    if not piece:
+                        return
+                    data += piece
                 received.append(data)
                 connection.sendall(
                     b"HTTP/1.1 303 See Other\r\nset-cookie: gatehouse_session=new\r\nlocation: /ui\r\n"
@@ -137,7 +154,7 @@ def _control(running: Gateway) -> Iterator[list[bytes]]:
         thread = threading.Thread(target=serve)
         thread.start()
         yield received
-        thread.join(20)
+        thread.join(60)
 
 
 def test_1_2_a_path_that_two_could_read_differently_ends_the_connection(proxied: Gateway) -> None:

@@ -40,7 +40,7 @@ class Served:
         await client.send(data)
         return read_answers(await client.read())
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 30.0) -> None:
         async with asyncio.timeout(seconds):
             while not condition():  # noqa: ASYNC110 - the kernel gives no event for what a peer did
                 await asyncio.sleep(0.002)
@@ -54,10 +54,10 @@ class Client:
         self._loop = asyncio.get_running_loop()
 
     async def send(self, data: bytes) -> None:
-        await asyncio.wait_for(self._loop.sock_sendall(self.sock, data), 10)
+        await asyncio.wait_for(self._loop.sock_sendall(self.sock, data), 30)
 
     async def receive(self, size: int = 65_536) -> bytes:
-        return await asyncio.wait_for(self._loop.sock_recv(self.sock, size), 10)
+        return await asyncio.wait_for(self._loop.sock_recv(self.sock, size), 30)
 
     async def read(self) -> bytes:
         """Everything up to the end of the connection; then closes ours."""
@@ -107,7 +107,7 @@ async def serving(handler: Handler = echo, *, sweep: float = 0.01, **limits: Any
         listener.close()
         for connection in tuple(server.connections):
             connection.close(reset=True)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while server.connections:  # noqa: ASYNC110 - a few turns
                 await asyncio.sleep(0)
     assert server.held == 0, "I9: body memory returns to nothing"
@@ -117,7 +117,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """On a fresh uvloop, bounded in time."""
 
     async def bounded() -> T:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             return await coroutine
 
     return uvloop.run(bounded())

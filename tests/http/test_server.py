@@ -384,9 +384,10 @@ def test_TLS_a_client_that_leaves_is_noticed_and_a_cut_answer_does_not_end_clean
 
 def test_1_8_time_outs_fire_on_the_real_clock() -> None:
     async def main() -> None:
-        async with serving(header=0.1, body_idle=0.1, keep_alive=0.1) as served:
+        async with serving(header=0.1, body_idle=0.1) as served:
             assert [answer.status for answer in await served.ask(b"GET / HT")] == [408]
             assert [answer.status for answer in await served.ask(post(b"Content-Length: 9", body=b"x"))] == [408]
+        async with serving(keep_alive=0.1) as served:
             assert [answer.status for answer in await served.ask(GET)] == [200]
 
     run(main())

@@ -101,7 +101,7 @@ async def turn(times: int = 3) -> None:
         await asyncio.sleep(0)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Wait for something another thread does."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -65,7 +65,7 @@ def test_a_read_only_disk_stops_calls_until_it_is_writable(tmp_path: Path) -> No
             assert {error.kind for error in told.answers.values() if error} == {OVERLOADED}
             writer.conclude("default", outcome("before"))
             files.heal(ahead=False)
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 30
             while state(writer) != "ok":
                 assert time.monotonic() < deadline
                 writer.sweep()

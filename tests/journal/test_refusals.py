@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gatehouse.journal.refusals import PER_SECOND, SECOND, FloodGate
+from gatehouse.journal.refusals import OF_TENANT, PER_SECOND, SECOND, FloodGate
 from tests.journal.samples import refusal
 
 START = 1_795_000_000 * SECOND
@@ -17,6 +17,17 @@ def test_ten_a_second_per_code_pass() -> None:
         passed = [gate.passes(refusal(str(n)), now + n) for n in range(100)]
         assert passed.count(True) == PER_SECOND
         assert gate.passes(refusal("x", "NOT_FOUND"), now + 200)
+
+
+def test_nor_does_a_key_beyond_its_limits_fill_the_disk() -> None:
+    """A key over its limits is refused as fast as it can ask; other tenants, and other refusals, keep their lines."""
+    gate = FloodGate()
+    storm = [gate.passes(refusal(str(n), "RATE_LIMITED"), START + n, "greedy") for n in range(1000)]
+    assert storm.count(True) == OF_TENANT
+    assert gate.passes(refusal("x", "MODEL_DENIED"), START, "greedy")
+    assert gate.passes(refusal("x", "RATE_LIMITED"), START, "other")
+    assert gate.passes(refusal("x", "RATE_LIMITED"), START)
+    assert gate.passes(refusal("x", "RATE_LIMITED"), START + SECOND, "greedy")
 
 
 def test_the_clock_may_go_back() -> None:

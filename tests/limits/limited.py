@@ -11,7 +11,8 @@ import msgspec
 from gatehouse.errors import GatehouseError
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.local import LocalLimits
-from gatehouse.model.limits import Bound, Clamp, LimitEntry, Measure, Moment, ScopeKind, Window
+from gatehouse.model.limits import Bound, Clamp, LimitEntry, Measure, ScopeKind, Window
+from gatehouse.model.moment import Moment
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND

@@ -63,4 +63,4 @@ def test_numbers_and_kinds_are_true() -> None:
     assert f"at most {LONGEST_LOG:,} are counted to the microsecond" in PAGE
     assert ", ".join(map(str, PERCENTS[:-1])) + f" or {PERCENTS[-1]} per cent" in PAGE
     [kind] = [field for field in LimitEvent.__annotations__ if field == "kind"]
-    assert all(f"| `{word}` |" in PAGE for word in ("threshold", "exceeded")), kind
+    assert all(f"| `limit.{word}` |" in PAGE for word in ("threshold", "exceeded")), kind

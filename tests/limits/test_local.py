@@ -13,7 +13,8 @@ from gatehouse.errors import GatehouseError
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.local import LocalLimits
 from gatehouse.model.call import Dialect
-from gatehouse.model.limits import Bound, Clamp, Moment, Reserved
+from gatehouse.model.limits import Bound, Clamp, Reserved
+from gatehouse.model.moment import Moment
 from tests.limits.limited import DAY, HOUR, MINUTE, NOON, SECOND, House, entry
 
 DOLLAR = 1_000_000_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gatehouse.limits.claim import Claim
-from gatehouse.model.limits import Held, LimitEntry, Reserved
+from gatehouse.model.limits import Held, LimitEntry, Reserved, Settled
 from tests.limits.limited import HOUR, MINUTE, NOON, SECOND, House, entry
 
 SPEND = "ten/key/key_a/spend/day"
@@ -44,7 +44,7 @@ def test_a_decision_without_outcome_holds_what_it_held_until_its_outcome_is_know
     house.short(0, 41)
     house.short(401, 0)
     house.settle(claims["call"], None, 20)
-    assert claims["call"].settled == (Reserved(SPEND, TODAY, 20), Reserved(TOKENS, "", 600))
+    assert claims["call"].settled == (Settled(SPEND, TODAY, 60, 20), Settled(TOKENS, "", 600, 600))
     house.short(401, 0)
     house.reserved(400, 80)
     house.settle(claims["call"], 0, 0)

@@ -128,7 +128,7 @@ class House:
         return self.run(act())
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
 
     def swap(self, sections: Sections) -> None:
         """Decide by these sections from the next call on."""
@@ -142,18 +142,18 @@ class House:
 
         self.call(swapped)
 
-    def wait(self, ended: int, seconds: float = 5.0) -> MemoryJournal:
+    def wait(self, ended: int, seconds: float = 30.0) -> MemoryJournal:
         """The journal, once it holds so many ended calls."""
         self.until(lambda: self.journal.ended() >= ended, seconds)
         return self.journal
 
-    def until(self, condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    def until(self, condition: Callable[[], bool], seconds: float = 30.0) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, "did not happen in time"
             time.sleep(0.005)
 
-    def exchange_bytes(self, data: bytes, seconds: float = 5.0) -> bytes:
+    def exchange_bytes(self, data: bytes, seconds: float = 30.0) -> bytes:
         """Send raw bytes, read to the end of the connection."""
         with self.connect(seconds) as client:
             client.sendall(data)
@@ -162,7 +162,7 @@ class House:
                 received += piece
             return received
 
-    def connect(self, seconds: float = 5.0) -> socket.socket:
+    def connect(self, seconds: float = 30.0) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=seconds)
 
     # -- the loop's side
@@ -259,12 +259,12 @@ def house(
     """A running data plane. At its end: every decision has its one outcome, and no body is held any more."""
     made = House(settings, sections, opening, limits, journal, management)
     made._thread.start()
-    assert made._started.wait(10)
+    assert made._started.wait(30)
     try:
         yield made
     finally:
         made._loop.call_soon_threadsafe(made._loop.stop)
-        made._thread.join(10)
+        made._thread.join(30)
     decided = [decision.call for decision in made.journal.decisions]
     concluded = [outcome.call for outcome in made.journal.outcomes]
     assert sorted(decided) == sorted(concluded), "I2: every decision has exactly one outcome"

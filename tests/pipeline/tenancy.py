@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from gatehouse.auth.keys import NewKey, new_key
-from gatehouse.auth.secrets import ApiKey
+from gatehouse.auth.secrets import ApiKey, Secret
 from gatehouse.auth.vault import Vault, binding_of
 from gatehouse.config import masterkeys
 from gatehouse.config.paths import DataDir
@@ -61,12 +61,12 @@ class Tenancy:
         return made
 
     def credential(
-        self, provider: str, origin: str, secret: str, *, weight: int = 1, **changed: Any
+        self, provider: str, origin: str, secret: str | Secret, *, weight: int = 1, **changed: Any
     ) -> CredentialEntry:
-        """Stored, and bound to the project."""
+        """Stored, and bound to the project. A text is an API key."""
         name = self._named("crd", len(self.sections.credentials))
         entry = CredentialEntry(name, self.tenant, provider, origin, "api_key", b"")
-        sealed = self._vault.seal(binding_of(entry), ApiKey(secret))
+        sealed = self._vault.seal(binding_of(entry), ApiKey(secret) if isinstance(secret, str) else secret)
         entry = msgspec.structs.replace(entry, sealed=sealed, **changed)
         project = self.sections.projects[f"prj_{self.own}"]
         self.sections = msgspec.structs.replace(self.sections, credentials={**self.sections.credentials, name: entry})

@@ -228,6 +228,7 @@ class TestStored:
         assert (outcome.upstream_status, outcome.code) == (401, "CREDENTIAL_REJECTED")
 
     def test_several_share_calls_by_weight_and_the_record_says_which(self, tenancy: Tenancy, fake: Fake) -> None:
+        """D7."""
         tenancy.credential("openai", fake.url, STORED + "-1", weight=3)
         tenancy.credential("openai", fake.url, STORED + "-2", weight=1)
         tenancy.credential("openai", fake.url, STORED + "-3", retiring=True)

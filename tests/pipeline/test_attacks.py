@@ -230,6 +230,7 @@ HIDDEN: dict[str, tuple[str, Any, dict[str, str]]] = {
     "in a long name": (CHAT, {"model": "o3" + "x" * 1_000_000}, {}),
     "as a fallback": ("/anthropic/v1/messages", {"model": "gpt-4o", "fallbacks": [{"model": "o3"}]}, {}),
     "in a prompt": ("/openai/v1/responses", {"model": "gpt-4o", "prompt": {"id": "pmpt_1"}}, {}),
+    "in a tool": ("/openai/v1/responses", {"model": "gpt-4o", "tools": [{"type": "image_generation"}]}, {}),
     "nowhere": ("/openai/v1/responses", {"input": "x"}, {}),
     "in a form": (
         "/openai/v1/audio/transcriptions",

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ from gatehouse.limits.claim import Claim
 from gatehouse.limits.local import LocalLimits
 from gatehouse.limits.shared.connection import Connection, server
 from gatehouse.limits.shared.limits import SharedLimits
-from gatehouse.model.limits import LimitEntry, Measure, Moment, ScopeKind, Window
+from gatehouse.model.limits import LimitEntry, Measure, ScopeKind, Window
+from gatehouse.model.moment import Moment
 from gatehouse.model.record import Decision, Outcome
 from tests import fakes
+from tests.auth.tokens import issuer, token
 from tests.fakes import sockets
 from tests.fakes.server import Fake, Misbehaviour
 from tests.pipeline.house import House, MemoryJournal, house, pointing_at
@@ -156,6 +159,19 @@ class TestRates:
             statuses = [post(running, place, ask, path="/v1/chat/completions").status_code for ask in (named, named)]
             assert statuses == [200, 429]
             assert post(running, place).status_code == 200
+
+    @pytest.mark.parametrize("scope_ids", [("gpt-4o-mini",), ("gpt-4o-mini", "openai:gpt-4o-mini")])
+    def test_I4_a_provider_before_it_takes_no_call_out_of_a_models_limit(
+        self, scope_ids: tuple[str, ...], tmp_path: Path, fake: Fake
+    ) -> None:
+        limits = [limit("requests", "minute", 1, "model", each) for each in scope_ids]
+        named = [msgspec.structs.replace(each, id=f"{each.id}_{at}") for at, each in enumerate(limits)]
+        place = Place(tmp_path, fake.url, *named)
+        with place.house(fake.url) as running:
+            models = ("gpt-4o-mini", "openai:gpt-4o-mini", "gpt-4o-mini")
+            asks = [ASK | {"model": model} for model in models]
+            statuses = [post(running, place, ask, path="/v1/chat/completions").status_code for ask in asks]
+            assert statuses == [200, 429, 429]
 
     def test_limits_change_with_the_snapshot_and_free_nothing(self, tmp_path: Path, fake: Fake) -> None:
         place = Place(tmp_path, fake.url)
@@ -517,3 +533,64 @@ def test_a_shared_credential_lends_nobody_what_the_provider_keeps(tmp_path: Path
             assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN"), answer.text
         assert post(running, place).status_code == 200
     assert len(fake.requests) == 1
+
+
+def test_I6_no_identity_token_makes_a_caller_one_of_the_directorys_users(tmp_path: Path, fake: Fake) -> None:
+    """What is somebody's own, on record and in limits, is told by the user's id."""
+    place = Place(tmp_path, fake.url)
+    place.tenancy.issuer(issuer(tenant="ten_a", project="prj_a", scopes=("chat",)))
+    now = int(time.time())
+    as_theirs = token(iat=now, exp=now + 600, sub="usr_01m7yn1mv9fyfb91dp0kpg3xtb").decode()
+    with place.house(fake.url) as running:
+        for headers in ({"authorization": f"Bearer {as_theirs}"}, {"X-Gatehouse-Identity": as_theirs}):
+            assert post(running, place, SMALL, headers=headers).status_code == 401
+    assert fake.requests == []
+
+
+def test_I4_a_token_beside_a_key_takes_no_call_out_of_its_users_limit(tmp_path: Path, fake: Fake) -> None:
+    place = Place(tmp_path, fake.url, limit("requests", "day", 1, "user", "usr_1"))
+    place.tenancy.issuer(issuer(tenant="ten_a", project="prj_a", scopes=("chat",)))
+    place.key = place.tenancy.key(user="usr_1").text
+    now = int(time.time())
+    bob = token(iat=now, exp=now + 600, sub="bob").decode()
+    with place.house(fake.url) as running:
+        assert post(running, place, SMALL).status_code == 200
+        assert post(running, place, SMALL, headers={"X-Gatehouse-Identity": bob}).status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("path", "ask"),
+    [
+        (CHAT, SMALL | {"n": "64"}),
+        (CHAT, SMALL | {"n": -1}),
+        ("/openai/v1/images/generations", {"model": "dall-e-2", "prompt": "x", "n": "10"}),
+    ],
+)
+def test_I4_a_number_of_answers_that_some_read_otherwise_is_refused(
+    path: str, ask: dict[str, Any], tmp_path: Path, fake: Fake
+) -> None:
+    """Some providers take `"64"` for a number."""
+    place = Place(tmp_path, fake.url, spend())
+    with place.house(fake.url) as running:
+        assert post(running, place, ask, path).status_code == 400
+    assert fake.requests == []
+
+
+def test_I4_a_limit_on_a_user_whom_identity_tokens_name(tmp_path: Path, fake: Fake) -> None:
+    """D2: alone, and beside a key; other users of the issuer are not concerned."""
+    place = Place(tmp_path, fake.url, limit("requests", "day", 2, "user", "alice"))
+    place.tenancy.issuer(issuer(tenant="ten_a", project="prj_a", scopes=("chat",)))
+    now = int(time.time())
+    alice, bob = (token(iat=now, exp=now + 600, sub=name).decode() for name in ("alice", "bob"))
+    with place.house(fake.url) as running:
+        asked = [
+            {"authorization": f"Bearer {alice}"},
+            {"authorization": f"Bearer {place.key}", "X-Gatehouse-Identity": alice},
+            {"authorization": f"Bearer {alice}"},
+            {"authorization": f"Bearer {bob}"},
+        ]
+        answers = [httpx2.post(running.url + CHAT, json=SMALL, headers=each, timeout=10) for each in asked]
+        assert [each.status_code for each in answers] == [200, 200, 429, 200]
+        assert answers[2].json()["limit"]["scope_id"] == "alice"
+        journal = running.wait(4)
+    assert [each.user for each in journal.decisions] == ["alice", "alice", "bob"]

@@ -35,7 +35,7 @@ def provider() -> Iterator[sockets.Provider]:
 
 @pytest.fixture
 def running(provider: sockets.Provider) -> Iterator[House]:
-    with house(pointing_at(provider.url, timeouts=Timeouts(first_byte=1.0, websocket_idle=1.0))) as made:
+    with house(pointing_at(provider.url)) as made:
         yield made
 
 
@@ -173,12 +173,13 @@ class TestHandshake:
         assert body["code"] == "UPSTREAM_ERROR"
         assert outcome(running).outcome == "upstream_error"
 
-    def test_no_answer_in_time(self, running: House, provider: sockets.Provider) -> None:
-        caller = call(running, provider)
-        far = provider.accept()
-        assert caller.head().startswith(b"HTTP/1.1 502 ")
-        assert far.rest().startswith(b"GET ")
-        assert outcome(running).reason == "no answer within 1 s"
+    def test_no_answer_in_time(self, provider: sockets.Provider) -> None:
+        with house(pointing_at(provider.url, timeouts=Timeouts(first_byte=1.0))) as running:
+            caller = call(running, provider)
+            far = provider.accept()
+            assert caller.head().startswith(b"HTTP/1.1 502 ")
+            assert far.rest().startswith(b"GET ")
+            assert outcome(running).reason == "no answer within 1 s"
 
     def test_a_stale_connection_is_replaced(self, running: House, provider: sockets.Provider) -> None:
         first = provider.keep(running.connect())
@@ -485,12 +486,13 @@ class TestEnds:
         assert found.usage is not None
         assert found.usage.output == 10
 
-    def test_nobody_speaks(self, running: House, provider: sockets.Provider) -> None:
-        caller, far = tunnel(running, provider)
-        assert caller.rest() == close(1001)
-        assert far.rest()[:2] == b"\x88\x82"
-        found = outcome(running)
-        assert (found.outcome, found.reason) == ("cut", "both sides silent for 1 s")
+    def test_nobody_speaks(self, provider: sockets.Provider) -> None:
+        with house(pointing_at(provider.url, timeouts=Timeouts(websocket_idle=1.0))) as running:
+            caller, far = tunnel(running, provider)
+            assert caller.rest() == close(1001)
+            assert far.rest()[:2] == b"\x88\x82"
+            found = outcome(running)
+            assert (found.outcome, found.reason) == ("cut", "both sides silent for 1 s")
 
     def test_a_route_may_wait_less(self, provider: sockets.Provider) -> None:
         override = RouteTimeouts(match="/openai/v1/realtime*", model="gpt-*", websocket_idle=0.3)

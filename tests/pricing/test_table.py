@@ -32,7 +32,7 @@ def _rates(price: ModelPrice) -> Rates:
 
 
 def test_own_prices_are_exact() -> None:
-    """Dollars per million tokens as decimal strings; a binary float never touches them."""
+    """O14. Dollars per million tokens as decimal strings; a binary float never touches them."""
     rates = _rates(
         ModelPrice(provider="vllm", model="m", input="0.1", output="999999999.999999999", per_request="0.000000001")
     )

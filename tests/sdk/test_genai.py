@@ -193,7 +193,7 @@ def test_cancelling_a_stream(house: House) -> None:
         assert isinstance(stream, Generator)
         next(stream)
         stream.close()
-    assert house.only(house.gemini).wait(2) == "gone"
+    assert house.only(house.gemini).wait() == "gone"
     assert records[0].outcome["outcome"] == "client_gone"
 
 

@@ -1,4 +1,5 @@
-"""Images and audio with the OpenAI Python SDK through the gateway: bytes untouched, usage as reported or unknown."""
+"""Images and audio with the OpenAI Python SDK through the gateway: bytes untouched, usage as reported or unknown (A8,
+D1)."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_what_outlasts_the_grace_time_is_recorded_as_interrupted() -> None:
         [record] = house.journal.records().values()
         assert record.outcome["outcome"] == "interrupted"
         assert _stored(house) == [("interrupted", 1)]
-        assert fake.last.wait(2) == "gone"
+        assert fake.last.wait() == "gone"
 
 
 def _config(fake: fakes.Fake, grace: float = 5.0) -> dict[str, object]:

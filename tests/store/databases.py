@@ -13,7 +13,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy.engine import URL
 
 from gatehouse.store import engine, version
+from tests.crash.processes import free_port
 
 Kind = Literal["sqlite", "postgresql"]
 KINDS: tuple[Kind, ...] = ("sqlite", "postgresql")
@@ -39,7 +39,7 @@ PASSWORD = "hunter2hunter2"
 T = TypeVar("T")
 _FILE = "database.url"
 _TEMPLATE = "template"
-_READY_SECONDS = 20.0
+_READY_SECONDS = 60.0
 _PR_SET_PDEATHSIG = 1
 _OPTIONS = (
     "fsync=off",
@@ -71,7 +71,7 @@ class Server:
         self._programs = self._find()
         self._process: subprocess.Popen[bytes] | None = None
         self._names = count()
-        self.port = _free_port()
+        self.port = free_port()
         password = directory / "password"
         password.write_text(PASSWORD)
         password.chmod(0o644)
@@ -106,7 +106,7 @@ class Server:
         """At once: connections are cut, nothing is written out. SIGINT: in an orderly way."""
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(20)
+            self._process.wait(60)
             self._process = None
 
     def url(self, database: str) -> str:
@@ -197,7 +197,7 @@ def url(directory: Path) -> URL:
 
 async def execute(address: str, statement: str) -> list[asyncpg.Record]:
     """One statement, outside any transaction."""
-    connection = await asyncpg.connect(address, timeout=10)
+    connection = await asyncpg.connect(address, timeout=60)
     try:
         found: list[asyncpg.Record] = await connection.fetch(statement)
         return found
@@ -223,9 +223,3 @@ def _end_with_parent() -> None:
     """Whatever ends the tests, `kill -9` included, ends the server."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gatehouse.store import engine, ledger, times
-from gatehouse.store.ledger import Ledger
 from gatehouse.store.rows import Batch, LedgerRow, Mark
 from tests.store import databases
 from tests.store.samples import LANE, START, opened
@@ -34,7 +33,7 @@ def test_rows_and_marks_of_one_moment(place: Path) -> None:
             await writer.apply(Batch(ledger=changes, marks=(later,)))
         reading = engine.reader(databases.url(place), connections=1, everybody=True)
         try:
-            marks, rows = await Ledger(reading).openings(START)
+            marks, rows = await ledger.balance(reading, START)
         finally:
             await reading.dispose()
         assert marks == {LANE: later}
@@ -57,14 +56,14 @@ def test_periods_that_are_long_over_are_forgotten(place: Path) -> None:
             await writer.apply(Batch(ledger=(*rows, _row(TOTAL, "", 1))))
             async with engine.transaction(writing) as connection:
                 await ledger.forget(connection, now)
-            left = sorted(row.period for row in (await Ledger(writing).openings(0)).rows)
+            left = sorted(row.period for row in (await ledger.balance(writing, 0)).rows)
             assert left == ["", "2025-10", "2025-10-01", "2025-12", "2025-12-01"]
             # Of these a call of yesterday still counts in some.
-            count = sorted(row.period for row in (await Ledger(writing).openings(now)).rows)
+            count = sorted(row.period for row in (await ledger.balance(writing, now)).rows)
             assert count == ["", "2025-12", "2025-12-01"]
             # With the calls, and by the clock as it is.
             await writer.forget(START, 100)
-            assert "" in [row.period for row in (await Ledger(writing).openings()).rows]
+            assert "" in [row.period for row in (await ledger.balance(writing)).rows]
 
     asyncio.run(run())
 
@@ -80,7 +79,7 @@ def test_a_rebuilt_store_counts_no_less(new_place: Callable[[], Path]) -> None:
             await writer.apply(Batch(ledger=old))
             await other.apply(Batch(ledger=new))
             await ledger.take_over(reading, writing)
-            rows = (await Ledger(writing).openings(START)).rows
+            rows = (await ledger.balance(writing, START)).rows
         expected = [
             _row(DAILY, "2025-11-13", 100, 5),
             _row(DAILY, "2025-11-14", 7, 0),

@@ -1,4 +1,4 @@
-"""What is different on PostgreSQL: addresses, the one writer, connections that are cut, order, space."""
+"""O11. What is different on PostgreSQL: addresses, the one writer, connections that are cut, order, space."""
 
 from __future__ import annotations
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gatehouse.store import engine, explain
 from gatehouse.store.analytics import Analytics, Asked
@@ -31,51 +31,56 @@ SIGHTS: dict[str, tuple[Sight, Callable[[Any], bool]]] = {
 }
 
 
-async def _answers(place: Path, sight: Sight) -> list[Any]:
+async def _answers(place: Path, sights: Iterable[Sight]) -> list[list[Any]]:
+    """Everything that can be asked, by each of these."""
     reading = engine.reader(databases.url(place))
     try:
-        queries, analytics = Queries(reading, sight), Analytics(reading, sight)
-        found: list[Any] = [await queries.page(TraceFilter(), 500), await queries.last()]
-        for call, _ in PAIRS[:20]:
-            found.append(await queries.trace(call.call))
-            found.append(await queries.trace(call.trace_id))
-        found.append(sorted(each.id for each in await queries.among([call.call for call, _ in PAIRS], TraceFilter())))
-        for group_by in ((), ("user", "model"), ("team", "service", "environment"), ("size",), ("tag",)):
-            asked = Asked(since=START, until=START + 3 * DAY, group_by=group_by, bucket="day", limit=10_000)
-            found += [await analytics.usage(asked), await analytics.latency(asked)]
-        asked = msgspec.structs.replace(asked, bucket=None)
-        found += [await analytics.cost(asked), await analytics.errors(asked)]
-        whole = Asked(since=START, until=START + 3 * DAY)
-        found += [await analytics.models(whole), await analytics.keys(whole), await analytics.summary(whole)]
-        found.append(await analytics.log(TraceFilter(), 20, 5))
-        found.append(await analytics.stats("7d", START, START + 3 * DAY))
-        compared = Compared(since=START + DAY // 4, until=START + DAY, base_since=START, base_until=START + DAY // 4)
-        found.append(await explain.explain(analytics, "cost", compared))
-        found.append(await explain.explain(analytics, "latency", compared))
-        return [msgspec.to_builtins(each) for each in found]
+        return [await _told(reading, sight) for sight in sights]
     finally:
         await reading.dispose()
 
 
-@pytest.mark.parametrize("name", SIGHTS)
-def test_nothing_tells_of_other_calls(new_place: Callable[[], Path], name: str) -> None:
+async def _told(reading: AsyncEngine, sight: Sight) -> list[Any]:
+    queries, analytics = Queries(reading, sight), Analytics(reading, sight)
+    found: list[Any] = [await queries.page(TraceFilter(), 500), await queries.last()]
+    for call, _ in PAIRS[:20]:
+        found.append(await queries.trace(call.call))
+        found.append(await queries.trace(call.trace_id))
+    found.append(sorted(each.id for each in await queries.among([call.call for call, _ in PAIRS], TraceFilter())))
+    for group_by in ((), ("user", "model"), ("team", "service", "environment"), ("size",), ("tag",)):
+        asked = Asked(since=START, until=START + 3 * DAY, group_by=group_by, bucket="day", limit=10_000)
+        found += [await analytics.usage(asked), await analytics.latency(asked)]
+    asked = msgspec.structs.replace(asked, bucket=None)
+    found += [await analytics.cost(asked), await analytics.errors(asked)]
+    whole = Asked(since=START, until=START + 3 * DAY)
+    found += [await analytics.models(whole), await analytics.keys(whole), await analytics.summary(whole)]
+    found.append(await analytics.log(TraceFilter(), 20, 5))
+    found.append(await analytics.stats("7d", START, START + 3 * DAY))
+    compared = Compared(since=START + DAY // 4, until=START + DAY, base_since=START, base_until=START + DAY // 4)
+    found.append(await explain.explain(analytics, "cost", compared))
+    found.append(await explain.explain(analytics, "latency", compared))
+    return [msgspec.to_builtins(each) for each in found]
+
+
+def test_nothing_tells_of_other_calls(new_place: Callable[[], Path]) -> None:
     """From calls and from what is summed up."""
-    sight, mine = SIGHTS[name]
 
     async def run() -> None:
-        every, own = new_place(), new_place()
+        right = []
+        for sight, mine in SIGHTS.values():
+            only = [(asked, end) for asked, end in PAIRS if asked.tenant == sight.tenant and mine(asked)]
+            assert 5 < len(only) < len(PAIRS)
+            own = new_place()
+            async with opened(own) as (writer, _):
+                await random_calls.store(writer, only)
+            right += await _answers(own, [sight])
+        every, sights = new_place(), [sight for sight, _ in SIGHTS.values()]
         async with opened(every) as (writer, _):
             await random_calls.store(writer, PAIRS)
-        only = [(asked, end) for asked, end in PAIRS if asked.tenant == sight.tenant and mine(asked)]
-        assert 5 < len(only) < len(PAIRS)
-        async with opened(own) as (writer, _):
-            await random_calls.store(writer, only)
-        right = await _answers(own, sight)
-        assert await _answers(every, sight) == right
-        async with opened(every) as (writer, _):
+            assert await _answers(every, sights) == right
             while await writer.roller.step(LATER):
                 pass
-        assert await _answers(every, sight) == right
+        assert await _answers(every, sights) == right
 
     asyncio.run(run())
 

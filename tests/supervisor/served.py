@@ -41,7 +41,10 @@ class Served:
             ["sh", "-c", f'exec "$0" "$@" {prefix}']
             + [sys.executable, "-P", "-m", "tests.supervisor.serving_process", json.dumps(given)],
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -58,11 +61,11 @@ class Served:
     def __exit__(self, *exc: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(30)
         assert self.process.stdout
         self.process.stdout.close()
 
-    def event(self, event: str, seconds: float = 10.0, **wanted: object) -> Event:
+    def event(self, event: str, seconds: float = 30.0, **wanted: object) -> Event:
         """The next event of that kind, kept or to come, with these values."""
         deadline = time.monotonic() + seconds
         while True:
@@ -72,7 +75,7 @@ class Served:
                     return found
             assert self._read(deadline), f"the pipe ended without {event} {wanted}: {self.log} {self.events}"
 
-    def line(self, part: str, seconds: float = 10.0) -> str:
+    def line(self, part: str, seconds: float = 30.0) -> str:
         """The next line of the log with `part` in it, kept or to come."""
         deadline = time.monotonic() + seconds
         while True:
@@ -82,7 +85,7 @@ class Served:
                     return found
             assert self._read(deadline), f"the pipe ended without {part!r}: {self.log} {self.events}"
 
-    def end(self, seconds: float = 10.0) -> int:
+    def end(self, seconds: float = 30.0) -> int:
         """Wait until no process of the tree is left; returns the supervisor's exit status."""
         deadline = time.monotonic() + seconds
         while self._read(deadline):

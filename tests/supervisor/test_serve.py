@@ -17,6 +17,7 @@ import pytest
 
 from gatehouse.config.paths import DataDir
 from gatehouse.supervisor import Serving, find
+from tests.crash.processes import free_port
 from tests.supervisor.served import ROOT, Served, ask
 
 
@@ -97,7 +98,7 @@ def test_port_taken(tmp_path: Path) -> None:
 
 
 def test_the_port_is_free_at_once_after_a_stop(tmp_path: Path) -> None:
-    with Served(tmp_path / "data") as first:
+    with Served(tmp_path / "data", port=free_port()) as first:
         port = first.ready()["port"]
         connection, _ = first.connect(port)
         first.interrupt()
@@ -117,35 +118,37 @@ def test_unusable_directory(tmp_path: Path) -> None:
 
 def test_a_child_that_says_why_it_cannot_start(tmp_path: Path) -> None:
     with Served(tmp_path / "data", {"worker 1": {"failed": "no such\nca_file"}}) as served:
-        assert served.end(5.0) == 1
+        assert served.end() == 1
         served.line("worker 1 cannot start: no such ca_file")
         assert list(served.data.run.iterdir()) == []
 
 
 def test_a_child_that_ends_before_it_is_ready(tmp_path: Path) -> None:
     with Served(tmp_path / "data", {"control": {"exit": 3}}) as served:
-        assert served.end(5.0) == 1
+        assert served.end() == 1
         served.line("control cannot start: it ended before it was ready (exit status 3)")
 
 
 def test_a_child_that_is_not_ready_in_time(tmp_path: Path) -> None:
-    with Served(tmp_path / "data", {"worker 0": {"mute": True}}, ready_seconds=1.0) as served:
-        assert served.end(5.0) == 1
-        served.line("worker 0 cannot start: not ready after 1 s")
+    """All of them: on a busy machine another one might not be, either."""
+    mute = {"worker 0": {"mute": True}, "control": {"mute": True}}
+    with Served(tmp_path / "data", mute, workers=1, ready_seconds=1.0) as served:
+        assert served.end() == 1
+        served.line("cannot start: not ready after 1 s")
 
 
 def test_stopped_while_starting(tmp_path: Path) -> None:
     with Served(tmp_path / "data", {"worker 0": {"mute": True}}) as served:
         served.event("mute")
         served.signal(signal.SIGTERM)
-        assert served.end(5.0) == 0
+        assert served.end() == 0
 
 
 def test_calls_may_finish_within_the_grace(tmp_path: Path) -> None:
-    with Served(tmp_path / "data", {"worker 0": {"stop": 0.3}}) as served:
+    with Served(tmp_path / "data", {"worker 0": {"stop": 0.3}}, grace_seconds=30.0) as served:
         served.ready()
         served.signal(signal.SIGTERM)
-        served.line("may finish within 5 s")
+        served.line("may finish within 30 s")
         assert served.event("stopped", name="worker 0")
         assert served.end() == 0
         assert not any("killed" in line for line in served.log)
@@ -170,7 +173,7 @@ def test_second_ctrl_c(tmp_path: Path) -> None:
         served.event("stopping", name="worker 0")
         served.interrupt()
         served.event("stopped", name="control")
-        assert served.end(3.0) == 0
+        assert served.end() == 0
 
 
 def test_control_that_does_not_stop_is_killed(tmp_path: Path) -> None:
@@ -178,7 +181,7 @@ def test_control_that_does_not_stop_is_killed(tmp_path: Path) -> None:
         served.ready()
         served.interrupt()
         served.line("control did not stop in time: killed")
-        assert served.end(3.0) == 0
+        assert served.end() == 0
 
 
 def test_hang_up_without_a_terminal_is_ignored(tmp_path: Path) -> None:
@@ -220,7 +223,7 @@ def test_ipv6(tmp_path: Path) -> None:
         ready = served.ready()
         assert ready["host"] == "::1"
         assert ready["url"] == f"http://[::1]:{ready['port']}"
-        with socket.create_connection(("::1", ready["port"]), timeout=5) as connection:
+        with socket.create_connection(("::1", ready["port"]), timeout=30) as connection:
             ask(connection)
 
 
@@ -235,10 +238,10 @@ def test_standard_library_only() -> None:
 
 
 def test_a_file_left_by_a_killed_serve_is_recognised(tmp_path: Path) -> None:
-    with Served(tmp_path / "data") as first:
+    with Served(tmp_path / "data", port=free_port()) as first:
         port = first.ready()["port"]
         first.process.kill()
-        first.end(5.0)
+        first.end()
         assert first.data.serving.exists()
         assert find(first.data) is None
     with Served(tmp_path / "data", port=port) as second:

@@ -26,7 +26,7 @@ class Caller:
         self._woken = asyncio.Event()
         self.fiber = telling(self._woken.set)
 
-    async def until(self, condition: Callable[[], object], seconds: float = 5.0) -> None:
+    async def until(self, condition: Callable[[], object], seconds: float = 30.0) -> None:
         """Sleep until woken with `condition` true."""
         async with asyncio.timeout(seconds):
             while not condition():
@@ -150,7 +150,7 @@ async def ask(connection: ClientConnection, caller: Caller | None = None) -> byt
     return b"".join(connection.take())
 
 
-async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """For what the kernel does: it gives no event."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110

@@ -18,6 +18,7 @@ from gatehouse.config.descriptors import Descriptors
 from gatehouse.http.client import ClientConnection
 from gatehouse.model.call import Origin
 from gatehouse.upstream.connect import ConnectError, Connector
+from tests.crash.processes import free_port
 from tests.http.certificates import self_signed, server_context
 from tests.http.serving import run
 from tests.upstream.farside import (
@@ -78,12 +79,6 @@ def deaf_address(host: str, port: int) -> Iterator[socket.socket]:
             sock.close()
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 # -- addresses
 
 
@@ -113,13 +108,8 @@ def test_1_9_the_next_address_is_tried_after_250_ms_when_the_first_hangs() -> No
     async def main() -> None:
         async with far_side() as far:
             with deaf_address("127.0.0.2", far.port):
-                loop = NamingLoop({"far.test": ["127.0.0.2", "127.0.0.1"]})
-                began = time.monotonic()
-                connection = await opened(Origin("http", "far.test", far.port), using=connector(loop.as_loop()))
-                took = time.monotonic() - began
-                assert connection.address == "127.0.0.1"
-                assert 0.2 < took < 0.9
-                connection.abort()
+                took = [await _seconds_to_the_last(["127.0.0.2", "127.0.0.1"], far.port) for _ in range(3)]
+                assert 0.2 < min(took) < 0.9
 
     run(main())
 
@@ -127,14 +117,21 @@ def test_1_9_the_next_address_is_tried_after_250_ms_when_the_first_hangs() -> No
 def test_1_9_a_refused_address_does_not_delay_the_next() -> None:
     async def main() -> None:
         async with far_side() as far:
-            loop = NamingLoop({"far.test": ["127.0.0.3", "127.0.0.4", "127.0.0.1"]})
-            began = time.monotonic()
-            connection = await opened(Origin("http", "far.test", far.port), using=connector(loop.as_loop()))
-            assert connection.address == "127.0.0.1"
-            assert time.monotonic() - began < 0.2
-            connection.abort()
+            took = [await _seconds_to_the_last(["127.0.0.3", "127.0.0.4", "127.0.0.1"], far.port) for _ in range(3)]
+            assert min(took) < 0.2
 
     run(main())
+
+
+async def _seconds_to_the_last(addresses: list[str], port: int) -> float:
+    """How long it takes to connect to a host with these addresses. The best of some: the machine may be busy."""
+    loop = NamingLoop({"far.test": addresses})
+    began = time.monotonic()
+    connection = await opened(Origin("http", "far.test", port), using=connector(loop.as_loop()))
+    took = time.monotonic() - began
+    assert connection.address == addresses[-1]
+    connection.abort()
+    return took
 
 
 class Tie(NamingLoop):

@@ -40,7 +40,7 @@ class Admitting:
             root / "snapshot.sock", begun, self._swap, lambda version: loads.serve_by(index, version)
         )
 
-    def _swap(self, snapshot: Snapshot) -> None:
+    def _swap(self, snapshot: Snapshot, _cut: tuple[str, ...]) -> None:
         self._state = snapshot, live(snapshot, SETTINGS, self._state)
 
     def call(self, number: int) -> None:

@@ -28,7 +28,7 @@ MANY = filled(PLAIN, sections(1_000), 7)
 
 
 def _run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(test, 60))
+    asyncio.run(asyncio.wait_for(test, 90))
 
 
 def _publisher(made: Tree, directory: Directory) -> AbstractAsyncContextManager[Publisher]:
@@ -44,7 +44,7 @@ def test_a_worker_starts_and_serves_with_control_away(tmp_path: Path) -> None:
         persisted.write(made.data.snapshot, MANY)
         begun = time.monotonic()
         made.start(1)
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 30
         assert made.versions() == {0: 1, 1: 7} and made.served()
 
 
@@ -61,11 +61,11 @@ def test_control_is_killed_while_workers_serve_and_comes_back() -> None:
             for _ in range(10):
                 status, _, _ = house.call("POST", "/simulated/v1/chat/completions", ask)
                 assert status == 200
-            wait_until(lambda: control_pid(house) not in (None, pid), 10.0, "control is back")  # noqa: B023
-            house.healthy(timeout=20.0)
+            wait_until(lambda: control_pid(house) not in (None, pid), 30.0, "control is back")  # noqa: B023
+            house.healthy(timeout=60.0)
         pid = house.worker_pids()[0]
         kill(pid)
-        wait_until(lambda: pid not in house.worker_pids() and len(house.worker_pids()) == 2, 10.0, "a new worker")
+        wait_until(lambda: pid not in house.worker_pids() and len(house.worker_pids()) == 2, 30.0, "a new worker")
         assert path.read_bytes() == left
         assert house.stop() == 0
         assert "refused" not in house.said() and "ignored" not in house.said()
@@ -78,9 +78,9 @@ def test_another_configuration_has_another_version(tmp_path: Path) -> None:
         config = {"simulated": {"enabled": enabled}, "providers": {"openai": {"base_url": "http://127.0.0.1:9"}}}
         with running.gateway(config, data=data) as house:
             there = data / "snapshot.bin"
-            wait_until(lambda: persisted.version(there) == version, 5.0, "control publishes")  # noqa: B023
+            wait_until(lambda: persisted.version(there) == version, 30.0, "control publishes")  # noqa: B023
             # A worker that had to accept before control said so goes on by the version before, and comes to it.
-            wait_until(lambda: _decided_by(house) == version, 5.0, "workers decide by it")  # noqa: B023
+            wait_until(lambda: _decided_by(house) == version, 30.0, "workers decide by it")  # noqa: B023
 
 
 def _decided_by(house: running.Gateway) -> object:
@@ -104,7 +104,7 @@ def test_one_that_hangs_is_killed_and_only_then_it_returns(tmp_path: Path) -> No
             directory.sections = without(directory.sections, key(1).id)
             begun = time.monotonic()
             await publisher.published(await publisher.publish())
-            assert 2.0 <= time.monotonic() - begun < 4.0
+            assert 2.0 <= time.monotonic() - begun < 10.0
             await until(lambda: made.versions() == {0: 11})
             await until(lambda: hung.returncode == -signal.SIGKILL)
             assert alive.poll() is None and await asyncio.to_thread(made.served)

@@ -10,7 +10,8 @@ from gatehouse.config import settings
 from gatehouse.journal.writer import JournalWriter
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.local import LocalLimits
-from gatehouse.model.limits import LimitEntry, Moment
+from gatehouse.model.limits import LimitEntry
+from gatehouse.model.moment import Moment
 from gatehouse.pipeline.answer import Rejections
 from gatehouse.worker.noticing import Noticing
 from tests.journal.samples import body, read_all

@@ -59,7 +59,7 @@ class Tree:
     def served(self) -> bool:
         """Whether a call is served, on a connection of its own."""
         ask = {"model": "simulated", "messages": [{"role": "user", "content": "hi"}]}
-        answer = httpx2.post(self.url + "/simulated/v1/chat/completions", json=ask, timeout=10)
+        answer = httpx2.post(self.url + "/simulated/v1/chat/completions", json=ask, timeout=30)
         return bool(answer.status_code == 200)
 
     def versions(self) -> dict[int, int]:

@@ -30,6 +30,8 @@ from gatehouse.model.call import Principal
 Opened = Callable[[CredentialEntry], Injection | None]
 """A credential ready for requests; `None` where it cannot be used (its secret does not open, its token is missing)."""
 
+_USER_ID: Final = re.compile("usr_[0-9a-z]{26}")
+"""Of the directory's users (`store.directory.ids`)."""
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -272,7 +274,7 @@ class Access:
 
     def _project_of(self, entry: KeyEntry) -> Project:
         if entry.disabled:
-            raise GatehouseError(errors.FORBIDDEN, "this gateway key is disabled")
+            raise GatehouseError(errors.FORBIDDEN, "this gateway key is disabled, or its user may make no calls")
         return self._project(entry.project, entry.tenant)
 
     def _project(self, name: str, tenant: str) -> Project:
@@ -348,13 +350,24 @@ def _as(principal: Principal, identity: Identity) -> Principal:
         tenant=principal.tenant,
         project=principal.project,
         key=principal.key,
-        user=identity.user or principal.user,
+        user=_user(identity) or principal.user,
         team=principal.team,
         environment=principal.environment,
         service=identity.service,
         groups=identity.groups,
         actor=identity.actor,
     )
+
+
+def _user(identity: Identity) -> str | None:
+    """Raises `GatehouseError` (401): on record, in limits, and for whoever looks at their own calls, an id of the
+    directory is that user."""
+    if identity.user is not None and _USER_ID.fullmatch(identity.user):
+        detail = (
+            "the identity token names its user like one of Gatehouse's own; have the issuer's user_claim be another"
+        )
+        raise GatehouseError(errors.UNAUTHORIZED, detail)
+    return identity.user
 
 
 def _nobody(positions: Positions) -> GatehouseError:

@@ -29,10 +29,8 @@ from gatehouse import errors
 from gatehouse.auth import compact
 from gatehouse.auth.platform import ISSUER as PLATFORM
 from gatehouse.errors import GatehouseError
-from gatehouse.model.access import IssuerEntry
+from gatehouse.model.access import ALGORITHMS, IssuerEntry
 
-ALGORITHMS: Final = frozenset("RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 Ed25519 EdDSA".split())
-"""What an issuer may be allowed to sign with."""
 LEEWAY: Final = 60
 """Seconds by which clocks may differ."""
 REMEMBERED: Final = 4096

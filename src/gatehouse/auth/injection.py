@@ -23,7 +23,7 @@ import hashlib
 from typing import Final
 
 from gatehouse import errors
-from gatehouse.auth.secrets import ApiKey, AwsKeys, Token
+from gatehouse.auth.secrets import ApiKey, AwsKeys, Token, Usable
 from gatehouse.auth.signing import Headers, Signer
 from gatehouse.auth.vault import Vault, binding_of
 from gatehouse.errors import GatehouseError
@@ -48,7 +48,7 @@ _KEY_LINES: Final[dict[ProviderAuth, bytes]] = {
     "google": b"x-goog-api-key: %b\r\n",
     "bedrock": _BEARER,
 }
-_USED: Final[dict[CredentialKind, type[ApiKey | AwsKeys | Token]]] = {
+_USED: Final[dict[CredentialKind, type[Usable]]] = {
     "api_key": ApiKey,
     "aws_keys": AwsKeys,
     "aws_role": AwsKeys,
@@ -56,7 +56,8 @@ _USED: Final[dict[CredentialKind, type[ApiKey | AwsKeys | Token]]] = {
     "google_service_account": Token,
 }
 """What a worker opens of each kind: never what a token is fetched with."""
-_SERVICE: Final = "bedrock"
+_SERVICES: Final = (("bedrock-mantle.", "bedrock-mantle"), ("", "bedrock"))
+"""AWS's signing names, by what a host begins with (openai-py 3.52, `lib._bedrock_auth`)."""
 _SIGNED: Final = frozenset((b"host", b"content-type"))
 _SIGNED_PREFIX: Final = b"x-amz-"
 
@@ -66,7 +67,7 @@ class Injection:
 
     __slots__ = ("_lines", "_openai_lines", "_origin", "_signer", "credential", "expires", "mark")
 
-    def __init__(self, entry: CredentialEntry, auth: ProviderAuth, secret: ApiKey | AwsKeys | Token) -> None:
+    def __init__(self, entry: CredentialEntry, auth: ProviderAuth, secret: Usable) -> None:
         """`secret`: what `entry` holds, opened."""
         self.credential = entry.id
         self.expires = 0
@@ -84,7 +85,7 @@ class Injection:
                 secret.secret_access_key,
                 secret.session_token,
                 region=secret.region,
-                service=_SERVICE,
+                service=_service(entry.origin),
             )
         elif isinstance(secret, Token):
             self.expires = secret.expires
@@ -137,7 +138,12 @@ class Injection:
             )
 
 
-def _mark(secret: ApiKey | AwsKeys | Token) -> bytes:
+def _service(origin: str) -> str:
+    host = origin.partition("://")[2]
+    return next(name for beginning, name in _SERVICES if host.startswith(beginning))
+
+
+def _mark(secret: Usable) -> bytes:
     if isinstance(secret, AwsKeys):
         return hashlib.sha256(secret.access_key_id.encode()).digest()
     return hashlib.sha256((secret.key if isinstance(secret, ApiKey) else secret.value).encode()).digest()

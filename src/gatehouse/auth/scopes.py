@@ -1,8 +1,7 @@
-"""What a gateway key may be used for on the data plane: names of scopes, and who may hand them out.
+"""What a gateway key may be used for on the data plane: names of scopes, and what they are worth.
 
-Rules: which endpoint asks for which scope is `routing.scopes`' table. A key without a scope opens nothing. A key made
-by a key gets no more than that one has, one made by a person no more than their role allows. `docs/access.md` has the
-same table; a test compares the two.
+Rules: which endpoint asks for which scope is `routing.scopes`' table, who may hand them out `control.minting`'s. A key
+without a scope opens nothing. `docs/access.md` has the same list; a test compares the two.
 """
 
 from __future__ import annotations
@@ -49,11 +48,10 @@ def unknown(wanted: Iterable[str]) -> tuple[str, ...]:
     return tuple([name for name in wanted if name not in SCOPES])
 
 
-def grantable(role: str | None) -> frozenset[str]:
-    """What a person of this role may put on a key."""
-    if not allowed(role, Permission.PROXY_WRITE):
-        return frozenset()
-    return SCOPES if allowed(role, Permission.TENANT_MANAGE) else SCOPES - {str(Scope.ANY)}
+def worth(held: Iterable[str], behind: Iterable[str | None]) -> tuple[str, ...]:
+    """What a key's scopes still open. `behind`: the roles that its user and its maker have now; `None` is nobody."""
+    owned = all([role is None or allowed(role, Permission.TENANT_MANAGE) for role in behind])
+    return tuple([name for name in held if owned or name != Scope.ANY])
 
 
 def covers(held: Collection[str], wanted: str) -> bool:

@@ -128,6 +128,11 @@ _GIVEN: Final[dict[CredentialKind, type[ApiKey | AwsKeys | Source]]] = {
 }
 
 
+_ANY_WORD: Final = "x21-"
+"""In the pattern of whatever may be any text without spaces."""
+_UNLIKE: Final = "is not what such a thing looks like"
+
+
 def read(kind: CredentialKind, given: str | Mapping[str, object]) -> ApiKey | AwsKeys | Source:
     """A secret as handed in: the key's text for `api_key`, else a mapping (for Google the key file as it is).
 
@@ -168,7 +173,9 @@ def rsa_key(account: GoogleAccount) -> RSAPrivateKey:
 
 
 def _worded(text: str) -> str:
-    """msgspec's sentence, the field first: it names types and patterns, never values."""
+    """msgspec's sentence, the field first: it names types, never values. Patterns are told in words."""
     what, _, where = text.partition(" - at `$.")
     field = where.rstrip("`")
+    if "matching regex" in what:
+        what = "holds a space, a line break or a character that is not ASCII" if _ANY_WORD in what else _UNLIKE
     return f"{field}: {what}" if field else what.replace("Object missing required", "it misses the").replace("`", "")

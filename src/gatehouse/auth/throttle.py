@@ -3,7 +3,7 @@
 Rules
 - An attempt counts as failed from its beginning until it succeeds: a thousand at once do not all pass the check.
 - A log-in that succeeds clears its account, and of the address takes back its own attempt only: who has one account
-  cannot buy guesses at others with it.
+  cannot buy guesses at others with it. Nor with one of the same name in another tenant: that clears nothing either.
 - Accounts go by the name that was typed, whatever tenant it is of and whether it exists: the answer says nothing.
 - Memory is bounded: beyond `REMEMBERED`, who tried longest ago is forgotten. To be forgotten so costs an attacker that
   many attempts for each few guesses.
@@ -105,9 +105,12 @@ class Throttle:
         self._addresses.count(where, now)
         return 0
 
-    def succeeded(self, account: str, address: str) -> None:
-        """That attempt was the owner's."""
-        self._accounts.clear(_account(account))
+    def succeeded(self, account: str, address: str, *, alone: bool = True) -> None:
+        """That attempt was the owner's. `alone`: nobody else goes by this name."""
+        if alone:
+            self._accounts.clear(_account(account))
+        else:
+            self._accounts.take_back(_account(account))
         self._addresses.take_back(_address(address))
 
 

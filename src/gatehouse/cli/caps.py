@@ -9,10 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from gatehouse.model.limits import WINDOWS, Measure, Window
-
-MOST: Final = 10**18
-"""The largest amount that the API takes."""
+from gatehouse.model.limits import LARGEST_CAP, WINDOWS, Measure, Window
 
 _NUMBER: Final = re.compile(r"([0-9]{1,19})(?:\.([0-9]{1,18}))?(k|M|G)?", re.ASCII)
 _TIMES: Final = {None: 0, "k": 3, "M": 6, "G": 9}
@@ -65,7 +62,7 @@ def read_amount(measure: Measure, text: str) -> int:
         least = "a nano-dollar" if measure == "spend" else "one"
         raise ValueError(f"`{text}` is no whole number: {least} is the least")
     amount = int(whole + fraction.ljust(scale, "0"))
-    if amount > MOST:
+    if amount > LARGEST_CAP:
         raise ValueError(f"`{text}` is more than can be counted")
     return amount
 

@@ -23,6 +23,7 @@ import click
 import httpx2
 import msgspec
 
+from gatehouse import supervisor
 from gatehouse.cli.confidential import given_token
 from gatehouse.cli.options import Setup, config_option, data_option, set_up
 from gatehouse.cli.unattended import Unattended, occupied, unattended
@@ -32,6 +33,7 @@ from gatehouse.config.printable import clean
 from gatehouse.store.engine import StoreError
 
 LOCAL_TOKEN_HEADER: Final = "x-gatehouse-local-token"  # noqa: S105 - a name
+BASE_HEADER: Final = "x-gatehouse-base"
 TENANT_HEADER: Final = "x-gatehouse-tenant"
 PAGE: Final = 500
 """Items that are asked for at a time."""
@@ -40,6 +42,8 @@ _MOST_PAGES: Final = 2_000
 _MOST_BYTES: Final = 64 * 1024 * 1024
 """Of an answer."""
 _TIMEOUT: Final = httpx2.Timeout(60.0, connect=5.0)
+_RETRIES: Final = 3
+"""Of a connection to control, which is started again when it has ended: within 1.5 s altogether."""
 _LONGEST: Final = 300.0
 """Seconds for one request, however slowly its answer comes."""
 _OWN: Final = ("url", "token", "token_file", "tenant", "data", "config")
@@ -82,14 +86,14 @@ class Api:
     async def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         return await self._ask("POST", path, body=body)
 
-    async def patch(self, path: str, body: Mapping[str, Any]) -> Any:
-        return await self._ask("PATCH", path, body=body)
+    async def patch(self, path: str, body: Mapping[str, Any], **asked: Any) -> Any:
+        return await self._ask("PATCH", path, asked=asked, body=body)
 
     async def put(self, path: str, body: Mapping[str, Any]) -> Any:
         return await self._ask("PUT", path, body=body)
 
-    async def delete(self, path: str) -> Any:
-        return await self._ask("DELETE", path)
+    async def delete(self, path: str, **asked: Any) -> Any:
+        return await self._ask("DELETE", path, asked=asked)
 
     async def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Any of them."""
@@ -128,7 +132,8 @@ class Api:
             ):
                 return self._read(answer, await self._content(answer))
         except (httpx2.TimeoutException, TimeoutError) as error:
-            raise ApiError([f"{self._place} does not answer in time"]) from error
+            unknown = "" if method == "GET" else "; it may have been done: look before you try again"
+            raise ApiError([f"{self._place} does not answer in time{unknown}"]) from error
         except httpx2.HTTPError as error:
             raise ApiError([f"{self._place} cannot be reached: {str(error) or type(error).__name__}"]) from error
 
@@ -193,15 +198,20 @@ class Where:
         except ApiError as error:
             if not setup.data.accounts.exists():
                 error.lines.append("nobody owns this data directory yet: run `gatehouse init` first")
+            elif error.status is None and supervisor.find(setup.data) is not None:
+                error.lines.append(
+                    "its control plane is down or hangs: calls go on, and once it is back so do commands"
+                )
             raise
 
     def _locally(self, setup: Setup, work: Callable[[Api], Awaitable[T]], records: bool) -> T:
         with occupied(setup.data) as serving:
             if serving is not None:
-                transport = httpx2.AsyncHTTPTransport(uds=str(setup.data.control_socket), trust_env=False)
+                path = str(setup.data.control_socket)
+                transport = httpx2.AsyncHTTPTransport(uds=path, trust_env=False, retries=_RETRIES)
                 secret = read_secret(setup.data.local_token)
                 place = f"the gateway that runs on {setup.data.root}"
-                return asyncio.run(_with(self._here(transport, secret, place), work))
+                return asyncio.run(_with(self._here(transport, secret, place, serving.url), work))
             return asyncio.run(_with(self._alone(unattended(setup, self.environ), records), work))
 
     @asynccontextmanager
@@ -212,12 +222,15 @@ class Where:
                 yield api
 
     @asynccontextmanager
-    async def _here(self, transport: httpx2.AsyncBaseTransport, secret: bytes, place: str) -> AsyncIterator[Api]:
-        headers = {LOCAL_TOKEN_HEADER: secret.hex()}
+    async def _here(
+        self, transport: httpx2.AsyncBaseTransport, secret: bytes, place: str, address: str | None = None
+    ) -> AsyncIterator[Api]:
+        """`address`: what callers reach the gateway by, where it runs."""
+        headers = {LOCAL_TOKEN_HEADER: secret.hex()} | ({} if address is None else {BASE_HEADER: address})
         async with _client("http://gatehouse", headers, transport=transport) as client:
             api = Api(client, place)
             if self.tenant is not None:
-                client.headers[TENANT_HEADER] = await _tenant(api, self.tenant)
+                client.headers[TENANT_HEADER] = await tenant_id(api, self.tenant)
             yield api
 
     @asynccontextmanager
@@ -226,7 +239,7 @@ class Where:
             raise click.UsageError("--tenant does not go with --url: a token belongs to one tenant.")
         base, local = checked(url)
         token = given_token(self.token, self.token_file)
-        headers = {} if token is None else {"authorization": f"Bearer {token}"}
+        headers: dict[str, str] = {} if token is None else {"authorization": f"Bearer {token}"}
         async with _client(base, headers, trust_env=not local) as client:
             yield Api(client, base)
 
@@ -293,7 +306,7 @@ def checked(url: str) -> tuple[str, bool]:
     return url.rstrip("/"), local
 
 
-async def _tenant(api: Api, name: str) -> str:
+async def tenant_id(api: Api, name: str) -> str:
     """The id of a tenant, by name or id. Raises `click.ClickException`."""
     tenants = await api.every("/api/v1/tenants")
     for each in tenants:

@@ -54,7 +54,7 @@ def command() -> None:
     show_default=True,
     help="What the secret is; all but `api_key` are JSON objects.",
 )
-@click.option("--resource", help="Azure: the resource that the secret is of.")
+@click.option("--resource", help="Azure: the resource that the secret is of. Bedrock, Vertex AI: its region.")
 @_term_options
 @secret_option
 @format_option
@@ -77,11 +77,8 @@ def create(where: Where, /, form: str, kind: str, secret_file: str | None, **giv
 @api_options
 def list_(where: Where, /, form: str, provider: str | None) -> None:
     """List credentials, newest first."""
-
-    async def work(api: Api) -> list[dict[str, Any]]:
-        return await api.every(path("credential"), provider=provider)
-
-    echo_list(form, where.run(work), _COLUMNS, "There are no credentials.")
+    found = where.run(lambda api: api.every(path("credential"), provider=provider))
+    echo_list(form, found, _COLUMNS, "There are no credentials.")
 
 
 @command.command(name="show")

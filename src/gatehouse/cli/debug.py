@@ -11,7 +11,7 @@ import msgspec
 
 from gatehouse.cli import bundle
 from gatehouse.cli.difference import compare, show
-from gatehouse.cli.options import config_option, data_option, set_up
+from gatehouse.cli.options import config_option, data_option, set_up, tenant_option
 from gatehouse.cli.recorded import recorded
 from gatehouse.cli.terminal import echo_json
 from gatehouse.cli.words import UNKNOWN, counted, dollars, duration, number, size
@@ -28,6 +28,7 @@ VERSION: Final = 1
 @click.option("--bundle", metavar="PATH", type=click.Path(path_type=Path), help="Write the call to a new tar.gz file.")
 @click.option("--with-bodies", is_flag=True, help="Put captured bodies into the bundle: they hold what users wrote.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@tenant_option
 @data_option
 @config_option
 @click.pass_obj
@@ -45,10 +46,10 @@ def command(environ: Mapping[str, str], /, call: str | None, form: str, **given:
         raise click.UsageError("--with-bodies belongs to --bundle.")
     setup = set_up(environ, asked.data, asked.config)
     if asked.diff is not None:
-        left, right = (recorded(setup, name) for name in asked.diff)
+        left, right = (recorded(setup, asked.tenant, name) for name in asked.diff)
         show(compare(left, right, []), form)
         return
-    found = recorded(setup, call or "last", bodies=asked.with_bodies)
+    found = recorded(setup, asked.tenant, call or "last", bodies=asked.with_bodies)
     if asked.bundle is not None:
         written = bundle.write(asked.bundle, found, setup.data.journal, bodies=asked.with_bodies)
         for note in written.notes:
@@ -67,6 +68,7 @@ class Options(NamedTuple):
     diff: tuple[str, str] | None
     bundle: Path | None
     with_bodies: bool
+    tenant: str
     data: str | None
     config: Path | None
 

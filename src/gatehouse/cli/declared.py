@@ -22,7 +22,7 @@ from gatehouse.config import yamltree
 from gatehouse.config.yamltree import Items, Mapping, Problem, Scalar, Tree, Unreadable
 from gatehouse.errors import ConfigError
 from gatehouse.model.access import CredentialKind, Environment
-from gatehouse.model.limits import WINDOWS
+from gatehouse.model.limits import DEFAULT_SHARE, WINDOWS, AtCap, OnUnknown, WhenDown
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 
@@ -42,11 +42,11 @@ class Cap(Part, frozen=True):
     concurrency: int | str | None = None
     spend: str | None = None
     hard: bool = True
-    at_cap: Literal["reject", "clamp"] = "reject"
-    on_unknown: Literal["bound", "estimate"] = "bound"
-    when_down: Literal["open", "closed"] | None = None
+    at_cap: AtCap = "reject"
+    on_unknown: OnUnknown = "bound"
+    when_down: WhenDown | None = None
     assumed: str | None = None
-    share: Annotated[int, Meta(ge=1, le=100)] = 25
+    share: Annotated[int, Meta(ge=1, le=100)] = DEFAULT_SHARE
 
     def terms(self) -> dict[str, Any]:
         """As the API has them. Raises `ValueError`: a sentence."""
@@ -69,9 +69,9 @@ class Cap(Part, frozen=True):
 
 
 class CapOn(Cap, frozen=True, kw_only=True):
-    """A limit of the tenant, or on a user, model or credential."""
+    """A limit of the tenant, or on a user, a user of identity tokens, a model or credential."""
 
-    on: Annotated[str, Meta(pattern=r"^(tenant|(user|model|credential) \S.*)$")]
+    on: Annotated[str, Meta(pattern=r"^(tenant|(user|identity|model|credential) \S.*)$")]
 
 
 class Use(Part, frozen=True):

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gatehouse.cli.moments import Moment, MomentType, at
-from gatehouse.cli.options import config_option, data_option, set_up
+from gatehouse.cli.options import config_option, data_option, set_up, tenant_option
 from gatehouse.cli.recorded import ask
 from gatehouse.cli.terminal import PIPED_WIDTH, echo_csv, echo_json
 from gatehouse.cli.words import about, counted, duration, number, percent, signed
@@ -46,6 +46,7 @@ _EACH_DOWN: Final[Mapping[Metric, str]] = {"cost": "cheaper", "latency": "faster
 )
 @click.option("--limit", type=click.IntRange(1, 100), default=5, show_default=True, help="Values of each dimension.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@tenant_option
 @data_option
 @config_option
 @click.pass_obj
@@ -53,13 +54,13 @@ def command(
     environ: Mapping[str, str], /, metric: Metric, form: str, data: str | None, config: Path | None, **asked: Any
 ) -> None:
     """What accounts for a change in spend, latency or errors: providers, models, routes, keys, sizes …"""
-    setup = set_up(environ, data, config)
+    setup, tenant = set_up(environ, data, config), asked.pop("tenant")
     compared = _compared(**asked)
 
     async def read(reader: Reader) -> Explanation:
         return await reader.explain(metric, compared)
 
-    found = ask(setup, read)
+    found = ask(setup, tenant, read)
     if form == "json":
         echo_json({"v": VERSION, **msgspec.to_builtins(found)})
     elif form == "csv":

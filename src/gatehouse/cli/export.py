@@ -10,16 +10,19 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import click
 
 from gatehouse.cli import caps
 from gatehouse.cli.applying import state
 from gatehouse.cli.client import Where, api_options
+from gatehouse.cli.limit import IDENTITY
 from gatehouse.cli.steps import Item, State
 from gatehouse.config.printable import clean
+from gatehouse.model.limits import DEFAULT_SHARE
+from gatehouse.store.directory import ids
 
+_SHORT: Final = 0xFFFF
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.@/*-]*|[0-9][0-9.]*[A-Za-z]*/[a-z]+|[0-9][0-9.]*usd", re.ASCII)
 _WORDS: Final = frozenset(("null", "true", "false", "yes", "no", "on", "off", "y", "n"))
 _TOP: Final = ("tenant", "user", "model", "credential")
@@ -87,8 +90,17 @@ def _scalar(value: Any) -> str:
     if not isinstance(value, str):
         return json.dumps(value)
     plain = _PLAIN.fullmatch(value) is not None and value.lower() not in _WORDS
-    # JSON's strings are YAML's, escapes included.
-    return value if plain else json.dumps(value)
+    return value if plain else f'"{"".join(map(_quoted, value))}"'
+
+
+def _quoted(character: str) -> str:
+    """In double quotes. What can be read stays so; JSON's escapes would be two halves beyond U+FFFF."""
+    if character in '"\\':
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code <= _SHORT else f"\\U{code:08x}"
 
 
 def _project(
@@ -115,8 +127,7 @@ def _credentials(found: State, names: Mapping[str, str]) -> Iterator[dict[str, A
     for each in _sorted(found.credentials):
         said: dict[str, Any] = {name: each[name] for name in ("name", "provider")}
         said |= {"kind": each["kind"]} if each["kind"] != "api_key" else {}
-        if each["provider"] == "azure":
-            said["resource"] = (urlsplit(each["origin"]).hostname or "").partition(".")[0]
+        said |= {"resource": each["settings"]["resource"]} if "resource" in each["settings"] else {}
         said["secret"] = {"env": _variable(each["name"], taken)}
         said |= {"weight": each["weight"]} if each["weight"] != 1 else {}
         said |= {"test": True} if each["test"] else {}
@@ -161,7 +172,7 @@ def _cap(limit: Item) -> dict[str, Any]:
     defaults = {"at_cap": "reject", "on_unknown": "bound", "when_down": None}
     said |= {name: limit[name] for name, usual in defaults.items() if limit[name] != usual}
     said |= {} if limit["assumed"] is None else {"assumed": caps.written_amount("spend", limit["assumed"])}
-    said |= {} if limit["max_reserved_share"] == 25 else {"share": limit["max_reserved_share"]}
+    said |= {} if limit["max_reserved_share"] == DEFAULT_SHARE else {"share": limit["max_reserved_share"]}
     return said
 
 
@@ -169,6 +180,8 @@ def _on(scope: str, name: str, names: Mapping[str, str], found: State) -> str:
     """As the file says it; empty for what is gone."""
     if scope == "tenant":
         return scope
+    if scope == "user" and name not in found.users and not ids.is_id("user", name):
+        return f"{IDENTITY} {name}"
     label = {"user": found.users.get(name), "model": name, "credential": names.get(name)}[scope]
     return f"{scope} {label}" if label else ""
 

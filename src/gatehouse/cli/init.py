@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -29,6 +31,8 @@ from gatehouse.store.directory import access
 from gatehouse.store.directory.errors import Taken
 from gatehouse.store.directory.operator import OperatorStore
 from gatehouse.store.engine import StoreError
+
+_OWNED: Final = "there is an owner already; `gatehouse user create` makes further people"
 
 
 @click.command(name="init")
@@ -55,11 +59,11 @@ def command(
                 "for setting up that it printed"
             )
         if setup.data.accounts.exists():
-            raise click.ClickException("there is an owner already; `gatehouse user create` makes further people")
+            raise click.ClickException(_why_not(setup))
         address = _email(email or click.prompt("E-mail address", err=True))
         made = founded(setup, Owner(address, passwords.hash(new_password(password_stdin)), name))
     if made is None:
-        raise click.ClickException("there is an owner already; `gatehouse user create` makes further people")
+        raise click.ClickException(_OWNED)
     click.echo(_next(setup, address))
     return 0
 
@@ -113,14 +117,35 @@ def _email(text: str) -> str:
         raise click.UsageError(f"--email: {clean(text)} is {error}.") from error
 
 
+def _why_not(setup: Setup) -> str:
+    """Why nobody becomes owner where the data directory says that there is one. Raises `ConfigError`."""
+    try:
+        found = asyncio.run(_standing(setup))
+    except StoreError as error:
+        raise ConfigError(f"the directory of accounts cannot be read: {error}") from error
+    return founding.LOST if found == "lost" else _OWNED
+
+
+async def _standing(setup: Setup) -> founding.Standing:
+    async with _operator(setup) as operator:
+        return await founding.standing(operator, setup.data)
+
+
 async def _founded(setup: Setup, owner: Owner) -> Founded | None:
+    async with _operator(setup) as operator:
+        with suppress(Taken):
+            return await founding.set_up(operator, owner)
+    return None
+
+
+@asynccontextmanager
+async def _operator(setup: Setup) -> AsyncIterator[OperatorStore]:
+    """The directory, made if there is none. Raises `StoreError`, `ConfigError`."""
     url = access.located(engine.locate(setup.data.root, setup.settings.database.url))
     await access.prepare(url)
     writing = access.writer(url)
     try:
-        return await founding.found(OperatorStore(writing), owner)
-    except Taken:
-        return None
+        yield OperatorStore(writing)
     finally:
         await writing.dispose()
 

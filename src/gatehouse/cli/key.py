@@ -17,6 +17,7 @@ from gatehouse.cli.moments import SpanType, ahead
 from gatehouse.cli.names import called, identified, labels, path, rotations
 from gatehouse.config.printable import clean
 from gatehouse.model.limits import WINDOWS, Measure
+from gatehouse.store import times
 
 NEVER: Final = "never"
 _LISTS: Final = ("scopes", "models", "providers", "addresses")
@@ -73,6 +74,12 @@ def _term_options(command: Any) -> Any:
     ):
         command = option(command)
     return command
+
+
+def _cut_option(command: Any) -> Any:
+    return click.option("--cut", is_flag=True, help="End running calls of the key, too; else they end as they would.")(
+        command
+    )
 
 
 @click.group(name="key")
@@ -164,28 +171,33 @@ def show(where: Where, /, form: str, name: str) -> None:
 def update(where: Where, /, form: str, key: str, enable: bool, **given: Any) -> None:
     """Change the gateway key NAME; what is not named stays. Lists are replaced; an empty value empties them."""
 
-    async def work(api: Api) -> Mapping[str, Any]:
+    async def work(api: Api) -> tuple[Mapping[str, Any], Mapping[str, str], Mapping[str, str]]:
         body = await _body(api, given) | ({"disabled": False} if enable else {})
         if not body:
             raise click.UsageError("Name something to change.")
         changed: Mapping[str, Any] = await api.patch(path("key", await identified(api, "key", key)), body)
-        return changed
+        return changed, await labels(api, "project"), await labels(api, "user")
 
-    changed = where.run(work)
-    echo_item(form, changed, told(changed))
+    changed, projects, users = where.run(work)
+    named = {
+        "project": projects.get(changed["project"], changed["project"]),
+        "user": users.get(changed["user"], changed["user"]),
+    }
+    echo_item(form, changed, told(changed) | named)
 
 
 @command.command(name="disable")
 @click.argument("name")
+@_cut_option
 @api_options
-def disable(where: Where, /, name: str) -> None:
+def disable(where: Where, /, name: str, cut: bool) -> None:
     """Refuse the gateway key NAME until `update --enable`. Returns when every worker does.
 
     Named by its name, what it was rotated from is refused, too."""
 
     async def work(api: Api) -> None:
         for each in await rotations(api, name):
-            await api.patch(path("key", each), {"disabled": True})
+            await api.patch(path("key", each), {"disabled": True}, cut=cut or None)
 
     where.run(work)
     click.echo(f"key {clean(name)} is disabled")
@@ -193,18 +205,22 @@ def disable(where: Where, /, name: str) -> None:
 
 @command.command(name="revoke")
 @click.argument("name")
+@_cut_option
 @api_options
-def revoke(where: Where, /, name: str) -> None:
+def revoke(where: Where, /, name: str, cut: bool) -> None:
     """Revoke the gateway key NAME for good. Returns when no worker takes it any more.
 
     Named by its name, what it was rotated from is revoked, too."""
 
     async def work(api: Api) -> None:
         for each in await rotations(api, name):
-            await api.delete(path("key", each))
+            await api.delete(path("key", each), cut=cut or None)
 
     where.run(work)
     click.echo(f"key {clean(name)} is revoked")
+
+
+command.add_command(revoke, "delete")
 
 
 @command.command(name="rotate")
@@ -294,6 +310,6 @@ def _deadline(text: str) -> str | None:
     if text == NEVER:
         return None
     try:
-        return ahead(text, datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return times.rfc3339(times.of(ahead(text, datetime.now(UTC))))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="'--expires'") from error

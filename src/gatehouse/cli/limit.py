@@ -17,7 +17,9 @@ from gatehouse.model.limits import WINDOWS, Measure, ScopeKind
 PATH: Final = "/api/v1/limits"
 NAMED: Final[Mapping[str, Kind]] = {"project": "project", "key": "key", "user": "user", "credential": "credential"}
 """What is limited by its name on the command line, and by its id in the API."""
-SCOPES: Final = get_args(ScopeKind)
+IDENTITY: Final = "identity"
+"""A user whom identity tokens name, and the directory does not."""
+SCOPES: Final = (*get_args(ScopeKind), IDENTITY)
 
 
 def _columns(names: Mapping[str, str]) -> Shown:
@@ -66,7 +68,8 @@ def command() -> None:
 @format_option
 @api_options
 def create(where: Where, /, form: str, scope: str, name: str | None, **given: Any) -> None:
-    """Limit the tenant, or the project, key, user, model or credential NAME."""
+    """Limit the tenant, or the project, key, user, model or credential NAME; or the user whom an identity token calls
+    so."""
     if (name is None) != (scope == "tenant"):
         raise click.UsageError("Name what is limited." if name is None else "A tenant's limit takes no name.")
     named = [(measure, given.pop(measure)) for measure in WINDOWS]
@@ -78,11 +81,11 @@ def create(where: Where, /, form: str, scope: str, name: str | None, **given: An
         cap = caps.read(measure, text)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint=f"'--{measure}'") from error
-    body = _terms(given) | {"scope": scope, "measure": cap.measure, "window": cap.window, "cap": cap.amount}
+    body = _terms(given) | {"measure": cap.measure, "window": cap.window, "cap": cap.amount}
 
     async def work(api: Api) -> Mapping[str, Any]:
         on = await scoped(api, scope, name)
-        made: Mapping[str, Any] = await api.post(PATH, body | {"scope_id": on})
+        made: Mapping[str, Any] = await api.post(PATH, body | {"scope": scope_kind(scope), "scope_id": on})
         return made
 
     made = where.run(work)
@@ -99,7 +102,7 @@ def list_(where: Where, /, form: str, scope: str | None, name: str | None) -> No
 
     async def work(api: Api) -> tuple[list[dict[str, Any]], Mapping[str, str]]:
         on = None if name is None else await scoped(api, scope or "", name)
-        items = await api.every(PATH, scope=scope, scope_id=on)
+        items = await api.every(PATH, scope=scope_kind(scope), scope_id=on)
         return items, ({} if form == "json" else await _names(api, items))
 
     items, names = where.run(work)
@@ -143,6 +146,19 @@ def update(where: Where, /, form: str, id_: str, cap: str | None, **given: Any) 
     _echo(form, *where.run(work))
 
 
+@command.command(name="disable")
+@click.argument("id_", metavar="ID")
+@api_options
+def disable(where: Where, /, id_: str) -> None:
+    """Have the limit ID refuse nothing any more: exceeding it is an event. `update --hard yes` undoes it."""
+
+    async def work(api: Api) -> None:
+        await api.patch(f"{PATH}/{_id(id_)}", {"hard": False})
+
+    where.run(work)
+    click.echo(f"limit {clean(id_)} refuses nothing any more")
+
+
 @command.command(name="delete")
 @click.argument("id_", metavar="ID")
 @api_options
@@ -156,6 +172,11 @@ def delete(where: Where, /, id_: str) -> None:
     click.echo(f"limit {clean(id_)} is deleted")
 
 
+def scope_kind(scope: str | None) -> str | None:
+    """As the API calls it."""
+    return "user" if scope == IDENTITY else scope
+
+
 async def scoped(api: Api, scope: str, name: str | None) -> str | None:
     """What a limit is on, as the API names it. Raises `click.ClickException`."""
     if name is None or scope not in NAMED:
@@ -167,6 +188,11 @@ def terms_told(limit: Mapping[str, Any]) -> str:
     """A limit in a few words, without what it is on: `requests 60/minute`."""
     soft = "" if limit["hard"] else " (soft)"
     return f"{limit['measure']} {caps.written(limit['measure'], limit['window'], limit['cap'])}{soft}"
+
+
+def _when_down(limit: Mapping[str, Any]) -> str:
+    """What holds for one that does not say so, where the shared ledger is away."""
+    return "closed" if limit["hard"] and limit["measure"] == "spend" else "open"
 
 
 def _terms(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,7 +237,7 @@ def _echo(form: str, limit: Mapping[str, Any], names: Mapping[str, str]) -> None
         "limit": terms_told(limit),
         "at cap": limit["at_cap"],
         "on unknown": limit["on_unknown"],
-        "when down": limit["when_down"],
+        "when down": limit["when_down"] or f"{_when_down(limit)} (unless set)",
         "assumed": None if assumed is None else caps.written_amount("spend", assumed),
         "share": f"{limit['max_reserved_share']} %",
         "created": moment(limit["created_at"]),

@@ -15,17 +15,19 @@ import socket
 import ssl
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from gatehouse import __version__, supervisor
+from gatehouse.cli.client import LOCAL_TOKEN_HEADER
 from gatehouse.cli.findings import Finding
 from gatehouse.cli.options import Setup, set_up
 from gatehouse.cli.words import size
-from gatehouse.config import certificates
+from gatehouse.config import certificates, masterkeys
 from gatehouse.config.paths import DataDir, read_secret
 from gatehouse.config.settings import Settings
 from gatehouse.errors import ConfigError
@@ -63,7 +65,7 @@ def run(environ: Mapping[str, str], data: str | None, config: Path | None) -> It
     yield from _directory(directory)
     if setup is None or not _can_look_into(directory.root):
         return
-    yield from _secrets(directory)
+    yield from _secrets(setup, environ)
     yield from _disk(directory, setup.settings)
     yield _descriptors(setup.settings)
     yield from _processes(setup)
@@ -108,10 +110,18 @@ def _directory(data: DataDir) -> Iterator[Finding]:
         yield Finding("ok", "data directory", str(data.root))
 
 
-def _secrets(data: DataDir) -> Iterator[Finding]:
-    if data.journal_hmac.exists():
+def _secrets(setup: Setup, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """What is there; whether it opens what is stored, `gatehouse serve` finds out."""
+    data, secrets = setup.data, setup.settings.secrets
+    checks: list[Callable[[], object]] = [
+        partial(read_secret, path) for path in (data.journal_hmac, data.platform_jwt) if path.exists()
+    ]
+    # A program is not run for a look.
+    if secrets.key_file or secrets.key_env or (data.master_keys.exists() and not secrets.key_command):
+        checks.append(partial(masterkeys.read, secrets, data, environ, create=False))
+    for check in checks:
         try:
-            read_secret(data.journal_hmac)
+            check()
         except ConfigError as error:
             yield Finding("fail", "secrets", str(error), "put it right before the next `gatehouse serve`")
 
@@ -158,7 +168,7 @@ def _processes(setup: Setup) -> Iterator[Finding]:
         if serving.version != __version__:
             says = f"version {serving.version} runs, version {__version__} is installed"
             yield Finding("warn", "running", says, "restart `gatehouse serve`")
-        yield from _health(serving.url, setup.settings)
+        yield from _health(serving.url, setup)
         return
     pid = holder(setup.data)
     if pid is not None:
@@ -184,11 +194,11 @@ def _port(settings: Settings) -> Finding:
     return Finding("ok", "port", f"{server.host} port {server.port} is free")
 
 
-def _health(url: str, settings: Settings) -> Iterator[Finding]:
+def _health(url: str, setup: Setup) -> Iterator[Finding]:
     """What the running gateway says of itself."""
     began = time.monotonic()
     try:
-        status, said = _get_json(url, "/health", settings)
+        status, said = _get_json(url, "/health", setup.settings)
     except (OSError, http.client.HTTPException, ssl.SSLError) as error:
         says = f"{url} does not answer: {error or type(error).__name__}"
         yield Finding("fail", "gateway", says, "look at what `gatehouse serve` printed; restart it if this stays")
@@ -197,6 +207,9 @@ def _health(url: str, settings: Settings) -> Iterator[Finding]:
     if not isinstance(said.get("services"), dict):
         yield Finding("fail", "gateway", f"/health answered {status}, and not as expected", _LOOK)
         return
+    if "collector" not in said:
+        # With accounts on, whoever asks at the port is a stranger.
+        said = _told_operator(setup.data) | said
     for name, state in said["services"].items():
         good = state == "connected"
         yield Finding(
@@ -209,8 +222,33 @@ def _health(url: str, settings: Settings) -> Iterator[Finding]:
     yield from (Finding("warn", "gateway", str(sentence), _LOOK) for sentence in said.get("warnings", ()))
 
 
+class _Socket(http.client.HTTPConnection):
+    """To the control plane, on its own socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("gatehouse", timeout=_PATIENCE)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(_PATIENCE)
+        self.sock.connect(str(self._path))
+
+
+def _told_operator(data: DataDir) -> dict[str, Any]:
+    """What `/health` says to whoever operates the gateway; nothing where control does not answer."""
+    connection = _Socket(data.control_socket)
+    try:
+        connection.request("GET", "/health", headers={LOCAL_TOKEN_HEADER: read_secret(data.local_token).hex()})
+        return msgspec.json.decode(connection.getresponse().read(_HEALTH_BYTES), type=dict[str, Any])
+    except (OSError, http.client.HTTPException, ConfigError, msgspec.DecodeError):
+        return {}
+    finally:
+        connection.close()
+
+
 def _lag(said: Mapping[str, Any]) -> str:
-    """How far the store is behind the journal. Control tells that to callers on its own machine."""
+    """How far the store is behind the journal. Control tells that to callers it knows."""
     collector = said.get("collector")
     if not isinstance(collector, dict):
         return ""

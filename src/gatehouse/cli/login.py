@@ -25,7 +25,7 @@ import httpx2
 from gatehouse.auth.roles import ROLES
 from gatehouse.cli.client import checked
 from gatehouse.cli.confidential import content
-from gatehouse.cli.token import Span
+from gatehouse.cli.moments import SpanType
 from gatehouse.config.paths import write_private
 from gatehouse.config.printable import clean
 
@@ -39,28 +39,34 @@ _DONE: Final = b"You are signed in. You can close this page and go back to the t
 @click.option("--url", required=True, help="The gateway: https, or http on this machine.")
 @click.option("--email", help="Sign in by password, as whom; else by the sign-on provider, if there is one.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin's first line; else you are asked.")
+@click.option(
+    "--invitation",
+    is_flag=True,
+    help="Set a password by an invitation, which you are asked for, or stdin's first line.",
+)
 @click.option("--role", type=click.Choice(list(ROLES)), help="What the token may; else all that you may.")
-@click.option("--ttl", type=Span(), default="1h", show_default=True, help="How long it lives, 1m to 24h.")
+@click.option("--ttl", type=SpanType(), default="1h", show_default=True, help="How long it lives, 1m to 24h.")
 @click.option("--token-file", metavar="FILE", help="Write the token there (0600), in place of stdout.")
 @click.option("--no-browser", is_flag=True, help="Print the address to open, and open nothing.")
 def command(
     url: str,
-    email: str | None,
-    password_stdin: bool,
     role: str | None,
     ttl: int,
     token_file: str | None,
-    no_browser: bool,
+    **given: Any,
 ) -> int:
     """Sign in at a gateway and print a platform token, for `--token-file` of other commands."""
     base, local = checked(url)
+    email, from_stdin = given["email"], given["password_stdin"]
     wanted = {"role": role, "ttl_seconds": ttl}
     try:
         with httpx2.Client(base_url=base, timeout=_TIMEOUT, trust_env=not local, follow_redirects=False) as client:
-            if email is None and _said(client.get("/api/v1/session"))["sso"]:
-                made = _by_browser(client, base, wanted, open_it=not no_browser)
+            if given["invitation"]:
+                made = _by_invitation(client, base, from_stdin, wanted)
+            elif email is None and _said(client.get("/api/v1/session"))["sso"]:
+                made = _by_browser(client, base, wanted, open_it=not given["no_browser"])
             else:
-                made = _by_password(client, base, email, password_stdin, wanted)
+                made = _by_password(client, base, email, from_stdin, wanted)
     except httpx2.HTTPError as error:
         raise click.ClickException(f"{base} cannot be reached: {str(error) or type(error).__name__}") from error
     token = str(made["token"])
@@ -84,9 +90,30 @@ def _by_password(
         password = content("-", "the password").partition("\n")[0].rstrip("\r")
     else:
         password = click.prompt("Password", hide_input=True, err=True)
+    return _by_session(client, base, "/api/v1/session", {"email": address, "password": password}, wanted)
+
+
+def _by_invitation(client: httpx2.Client, base: str, from_stdin: bool, wanted: dict[str, Any]) -> dict[str, Any]:
+    if from_stdin:
+        invitation, _, password = content("-", "the invitation").rstrip("\n").partition("\n")
+    elif sys.stdin.isatty():
+        invitation = click.prompt("Invitation", hide_input=True, err=True)
+        password = click.prompt("New password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        raise click.UsageError(
+            "Nobody can be asked here; give the invitation and, on the next line, the new password by --password-stdin."
+        )
+    said = {"invitation": invitation.strip(), "password": password.rstrip("\r")}
+    return _by_session(client, base, "/api/v1/invitation", said, wanted)
+
+
+def _by_session(
+    client: httpx2.Client, base: str, path: str, said: dict[str, str], wanted: dict[str, Any]
+) -> dict[str, Any]:
+    """A token by way of a session that what is `said` there opens, and that ends with it."""
     parts = urlsplit(base)
     headers = {"origin": f"{parts.scheme}://{parts.netloc}"}
-    answer = client.post("/api/v1/session", json={"email": address, "password": password}, headers=headers)
+    answer = client.post(path, json=said, headers=headers)
     _said(answer)
     # Not by the client's own jar: that keeps a `Secure` cookie from http on this machine.
     headers["cookie"] = "; ".join(line.partition(";")[0] for line in answer.headers.get_list("set-cookie"))

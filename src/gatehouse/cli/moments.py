@@ -25,13 +25,12 @@ class MomentType(click.ParamType["datetime | timedelta | None"]):
         text = str(value)
         if text == "all":
             return None
-        span = _SPAN.fullmatch(text)
+        span = _span(text)
         if span is not None:
-            return timedelta(**{_UNITS[span[2]]: int(span[1])})
+            return span
         try:
-            moment = datetime.fromisoformat(text)
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        except (ValueError, OverflowError):
+            return utc(text)
+        except ValueError:
             self.fail(f"{text!r} is neither a span (30m, 24h, 7d, 4w), a date (2026-11-20), nor `all`.", param, ctx)
 
 
@@ -53,19 +52,30 @@ class SpanType(click.ParamType["int"]):
         text = str(value)
         if text == "0":
             return 0
-        span = _SPAN.fullmatch(text)
+        span = _span(text)
         if span is None:
             self.fail(f"{text!r} is no span (30m, 24h, 7d, 4w), and not 0.", param, ctx)
-        return int(timedelta(**{_UNITS[span[2]]: int(span[1])}).total_seconds())
+        return int(span.total_seconds())
 
 
 def ahead(text: str, now: datetime) -> datetime:
     """A time to come: a span from now, a date or an RFC 3339 time. Raises `ValueError`: a sentence."""
-    span = _SPAN.fullmatch(text)
+    span = _span(text)
     try:
-        if span is not None:
-            return now + timedelta(**{_UNITS[span[2]]: int(span[1])})
-        moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return utc(text) if span is None else now + span
     except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is neither a span (30m, 24h, 90d, 4w) nor a date (2026-11-20).") from None
+
+
+def utc(text: str) -> datetime:
+    """A date or an RFC 3339 time. Raises `ValueError`."""
+    moment = datetime.fromisoformat(text)
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
+
+
+def _span(text: str) -> timedelta | None:
+    found = _SPAN.fullmatch(text)
+    return None if found is None else timedelta(**{_UNITS[found[2]]: int(found[1])})

@@ -50,6 +50,17 @@ def config_option(command: _Command) -> _Command:
     )(command)
 
 
+def tenant_option(command: _Command) -> _Command:
+    """`--tenant ID`."""
+    return click.option(
+        "--tenant",
+        metavar="ID",
+        default="default",
+        show_default=True,
+        help="Whose calls, where there are several tenants.",
+    )(command)
+
+
 def set_up(environ: Mapping[str, str], data: str | None, config: Path | None, flags: Sequence[Flag] = ()) -> Setup:
     """Read the configuration and all that depends on it. Raises `ConfigError` with every problem."""
     directory = DataDir.locate(data, environ)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from msgspec import UnsetType
 
@@ -12,6 +12,9 @@ from gatehouse.cli.declared import Cap
 from gatehouse.cli.steps import LIMITS, LIMITS_GONE, Item, Ref, State, Step
 
 PATH: Final = "/api/v1/limits"
+_COUNTS: Final = ("measure", "window")
+_LIKENESS: Final = ((*_COUNTS, "hard", "cap"), (*_COUNTS, "hard"), _COUNTS)
+"""What two limits have in common, from most to least."""
 _TERMS: Final = ("cap", "hard", "at_cap", "on_unknown", "when_down", "assumed", "max_reserved_share")
 
 
@@ -33,7 +36,7 @@ class LimitSteps:
         if isinstance(wanted, UnsetType):
             return
         left = list(self.there.get((scope, known), ())) if known is not None else []
-        pairs = list(_paired([cap.terms() for cap in wanted], left))
+        pairs = _paired([cap.terms() for cap in wanted], left)
         for terms, now in pairs:
             words = _words(terms)
             if now is None:
@@ -55,22 +58,18 @@ class LimitSteps:
             self.steps.append(Step(LIMITS_GONE, says, "DELETE", (f"{PATH}/{each['id']}",)))
 
 
-def _paired(wanted: list[dict[str, Any]], now: list[Item]) -> Iterator[tuple[dict[str, Any], Item | None]]:
-    """Each wanted limit with the one there that counts the same: as hard as it, if there are two."""
+def _paired(wanted: Sequence[Item], now: Iterable[Item]) -> list[tuple[Item, Item | None]]:
+    """Each wanted limit with the one there that counts the same; of several the one most like it, so that what is so
+    already stays."""
     left = list(now)
-    for terms in sorted(wanted, key=lambda terms: _match(terms, left, exactly=True) is None):
-        found = _match(terms, left, exactly=True) or _match(terms, left, exactly=False)
-        if found is not None:
-            left.remove(found)
-        yield terms, found
-
-
-def _match(terms: Item, limits: Iterable[Item], *, exactly: bool) -> Item | None:
-    for each in limits:
-        if (each["measure"], each["window"]) == (terms["measure"], terms["window"]):
-            if not exactly or each["hard"] == terms["hard"]:
-                return each
-    return None
+    found: dict[int, Item] = {}
+    for alike in _LIKENESS:
+        for index, terms in enumerate(wanted):
+            match = next((each for each in left if all(each[name] == terms[name] for name in alike)), None)
+            if index not in found and match is not None:
+                found[index] = match
+                left.remove(match)
+    return [(terms, found.get(index)) for index, terms in enumerate(wanted)]
 
 
 def _words(terms: Item) -> str:

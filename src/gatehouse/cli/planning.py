@@ -12,7 +12,6 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -20,6 +19,8 @@ from msgspec import UNSET, UnsetType
 
 from gatehouse.cli import declared
 from gatehouse.cli.declared import Cap, Document, From
+from gatehouse.cli.limit import IDENTITY, scope_kind
+from gatehouse.cli.moments import utc
 from gatehouse.cli.planned_limits import LimitSteps
 from gatehouse.cli.steps import (
     CREDENTIALS,
@@ -36,6 +37,7 @@ from gatehouse.cli.steps import (
     State,
     Step,
 )
+from gatehouse.store import times
 
 DEFAULT: Final = "default"
 
@@ -282,8 +284,9 @@ class _Planning:
         for on, limits in by_thing.items():
             scope, _, name = on.partition(" ")
             ref, known = self._on(scope, name)
-            governed.add((scope, known))
-            self._limits.on(scope, ref, on, limits, known)
+            kind = scope_kind(scope) or scope
+            governed.add((kind, known))
+            self._limits.on(kind, ref, on, limits, known)
         if self._prune and not isinstance(wanted, UnsetType):
             for (scope, known), limits_now in self._limits.there.items():
                 if scope in _TOP and (scope, known) not in governed:
@@ -305,7 +308,7 @@ class _Planning:
             return None, next((known for kind, known in self._limits.there if kind == "tenant"), None)
         if scope == "user":
             return self._users[name.casefold()], self._users[name.casefold()]
-        if scope == "model":
+        if scope in ("model", IDENTITY):
             return name, name
         now = self._credentials.get(name.casefold())
         return Ref("credential", name.casefold()), None if now is None else str(now["id"])
@@ -389,6 +392,4 @@ def _said(value: Any) -> str:
 
 def _rfc3339(text: str) -> str:
     """As the API writes times. Raises `ValueError`."""
-    moment = datetime.fromisoformat(text)
-    moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return times.rfc3339(times.of(utc(text)))

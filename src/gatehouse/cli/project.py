@@ -68,11 +68,7 @@ def create(where: Where, /, form: str, **given: Any) -> None:
 @api_options
 def list_(where: Where, /, form: str) -> None:
     """List projects, newest first."""
-
-    async def work(api: Api) -> list[dict[str, Any]]:
-        return await api.every(path("project"))
-
-    echo_list(form, where.run(work), _COLUMNS, "There are no projects.")
+    echo_list(form, where.run(lambda api: api.every(path("project"))), _COLUMNS, "There are no projects.")
 
 
 @command.command(name="show")

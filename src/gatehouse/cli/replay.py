@@ -22,7 +22,7 @@ import msgspec
 from gatehouse.cli.clients import gateway_url
 from gatehouse.cli.difference import Side, compare, show
 from gatehouse.cli.keys import Key, environment_key, given_key, key_header, key_options, variables
-from gatehouse.cli.options import config_option, data_option, set_up
+from gatehouse.cli.options import config_option, data_option, set_up, tenant_option
 from gatehouse.cli.recorded import recorded
 from gatehouse.cli.replaying import Impossible, Plan, plan, with_headers
 from gatehouse.config.printable import clean
@@ -52,6 +52,7 @@ class Options(NamedTuple):
     header: tuple[str, ...]
     key: str | None
     key_file: str | None
+    tenant: str
     data: str | None
     config: Path | None
 
@@ -64,6 +65,7 @@ class Options(NamedTuple):
 @click.option("--header", "header", metavar="'NAME: VALUE'", multiple=True, help="Send this header too; repeatable.")
 @key_options
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@tenant_option
 @data_option
 @config_option
 @click.pass_obj
@@ -76,7 +78,7 @@ def command(environ: Mapping[str, str], /, call: str, form: str, **given: Any) -
     options = Options(**given)
     url, further = _address(options.url), [_header(each) for each in options.header]
     setup = set_up(environ, options.data, options.config)
-    left = recorded(setup, call)
+    left = recorded(setup, options.tenant, call)
     try:
         planned = plan(left.trace, left.request, setup.providers, provider=options.provider, model=options.model)
     except Impossible as error:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gatehouse.cli.moments import Moment, MomentType, at
-from gatehouse.cli.options import config_option, data_option, set_up
+from gatehouse.cli.options import config_option, data_option, set_up, tenant_option
 from gatehouse.cli.recorded import ask
 from gatehouse.cli.terminal import PIPED_WIDTH, echo_csv, echo_json
 from gatehouse.cli.words import counted, dollars, duration, number
@@ -41,19 +41,20 @@ VERSION: Final = 1
     help=f"What to tell calls apart by, with commas between: {', '.join(GROUPS)}.",
 )
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@tenant_option
 @data_option
 @config_option
 @click.pass_obj
 def command(environ: Mapping[str, str], /, form: str, data: str | None, config: Path | None, **asked: Any) -> None:
     """Calls, errors, tokens, latency and cost, by provider and model asked or by something else."""
-    setup = set_up(environ, data, config)
+    setup, tenant = set_up(environ, data, config), asked.pop("tenant")
     by: list[str] = asked["by"]
     since, until = _window(asked["since"], asked["until"])
 
     async def read(reader: Reader) -> Report:
         return await reader.report(since, until, by)
 
-    report = ask(setup, read)
+    report = ask(setup, tenant, read)
     if form == "json":
         said = msgspec.to_builtins(report)
         echo_json({"v": VERSION, **said, "rows": [{**row.pop("group"), **row} for row in said["rows"]]})

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from gatehouse.cli.client import Api, Where, api_options
+from gatehouse.cli.client import Api, Where, api_options, tenant_id
 from gatehouse.cli.listing import Shown, echo_item, echo_list, format_option, moment
 from gatehouse.config.printable import clean
 
@@ -51,11 +51,7 @@ def create(where: Where, /, form: str, name: str, owner: str) -> None:
 @api_options
 def list_(where: Where, /, form: str) -> None:
     """List tenants, newest first."""
-
-    async def work(api: Api) -> list[dict[str, Any]]:
-        return await api.every(_PATH)
-
-    echo_list(form, where.run(work), _COLUMNS, "There are no tenants.")
+    echo_list(form, where.run(lambda api: api.every(_PATH)), _COLUMNS, "There are no tenants.")
 
 
 @command.command(name="update")
@@ -82,9 +78,5 @@ def disable(where: Where, /, which: str) -> None:
 
 
 async def _patched(api: Api, tenant: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-    tenants = await api.every(_PATH)
-    found = [each["id"] for each in tenants if tenant == each["id"] or tenant.casefold() == each["name"].casefold()]
-    if not found:
-        raise click.ClickException(f"there is no tenant {clean(tenant)}")
-    changed: Mapping[str, Any] = await api.patch(f"{_PATH}/{found[0]}", body)
+    changed: Mapping[str, Any] = await api.patch(f"{_PATH}/{await tenant_id(api, tenant)}", body)
     return changed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,12 +10,11 @@ import click
 from gatehouse.auth.roles import ROLES
 from gatehouse.cli.client import Api, Where, api_options
 from gatehouse.cli.listing import Shown, echo_item, echo_list, format_option, moment
+from gatehouse.cli.moments import SpanType
 from gatehouse.cli.names import identified, path
 from gatehouse.config.printable import clean
 
 _PATH: Final = "/api/v1/auth/token"
-_SPAN: Final = re.compile(r"([1-9][0-9]{0,4})([smh])")
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600}
 _COLUMNS: Final[Shown] = {
     "id": lambda item: item["id"],
     "user": lambda item: item["user"],
@@ -26,21 +24,6 @@ _COLUMNS: Final[Shown] = {
 }
 
 
-class Span(click.ParamType[int]):
-    """`30m` or `24h`, in seconds."""
-
-    name = "span"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Raises `click.BadParameter`."""
-        if isinstance(value, int):
-            return value
-        found = _SPAN.fullmatch(str(value))
-        if found is None:
-            self.fail(f"{clean(str(value))} is no span such as 30m or 24h", param, ctx)
-        return int(found[1]) * _UNITS[found[2]]
-
-
 @click.group(name="token")
 def command() -> None:
     """Platform tokens: they open the management API, for 24 hours at most."""
@@ -48,7 +31,7 @@ def command() -> None:
 
 @command.command(name="create")
 @click.option("--role", type=click.Choice(list(ROLES)), help="What the token may; else all that its user may.")
-@click.option("--ttl", type=Span(), default="1h", show_default=True, help="How long it lives, 1m to 24h.")
+@click.option("--ttl", type=SpanType(), default="1h", show_default=True, help="How long it lives, 1m to 24h.")
 @click.option("--user", metavar="EMAIL", help="Whose it is; else the only owner's.")
 @format_option
 @api_options
@@ -73,11 +56,7 @@ def create(where: Where, /, form: str, role: str | None, ttl: int, user: str | N
 @api_options
 def list_(where: Where, /, form: str) -> None:
     """List platform tokens, newest first."""
-
-    async def work(api: Api) -> list[dict[str, Any]]:
-        return await api.every(_PATH)
-
-    echo_list(form, where.run(work), _COLUMNS, "There are no platform tokens.")
+    echo_list(form, where.run(lambda api: api.every(_PATH)), _COLUMNS, "There are no platform tokens.")
 
 
 @command.command(name="revoke")

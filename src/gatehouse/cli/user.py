@@ -59,11 +59,7 @@ def create(
 @api_options
 def list_(where: Where, /, form: str, role: str | None) -> None:
     """List users, newest first."""
-
-    async def work(api: Api) -> list[dict[str, Any]]:
-        return await api.every(path("user"), role=role)
-
-    echo_list(form, where.run(work), _COLUMNS, "There are no users.")
+    echo_list(form, where.run(lambda api: api.every(path("user"), role=role)), _COLUMNS, "There are no users.")
 
 
 @command.command(name="show")
@@ -72,7 +68,8 @@ def list_(where: Where, /, form: str, role: str | None) -> None:
 @api_options
 def show(where: Where, /, form: str, user: str) -> None:
     """Show the user USER: an e-mail address, or an id."""
-    echo_item(form, where.run(lambda api: called(api, "user", user)))
+    found = where.run(lambda api: called(api, "user", user))
+    echo_item(form, found, _told(found))
 
 
 @command.command(name="update")
@@ -89,7 +86,8 @@ def update(where: Where, /, form: str, user: str, enable: bool, **given: str | N
     body |= {"disabled": False} if enable else {}
     if not body:
         raise click.UsageError("Name something to change.")
-    echo_item(form, where.run(lambda api: _patched(api, user, body)))
+    changed = where.run(lambda api: _patched(api, user, body))
+    echo_item(form, changed, _told(changed))
 
 
 @command.command(name="disable")
@@ -129,6 +127,9 @@ def erase(where: Where, /, user: str) -> None:
     click.echo(f"user {clean(user)} is erased")
 
 
+command.add_command(erase, "delete")
+
+
 async def _patched(api: Api, user: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
     changed: Mapping[str, Any] = await api.patch(path("user", await identified(api, "user", user)), body)
     return changed
@@ -138,7 +139,23 @@ def _echo_made(form: str, made: Mapping[str, Any]) -> None:
     if form == "json":
         echo_item(form, made)
         return
-    echo_item(form, made["user"])
+    echo_item(form, made["user"], _told(made["user"]))
     if made["invitation"] is not None:
         click.echo(f"\nInvitation, until {moment(made['invitation_expires_at'])} UTC; it is not shown again:")
         click.echo(clean(made["invitation"]))
+        click.echo("With it a password is set: gatehouse login --url URL --invitation")
+
+
+def _told(user: Mapping[str, Any]) -> dict[str, Any]:
+    """What a table shows of a user."""
+    return {
+        "email": user["email"],
+        "id": user["id"],
+        "name": user["name"],
+        "role": user["role"],
+        "password": "set" if user["has_password"] else "none yet",
+        "signs in by": user["issuer"],
+        "disabled": user["disabled"],
+        "erased": moment(user["erased_at"]),
+        "created": moment(user["created_at"]),
+    }

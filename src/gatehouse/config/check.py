@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from gatehouse.config.settings import Callouts, ModelPrice, Provider, RouteTimeouts, Secrets, Server, Settings
+from gatehouse.model.access import ALGORITHMS
 
 RESERVED: Final = frozenset(
     "api ui health metrics v1 v1beta v1alpha v1beta1 upload trueportai-services gatehouse promptgate assets static "
@@ -22,9 +23,6 @@ RESERVED: Final = frozenset(
 
 COMPLIANCE_DAYS: Final = 183
 """Six months: what the EU AI Act asks of a deployer's records (Art. 26(6))."""
-
-SIGNATURES: Final = frozenset("RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 Ed25519 EdDSA".split())
-"""Asymmetric algorithms that tokens of others may be signed with (`auth.identity.ALGORITHMS`)."""
 
 Violation = tuple[str, str]
 """Key path and what is wrong with it."""
@@ -170,8 +168,8 @@ def _url_problems(url: str) -> Iterator[str]:
 
 
 def _resource(parts: SplitResult) -> str:
-    """The host, with the one placeholder that is known (`https://{resource}.openai.azure.com`) filled in."""
-    return (parts.hostname or "").replace("{resource}", "x")
+    """The host, with the placeholders that are known (`https://{resource}.openai.azure.com`, `{region}`) filled in."""
+    return (parts.hostname or "").replace("{resource}", "x").replace("{region}", "x")
 
 
 def _is_host(host: str) -> bool:
@@ -244,8 +242,8 @@ def _sso(settings: Settings) -> Iterator[Violation]:
         yield "sso.client_secret_env", "must not begin with GATEHOUSE_: such variables are settings"
     if "openid" not in sso.scopes:
         yield "sso.scopes", "must hold openid"
-    if not sso.algorithms or not SIGNATURES.issuperset(sso.algorithms):
-        yield "sso.algorithms", f"may hold {', '.join(sorted(SIGNATURES))}"
+    if not sso.algorithms or not ALGORITHMS.issuperset(sso.algorithms):
+        yield "sso.algorithms", f"may hold {', '.join(sorted(ALGORITHMS))}"
 
 
 def _callouts(callouts: Callouts) -> Iterator[Violation]:

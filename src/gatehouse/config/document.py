@@ -12,7 +12,8 @@ from typing import Final
 import msgspec
 
 from gatehouse.config import environment, schema
-from gatehouse.config.settings import Section, Settings
+from gatehouse.config.fields import Section
+from gatehouse.config.settings import Settings
 
 _OPENING: Final = """# Configuration
 

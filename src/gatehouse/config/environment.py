@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from gatehouse.config import schema, yamltree
-from gatehouse.config.settings import Section, Settings
+from gatehouse.config.fields import Section
+from gatehouse.config.settings import Settings
 from gatehouse.config.yamltree import Items, Problem, Scalar, Tree, Unreadable
 
 PREFIX: Final = "GATEHOUSE_"

@@ -16,7 +16,8 @@ import msgspec
 
 from gatehouse.config import environment, schema, yamltree
 from gatehouse.config.check import check
-from gatehouse.config.settings import Section, Settings
+from gatehouse.config.fields import Section
+from gatehouse.config.settings import Settings
 from gatehouse.config.yamltree import Items, Problem, Scalar, Tree, Unreadable
 from gatehouse.errors import ConfigError
 

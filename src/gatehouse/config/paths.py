@@ -210,15 +210,15 @@ def write_private(path: Path, content: bytes) -> None:
     _sync_directory(path.parent)
 
 
-def create_or_read_secret(path: Path, size: int = SECRET_BYTES) -> bytes:
-    """The `size` random bytes at `path`, made at the first call: of several racing processes, all get the same.
+def create_or_read_secret(path: Path) -> bytes:
+    """The `SECRET_BYTES` random bytes at `path`, made at the first call: of several racing processes, all get the same.
 
     Raises `ConfigError` as `read_secret` does, and where the file cannot be made. An existing file is never replaced.
     """
     with suppress(FileNotFoundError):
-        return _read_secret(path, size)
-    create_secret(path, os.urandom(size))
-    return read_secret(path, size)
+        return _read_secret(path)
+    create_secret(path, os.urandom(SECRET_BYTES))
+    return read_secret(path)
 
 
 def create_secret(path: Path, content: bytes) -> None:
@@ -237,13 +237,13 @@ def create_secret(path: Path, content: bytes) -> None:
         raise ConfigError(f"cannot create the secret {path}: {error.strerror}") from error
 
 
-def read_secret(path: Path, size: int = SECRET_BYTES) -> bytes:
-    """The `size` bytes at `path`.
+def read_secret(path: Path) -> bytes:
+    """The `SECRET_BYTES` bytes at `path`.
 
     Raises `ConfigError` if the file is missing, not of that size, readable by others, or somebody else's.
     """
     try:
-        return _read_secret(path, size)
+        return _read_secret(path)
     except FileNotFoundError as error:
         raise ConfigError(f"the secret {path} is missing; restore it from a backup") from error
 
@@ -273,12 +273,12 @@ def read_private(path: Path, limit: int) -> bytes:
         return file.read(limit)
 
 
-def _read_secret(path: Path, size: int) -> bytes:
-    content = read_private(path, size + 1)
-    if len(content) != size:
-        held = f"more than {size}" if len(content) > size else str(len(content))
+def _read_secret(path: Path) -> bytes:
+    content = read_private(path, SECRET_BYTES + 1)
+    if len(content) != SECRET_BYTES:
+        held = f"more than {SECRET_BYTES}" if len(content) > SECRET_BYTES else str(len(content))
         raise ConfigError(
-            f"the secret {path} holds {held} bytes instead of {size}; restore it from a backup. "
+            f"the secret {path} holds {held} bytes instead of {SECRET_BYTES}; restore it from a backup. "
             f"It is not replaced by itself, since what it protects could then no longer be read"
         )
     return content

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 from msgspec import NODEFAULT, inspect
 
-from gatehouse.config.settings import Section
+from gatehouse.config.fields import Section
 
 NAME: Final = "<name>"
 """Stands in key paths for a name the operator chooses."""

@@ -1,35 +1,17 @@
 """Every setting, its default, its unit and its bounds. Declared here and nowhere else.
 
 Rules: frozen; unknown keys are errors; a field's description is its documentation (`docs/configuration.md` is generated
-from it); a unit that is not obvious stands in the name. Cross-field rules live in `load.check`.
+from it); a unit that is not obvious stands in the name. Cross-field rules live in `check`.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
-Seconds = Annotated[float, Meta(gt=0, le=86_400, extra={"unit": "seconds"})]
-Bytes = Annotated[int, Meta(ge=1, extra={"unit": "bytes"})]
-Count = Annotated[int, Meta(ge=1)]
-Money = Annotated[
-    str,
-    Meta(
-        pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?$",
-        extra={"unit": "US dollars", "says": "a decimal number such as 2.50 (up to 9 digits either side)"},
-    ),
-]
-"""US dollars as a decimal string, to the nano-dollar: a binary float would not be the number you wrote."""
-
-Variable = Annotated[
-    str,
-    Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", extra={"says": "the name of a variable, such as MASTER_KEYS"}),
-]
-
-
-class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A mapping in the file."""
+from gatehouse.config.fields import Bytes, Count, Money, Seconds, Section, Variable
+from gatehouse.model.access import Role
 
 
 class Server(Section, frozen=True):
@@ -310,9 +292,6 @@ class Auth(Section, frozen=True):
             "on once the data directory has an owner (`gatehouse init`)."
         ),
     ] = False
-
-
-Role = Literal["owner", "admin", "developer", "member", "viewer", "auditor"]
 
 
 class SsoRole(Section, frozen=True):

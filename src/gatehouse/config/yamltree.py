@@ -107,6 +107,7 @@ _Loader.add_implicit_resolver(
     list("-+.0123456789"),
 )
 
+_HALF: Final = re.compile("[\ud800-\udfff]")
 _TAGS: Final = frozenset(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "map", "seq"))
 
 
@@ -158,6 +159,13 @@ def _tree(node: yaml.Node, path: str, locate: Callable[[int], str], problems: li
     if not isinstance(node, yaml.ScalarNode):
         raise TypeError(f"unknown YAML node {node!r}")
     try:
+        node.value = _whole(node.value)
+    except UnicodeDecodeError:
+        problems.append(
+            Problem(where, path, "holds half a character: an escape such as `\\ud83e` without its other half")
+        )
+        return Scalar(None, "", where)
+    try:
         return Scalar(_plain(node), node.value, where)
     except ValueError:
         problems.append(Problem(where, path, "is no number that can be read"))
@@ -183,6 +191,12 @@ def _entries(
         value = _tree(value_node, inner, locate, problems)
         entries[key] = value._replace(where=where)
     return entries
+
+
+def _whole(text: str) -> str:
+    """With the halves put together of which JSON makes characters beyond U+FFFF (JSON is YAML, too). Raises
+    `UnicodeDecodeError` for a half alone, which nothing could be written from."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le") if _HALF.search(text) else text
 
 
 def _plain(node: yaml.ScalarNode) -> Plain:

@@ -24,7 +24,7 @@ from gatehouse.auth.platform import PlatformTokens
 from gatehouse.auth.throttle import Throttle
 from gatehouse.config.paths import DataDir
 from gatehouse.control import cookies
-from gatehouse.control.administration import Administration
+from gatehouse.control.administration import Administration, own_event
 from gatehouse.control.answers import FieldError, InputError, answer
 from gatehouse.control.caller import Caller, caller_of
 from gatehouse.control.cookies import Origins
@@ -103,7 +103,7 @@ class Accounts:
 
 async def failed(accounts: Accounts, tenant: str, user: str, method: str) -> None:
     """On record: somebody tried to sign in and did not. `user`: the id, empty if it is nobody's."""
-    event = Caller("nobody", tenant).event("auth.failed", "user", user, method=method)
+    event = own_event("auth.failed", "user", user, method=method)
     with contextlib.suppress(NotThere):
         await accounts.administration.tenant(tenant).record(event)
     await accounts.administration.drained()
@@ -126,5 +126,5 @@ async def signed_in(
     await accounts.administration.drained()
     response = answered if isinstance(answered, Response) else answer(answered, 201)
     line = cookies.line(cookies.SESSION, token.text, secure=secure, seconds=sessions.ABSOLUTE)
-    response.headers.append("set-cookie", line.decode("latin-1"))
+    cookies.put(response, [line])
     return response

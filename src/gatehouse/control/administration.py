@@ -20,8 +20,9 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gatehouse.auth.vault import Vault
+from gatehouse.control.answers import FieldError, InputError
 from gatehouse.control.caller import Caller
-from gatehouse.control.callout import Callout
+from gatehouse.control.callout import Callout, CalloutError
 from gatehouse.control.publishing import NotPublishedError
 from gatehouse.errors import GatehouseError
 from gatehouse.journal.lines import JournalError
@@ -55,9 +56,18 @@ class Appends(Protocol):
 class Publishes(Protocol):
     """The way to the workers (`control.publishing.Publisher`)."""
 
-    async def publish(self) -> int: ...
+    async def publish(self, cut: tuple[str, ...] = ()) -> int: ...
 
     async def published(self, version: int) -> None: ...
+
+
+def callable_(means: Means, field: str, url: str | None) -> None:
+    """A URL that a field of the body names is one that this control plane would call. Raises `InputError`."""
+    if url is not None:
+        try:
+            means.callout.check(url)
+        except CalloutError as error:
+            raise InputError(FieldError(field, str(error))) from error
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,9 @@ class Means:
     providers: Mapping[str, ProviderEntry]
     callout: Callout
     address: str
-    """The gateway's URL as its callers know it, without a slash at the end."""
+    """The gateway's URL by its configuration, without a slash at the end; for who asks without saying how."""
+    public_url: str | None = None
+    """The one that callers know it by, where that is configured."""
 
 
 class Engines:
@@ -118,7 +130,7 @@ class Engines:
 class Administration:
     """`run` for as long as the process lives. Offline: `open` instead."""
 
-    def __init__(self, engines: Engines, journal: Appends, publisher: Publishes | None, means: Means) -> None:
+    def __init__(self, engines: Engines, journal: Appends, publisher: Publishes, means: Means) -> None:
         self._engines = engines
         self._journal = journal
         self._publisher = publisher
@@ -167,20 +179,18 @@ class Administration:
     async def changed(self) -> None:
         """After a change that takes nothing away. It comes into force within a moment, if not at once."""
         await self.drained()
-        if self._publisher is None:
-            return
         try:
             async with asyncio.timeout(IN_FORCE_SECONDS):
                 await self._publisher.published(await self._publisher.publish())
         except (TimeoutError, NotPublishedError):
             return  # It is stored; the publisher goes on trying, and says so in its log.
 
-    async def revoked(self) -> None:
-        """After a change that takes something away: no worker goes by what was before.
+    async def revoked(self, cut: tuple[str, ...] = ()) -> None:
+        """After a change that takes something away: no worker goes by what was before. `cut`: ids of keys whose calls
+        must not go on either.
 
         Raises `NotPublishedError`; the change is stored then, and comes into force later."""
-        if self._publisher is not None:
-            await self._publisher.published(await self._publisher.publish())
+        await self._publisher.published(await self._publisher.publish(cut))
         await self.drained()
 
     async def drained(self) -> None:
@@ -218,8 +228,6 @@ class Administration:
 
     async def _follow(self) -> None:
         """Publish what somebody else changed."""
-        if self._publisher is None:
-            return
         revision = await self.operator.revision()
         if revision != self._revision:
             try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -19,9 +20,9 @@ from starlette.responses import Response
 from gatehouse.auth.roles import Permission
 from gatehouse.control.answers import FieldError, InputError, answer
 from gatehouse.control.caller import caller_of
-from gatehouse.control.export import PIECE, export, in_pieces
+from gatehouse.control.export import PIECE, export, following, in_pieces
+from gatehouse.control.masks import Masks
 from gatehouse.control.parameters import Format, MomentOrAgo, OutcomeName, Word, at, form_of, once
-from gatehouse.control.traces import following
 from gatehouse.store import figures, logs, times
 from gatehouse.store.analytics import Analytics, Asked
 from gatehouse.store.queries import TraceFilter
@@ -32,7 +33,6 @@ from gatehouse.store.views import TraceSummary
 MOST_ITEMS: Final = 10_000
 MOST_OFFSET: Final = 1_000_000_000
 _SEVERAL: Final = frozenset({"outcome"})
-_NONE: Final = frozenset[str]()
 _SECRET: Final = re.compile(r"(?:sk-|gth_|AIza)[^.…]{16,}")
 """What no mask looks like."""
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -148,7 +148,9 @@ class LogParameters(BaseModel):
     limit: Annotated[int, Field(ge=1, le=500, description="Calls on a page, or in an export, at most.")] = 50
     offset: Annotated[int, Field(ge=0, le=MOST_OFFSET, description="Calls to leave out, newest first.")] = 0
     api_key: Annotated[
-        Word | None, AfterValidator(_no_secret), Field(description="A key as `api_key` shows it, never the key itself.")
+        Word | None,
+        AfterValidator(_no_secret),
+        Field(description="A key's id, or its mask; never the key itself."),
     ] = None
     provider: Annotated[Word | None, Field(description="`openai`, `anthropic`, `google`, `azure` …")] = None
     start_date: Annotated[
@@ -163,12 +165,13 @@ class LogParameters(BaseModel):
     ] = None
     format: Annotated[Format, Field(description=f"{_FORM} All calls come at once, without pages.")] = "json"
 
-    def filter(self) -> TraceFilter:
-        """In the store's words."""
+    def filter(self, keys: tuple[str, ...]) -> TraceFilter:
+        """In the store's words. `keys`: ids of those that are shown as `api_key`."""
         return TraceFilter(
             since=None if self.start_date is None else times.of(self.start_date),
             until=None if self.end_date is None else times.of(self.end_date),
-            caller=self.api_key,
+            caller=None if keys else self.api_key,
+            keys=keys,
             provider=self.provider,
         )
 
@@ -181,7 +184,7 @@ class StatsParameters(BaseModel):
     period: Annotated[Literal["24h", "7d", "30d", "90d"], Field(description="The time until now.")] = "7d"
 
 
-def routes(readers: Readers) -> APIRouter:
+def routes(readers: Readers, masks: Masks) -> APIRouter:
     """The routes over the calls that the caller may see."""
     router = APIRouter(prefix="/api/v1/analytics", tags=["analytics"])
     for question in _QUESTIONS:
@@ -202,25 +205,25 @@ def routes(readers: Readers) -> APIRouter:
     @router.get("/logs", summary="Calls, newest first, by offset", name="analytics_logs")
     async def show_logs(request: Request, asked: Annotated[LogParameters, Query()]) -> Response:
         """For clients of the TruePortAI gateway; `/api/v1/traces` says more, and finds its pages faster."""
-        once(request, _NONE)
-        form = form_of(request, asked.format)
+        once(request)
+        form, caller = form_of(request, asked.format), caller_of(request)
+        wanted = asked.filter(await masks.named(caller, asked.api_key))
         if form == "json":
-            analytics = await readers.analytics(caller_of(request).sight)
-            return answer(await analytics.log(asked.filter(), asked.limit, asked.offset))
+            found = await (await readers.analytics(caller.sight)).log(wanted, asked.limit, asked.offset)
+            return answer(msgspec.structs.replace(found, items=await masks.shown(caller, found.items)))
         if "offset" in request.query_params:
             raise InputError(FieldError("offset", "goes with `format=json` only"))
-        caller = caller_of(request)
         caller.require(Permission.EXPORT_READ)
         queries = await readers.queries(caller.sight)
         most = asked.limit if "limit" in request.query_params else None
-        page = await queries.page(asked.filter(), most or PIECE)
-        items = _log_items(following(queries, asked.filter(), page, most))
+        pages = partial(queries.page, wanted)
+        items = _log_items(following(await pages(most or PIECE), pages, most), partial(masks.shown, caller))
         return export(form, "logs", logs.LogItem, items)
 
     @router.get("/stats", summary="A period's numbers", name="analytics_stats")
     async def show_stats(request: Request, asked: Annotated[StatsParameters, Query()]) -> Response:
         """For clients of the TruePortAI gateway; `/api/v1/analytics/summary` says more."""
-        once(request, _NONE)
+        once(request)
         until = times.now()
         analytics = await readers.analytics(caller_of(request).sight)
         return answer(await analytics.stats(asked.period, until - _DAYS[asked.period] * _DAY, until))
@@ -269,6 +272,9 @@ def _show(readers: Readers, question: Question) -> Callable[..., Awaitable[Respo
     return series if question in _SERIES else items
 
 
-async def _log_items(pages: AsyncIterator[Sequence[TraceSummary]]) -> AsyncIterator[list[logs.LogItem]]:
+async def _log_items(
+    pages: AsyncIterator[Sequence[TraceSummary]],
+    shown: Callable[[list[logs.LogItem]], Awaitable[list[logs.LogItem]]],
+) -> AsyncIterator[list[logs.LogItem]]:
     async for page in pages:
-        yield [logs.item(call) for call in page]
+        yield await shown([logs.item(call) for call in page])

@@ -157,7 +157,7 @@ def _row(_request: Request, _error: Exception) -> Response:
 
 def _store(_request: Request, error: Exception) -> Response:
     _log.warning("%s", error)
-    return refuse(errors.OVERLOADED, f"the store cannot be read now: {error}", retry_after=_RETRY_SECONDS)
+    return refuse(errors.OVERLOADED, f"the store cannot be used now: {error}", retry_after=_RETRY_SECONDS)
 
 
 def _too_many(_request: Request, error: Exception) -> Response:

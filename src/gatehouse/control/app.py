@@ -43,6 +43,7 @@ from gatehouse.control.doors import Doors
 from gatehouse.control.duties import Duties
 from gatehouse.control.gate import Gate, oversees
 from gatehouse.control.health import Health, told_by_worker
+from gatehouse.control.masks import Masks
 from gatehouse.control.parameters import MEDIA_TYPES
 from gatehouse.control.peer import JOURNAL_HEADER
 from gatehouse.control.permissions import Rules
@@ -149,7 +150,7 @@ def create(
     app.include_router(exposition.routes(health, tally, loads))
     app.include_router(traces.routes(readers))
     app.include_router(live.routes(readers, feed))
-    app.include_router(analytics.routes(readers))
+    app.include_router(analytics.routes(readers, Masks(None if doors is None else doors.duties.administration)))
     app.include_router(explain.routes(readers))
     accounts = None if doors is None else doors.accounts
     if doors is not None:
@@ -158,7 +159,7 @@ def create(
         app.include_router(people.routes(doors.accounts))
         app.include_router(tenants.routes(doors.accounts))
         app.include_router(single_sign_on.routes(doors.sso))
-        _administer(app, readers, doors.duties or Duties.idle(doors.accounts))
+        _administer(app, readers, doors.duties)
     answers.install(app)
     origins = Origins(None) if accounts is None else accounts.origins
     app.add_middleware(Gate, recognition=Recognition(accounts), origins=origins, rules=Rules())

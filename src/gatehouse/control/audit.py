@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -12,10 +12,10 @@ from starlette.responses import Response
 from gatehouse.auth.roles import Permission
 from gatehouse.control.answers import Answers, answer
 from gatehouse.control.caller import caller_of
-from gatehouse.control.export import PIECE, export
+from gatehouse.control.export import PIECE, export, following
 from gatehouse.control.parameters import Format, Moment, Paging, Word, form_of, once
 from gatehouse.store import times
-from gatehouse.store.audit import Audit, AuditFilter, AuditItem, AuditPage
+from gatehouse.store.audit import AuditFilter, AuditItem, AuditPage
 from gatehouse.store.reading import Readers
 
 ANSWERS: Final[Answers] = {("GET", "/api/v1/audit"): (200, AuditPage)}
@@ -68,24 +68,10 @@ def routes(readers: Readers) -> APIRouter:
             target=asked.target,
         )
         most = asked.limit if form == "json" or "limit" in request.query_params else None
-        calls = bool(asked.include)
-        page = await audit.page(wanted, most or PIECE, asked.cursor, include_calls=calls)
+        pages = partial(audit.page, wanted, include_calls=bool(asked.include))
+        page = await pages(most or PIECE, asked.cursor)
         if form == "json":
             return answer(page)
-        return export(form, "audit", AuditItem, _following(audit, wanted, page, most, calls))
+        return export(form, "audit", AuditItem, following(page, pages, most))
 
     return router
-
-
-async def _following(
-    audit: Audit, wanted: AuditFilter, page: AuditPage, most: int | None, calls: bool
-) -> AsyncIterator[Sequence[AuditItem]]:
-    """A page, and what follows it: `most` events altogether, or all. Raises `StoreError`."""
-    left = most
-    while True:
-        yield page.items
-        if left is not None:
-            left -= len(page.items)
-        if page.next_cursor is None or left == 0:
-            return
-        page = await audit.page(wanted, PIECE if left is None else left, page.next_cursor, include_calls=calls)

@@ -82,6 +82,10 @@ class Callout:
         self._resolve = resolve or look_up
         self._tls = ssl.create_default_context(cafile=settings.ca_file)
 
+    def check(self, url: str) -> None:
+        """Whether a URL may ever be called, whatever its name resolves to. Raises `CalloutError`."""
+        self._target(url)
+
     async def send(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
     ) -> Answer:

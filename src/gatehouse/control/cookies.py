@@ -8,10 +8,12 @@ that the request itself came to, which a worker has checked and says in a header
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
+from starlette.responses import Response
 
 from gatehouse import errors
 from gatehouse.errors import GatehouseError
@@ -73,19 +75,25 @@ def read(request: HTTPConnection, name: str) -> tuple[str, bool] | None:
     return (plain[0], False) if len(plain) == 1 and not over_https else None
 
 
-def line(name: str, value: str, *, secure: bool, seconds: int, cross_site: bool = False) -> bytes:
+def line(name: str, value: str, *, secure: bool, seconds: int, cross_site: bool = False) -> str:
     """A `Set-Cookie` value; without `seconds` the cookie goes. `cross_site`: it comes along when another site sends
     the browser here, which a log-in's way back needs."""
     parts = [f"{_HOST if secure else ''}{name}={value}", "Path=/", "HttpOnly"]
     parts += [f"SameSite={'Lax' if cross_site else 'Strict'}", f"Max-Age={seconds}"]
     if secure:
         parts.append("Secure")
-    return "; ".join(parts).encode("latin-1")
+    return "; ".join(parts)
 
 
-def gone(name: str) -> list[bytes]:
+def gone(name: str) -> list[str]:
     """The cookie goes, by either of its names."""
     return [line(name, "", secure=secure, seconds=0) for secure in (False, True)]
+
+
+def put(response: Response, lines: Iterable[str]) -> None:
+    """The answer brings these along."""
+    for each in lines:
+        response.headers.append("set-cookie", each)
 
 
 def _normal(origin: str) -> str | None:

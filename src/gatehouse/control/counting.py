@@ -40,18 +40,22 @@ class Counting:
         self._kept = KeptOpenings(data.openings, url)
         self._publisher = publisher
         self._sharing: Sharing | None = None
+        self._homeless = False
+        """There is no server to share limits on."""
         shared = address(settings, data)
         if shared is not None:
             at, redis = server(shared), settings.redis
             seconds = max(1.0, redis.timeout_ms / _MS)  # no call waits here
             if redis.url is None and program is None and _capped(data):
                 embedded.url(settings, data, program)
+            self._homeless = redis.url is None and program is None
             self._sharing = Sharing(
                 data.journal,
                 lambda: Connection(at, timeout=seconds, connect_timeout=redis.connect_ms / _MS),
                 EmbeddedValkey(data, program) if program is not None and redis.url is None else None,
                 lambda: publisher.current,
                 self._kept.latest,
+                early=program is not None or redis.url is not None,
             )
 
     def start(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
@@ -60,6 +64,15 @@ class Counting:
         if self._sharing is not None:
             tasks.append(group.create_task(self._sharing.run()))
         return tasks
+
+    @property
+    def trouble(self) -> str | None:
+        """Why limits that workers share cannot be checked now; empty: they can. `None`: nothing is shared."""
+        if self._sharing is None or not self._sharing.needed:
+            return None
+        if self._homeless:
+            return f"there is no server to share them on: {embedded.REMEDY}"
+        return self._sharing.trouble or ("" if self._sharing.ready.is_set() else "what they have counted is looked up")
 
     async def ready(self) -> None:
         """Returns when shared limits, if there are any, hold; or after `READY_SECONDS`."""

@@ -1,8 +1,9 @@
 """`/api/v1/credentials`: providers' secrets. They are written, replaced and used, and never read back (I3).
 
-Rules: the one origin a secret may go to comes from the provider's entry, for Azure with the resource, and from nowhere
-else; provider, kind and origin of a credential never change. What the secret says that is no secret (a region, a role)
-is shown under `settings`. The key that signs calls of a `rotate` hook is shown once, when the hook is set.
+Rules: the one origin a secret may go to comes from the provider's entry, with a resource (Azure) or a region (Bedrock,
+Vertex AI) where that has many, and from nowhere else; provider, kind and origin of a credential never change. What the
+secret says that is no secret (a region, a role) is shown under `settings`, and the resource with it. The key that signs
+calls of a `rotate` hook is shown once, when the hook is set.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from starlette.responses import Response
 
 from gatehouse.auth import secrets
 from gatehouse.auth.injection import KINDS
-from gatehouse.auth.secrets import ApiKey, AwsKeys, Source
+from gatehouse.auth.secrets import ApiKey, AwsKeys, AwsRole, Source
 from gatehouse.auth.vault import Binding
-from gatehouse.control.administration import Administration
+from gatehouse.control.administration import Administration, callable_
 from gatehouse.control.answers import Answers, FieldError, InputError, answer, done
 from gatehouse.control.caller import Caller, caller_of
 from gatehouse.control.parameters import Body, Id, Name, NoParameters, Paging, once, referred
@@ -30,6 +31,7 @@ from gatehouse.control.upkeep import Upkeep, hook_binding, opened
 from gatehouse.model.access import CredentialKind
 from gatehouse.model.snapshot import ProviderEntry
 from gatehouse.providers.origins import credential_origin
+from gatehouse.routing.regions import region_origin
 from gatehouse.store.directory import ids
 from gatehouse.store.directory.changes import CredentialChange, CredentialFilter, NewCredential
 from gatehouse.store.directory.views import Credential, Page
@@ -52,6 +54,8 @@ ANSWERS: Final[Answers] = {
     ("POST", "/api/v1/credentials/{id}/test"): (200, Verdict),
 }
 HOOK_KEY_BYTES: Final = 32
+_RESOURCE: Final = "resource"
+"""Of `settings`: what was said under this name when the credential was made."""
 _SETTINGS: Final = ("region", "role_arn", "directory_id", "client_id", "cloud", "client_email")
 """Fields of secrets that are none."""
 
@@ -87,7 +91,14 @@ class CredentialBody(Body):
         Given, Field(description="The key's text; for other kinds their fields, see docs/credentials.md.")
     ]
     kind: CredentialKind = "api_key"
-    resource: Annotated[str | None, Field(max_length=63, description="Azure: the resource that the key is of.")] = None
+    resource: Annotated[
+        str | None,
+        Field(
+            max_length=63,
+            description="Azure: the resource that the key is of. Bedrock, Vertex AI: the region it is for; left out: "
+            "that of the secret, and of Vertex AI the global endpoint.",
+        ),
+    ] = None
     weight: Weight = 1
     test: Annotated[bool, Field(description="`test` keys may use it.")] = False
     exclusive: Annotated[
@@ -129,7 +140,7 @@ def routes(administration: Administration, upkeep: Upkeep) -> APIRouter:
 
     @router.get("", summary="Credentials, newest first")
     async def list_credentials(request: Request, asked: Annotated[CredentialParameters, Query()]) -> Response:
-        once(request, frozenset())
+        once(request)
         directory = administration.reading(caller_of(request))
         wanted = CredentialFilter(name=asked.name, provider=asked.provider)
         return answer(await directory.credentials(wanted, asked.limit, asked.cursor))
@@ -142,7 +153,7 @@ def routes(administration: Administration, upkeep: Upkeep) -> APIRouter:
         caller = caller_of(request)
         entry = known_provider(administration.means.providers, body.provider)
         secret = _read(entry, body.kind, body.secret)
-        origin = _origin(entry, body.resource)
+        origin = _origin(entry, body.resource, secret)
         directory = administration.directory(caller)
         if body.exclusive is not None:
             await referred("exclusive", directory.project(body.exclusive))
@@ -157,7 +168,7 @@ def routes(administration: Administration, upkeep: Upkeep) -> APIRouter:
             kind=body.kind,
             sealed=vault.seal(Binding(caller.tenant, name, body.provider, origin), secret),
             last4=secret.last4,
-            settings=settings_of(secret),
+            settings=settings_of(secret) | ({} if body.resource is None else {_RESOURCE: body.resource}),
             weight=body.weight,
             test=body.test,
             exclusive=body.exclusive,
@@ -227,14 +238,17 @@ def _secrets(router: APIRouter, administration: Administration, upkeep: Upkeep) 
         if body.secret is not None:
             entry = known_provider(administration.means.providers, found.provider)
             secret = _read(entry, found.kind, body.secret)
+            _same_region(entry, found.origin, secret)
         else:
             secret = await upkeep.from_hook(caller.tenant, found)
         binding = Binding(caller.tenant, name, found.provider, found.origin)
         sealed = administration.means.vault.seal(binding, secret)
+        kept = {_RESOURCE: found.settings[_RESOURCE]} if _RESOURCE in found.settings else {}
+        settings = settings_of(secret) | kept
         async with directory.together() as inside:
-            if settings_of(secret) != found.settings:
+            if settings != found.settings:
                 told = caller.event("credential.update", "credential", name, changed=["settings"])
-                await inside.update_credential(name, CredentialChange(settings=settings_of(secret)), told)
+                await inside.update_credential(name, CredentialChange(settings=settings), told)
             changed = await inside.put_secret(name, sealed, secret.last4, event)
         await upkeep.look()
         await administration.revoked()
@@ -266,15 +280,31 @@ def _read(entry: ProviderEntry, kind: CredentialKind, given: Given) -> ApiKey | 
         raise InputError(FieldError("secret", str(error))) from None
 
 
-def _origin(entry: ProviderEntry, resource: str | None) -> str:
+def _origin(entry: ProviderEntry, resource: str | None, secret: ApiKey | AwsKeys | Source) -> str:
     """Raises `InputError`."""
     try:
-        return str(credential_origin(entry, resource))
+        if not entry.regions:
+            return str(credential_origin(entry, resource))
+        origin = str(region_origin(entry, resource or _region(secret)))
     except ValueError as error:
         raise InputError(FieldError("resource", str(error))) from None
+    _same_region(entry, origin, secret)
+    return origin
+
+
+def _same_region(entry: ProviderEntry, origin: str, secret: ApiKey | AwsKeys | Source) -> None:
+    """Raises `InputError`: a signature for one region is worth nothing in another."""
+    region = _region(secret)
+    if entry.regions and region is not None and str(region_origin(entry, region)) != origin:
+        raise InputError(FieldError("secret", f"region: the credential is for {origin}"))
+
+
+def _region(secret: ApiKey | AwsKeys | Source) -> str | None:
+    return secret.region if isinstance(secret, AwsKeys | AwsRole) else None
 
 
 def settings_of(secret: ApiKey | AwsKeys | Source) -> dict[str, Any]:
+    """What of a secret is none."""
     names = [name for name in _SETTINGS if name in secret.__struct_fields__]
     return {name: value for name in names if (value := getattr(secret, name))}
 
@@ -282,9 +312,10 @@ def settings_of(secret: ApiKey | AwsKeys | Source) -> dict[str, Any]:
 def _hook_key(
     administration: Administration, caller: Caller, name: str, hook: str | None
 ) -> tuple[str | None, bytes | None]:
-    """A key for the signatures of a hook's calls: for its owner, and sealed."""
+    """A key for the signatures of a hook's calls: for its owner, and sealed. Raises `InputError`."""
     if hook is None:
         return None, None
+    callable_(administration.means, "rotate_hook", hook)
     key = randomness.token_hex(HOOK_KEY_BYTES)
     return key, administration.means.vault.seal(hook_binding(caller.tenant, name), ApiKey(key))
 

@@ -27,8 +27,7 @@ class Doors(NamedTuple):
 
     accounts: Accounts
     sso: SingleSignOn | None
-    duties: Duties | None = None
-    """What the control plane does by itself; `None`: nothing."""
+    duties: Duties
 
 
 def opened(

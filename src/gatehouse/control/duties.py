@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 
 from gatehouse.collector.notices import Notices
-from gatehouse.config.settings import Secrets
-from gatehouse.control.accounts import Accounts
 from gatehouse.control.administration import Administration
 from gatehouse.control.forgetting import forget_regularly
 from gatehouse.control.keysets import KeySets
@@ -28,11 +26,6 @@ class Duties:
         self.upkeep = Upkeep(administration)
         self.key_sets = KeySets(administration)
         self.notifying = Notifying(administration, self.key_sets)
-
-    @classmethod
-    def idle(cls, accounts: Accounts) -> Duties:
-        """Where nothing is done but what is asked for, with the master keys of the data directory."""
-        return cls(accounts.administration, MasterKeys(Secrets(), accounts.data, {}))
 
     async def run(self, notices: Notices, readers: Readers) -> None:
         """Until cancelled; raises what only a bug raises. `notices`: of the collector."""

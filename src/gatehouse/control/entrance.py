@@ -21,6 +21,7 @@ from gatehouse.auth.roles import permissions
 from gatehouse.config import founding as offers
 from gatehouse.control import cookies, founding
 from gatehouse.control.accounts import Accounts, failed, signed_in
+from gatehouse.control.administration import own_event
 from gatehouse.control.answers import Answers, FieldError, InputError, answer, done
 from gatehouse.control.caller import Caller, caller_of
 from gatehouse.control.founding import Owner
@@ -33,6 +34,11 @@ from gatehouse.store.directory.errors import NotThere, Taken
 from gatehouse.store.directory.views import LogIn
 
 _WRONG: Final = "the e-mail address or the password is wrong"
+_SETUP: Final[dict[founding.Standing, str]] = {
+    "new": "POST token, email and password here: the token is what stands behind the # of the link",
+    "owned": "there is an owner; sign in",
+    "lost": founding.LOST,
+}
 _TENANTS: Final = 4
 """Tenants that one e-mail address is tried in, if none is named."""
 
@@ -149,19 +155,20 @@ def _setup(router: APIRouter, accounts: Accounts) -> None:
     @router.get("/setup", summary="Whether there is no owner yet")
     async def show_setup(_asked: Annotated[NoParameters, Query()]) -> Response:
         """What the link that `serve` prints leads to; its fragment is the token."""
-        needed = not await administration.operator.has_owner()
-        say = "POST token, email and password here: the token is what stands behind the # of the link"
-        return answer(SetupState(needed, say if needed else "there is an owner; sign in"))
+        found = await founding.standing(administration.operator, accounts.data)
+        return answer(SetupState(found == "new", _SETUP[found]))
 
     @router.post("/setup", summary="Make the first owner", status_code=201)
     async def set_up(body: SetupBody, _asked: Annotated[NoParameters, Query()]) -> Response:
         """Once, with the token that `serve` printed, for 30 minutes. Turns `auth.enabled` on unless it is set."""
+        if await founding.standing(administration.operator, accounts.data) == "lost":
+            raise GatehouseError(errors.FORBIDDEN, founding.LOST)
         if not offers.offered(accounts.data, body.token.get_secret_value(), time.time()):
             detail = "the token is wrong or has expired; a new start of `serve` prints another, if there is no owner"
             raise GatehouseError(errors.UNAUTHORIZED, detail)
         hashed = await accounts.hashing.hash("password", body.password.get_secret_value())
         try:
-            made = await founding.found(administration.operator, Owner(body.email, hashed, body.name))
+            made = await founding.set_up(administration.operator, Owner(body.email, hashed, body.name))
         except Taken as error:
             offers.withdraw(accounts.data)
             raise GatehouseError(errors.FORBIDDEN, "there is an owner already; sign in") from error
@@ -176,7 +183,7 @@ def _session(router: APIRouter, accounts: Accounts) -> None:
     @router.get("/session", summary="Whether one is signed in, and how to")
     async def show_session(request: Request, _asked: Annotated[NoParameters, Query()]) -> Response:
         signed = caller_of(request).session is not None
-        setup = not signed and not await administration.operator.has_owner()
+        setup = not signed and await founding.standing(administration.operator, accounts.data) == "new"
         return answer(SessionState(signed, accounts.enabled, accounts.enabled and accounts.sso, setup))
 
     @router.post("/session", summary="Log in with a password", status_code=201)
@@ -195,7 +202,7 @@ def _session(router: APIRouter, accounts: Accounts) -> None:
             for tenant, user in [(each.tenant, each.user) for each in asked] or [(ids.DEFAULT, "")]:
                 await failed(accounts, tenant, user, "password")
             raise GatehouseError(errors.UNAUTHORIZED, _WRONG)
-        accounts.throttle.succeeded(body.email, address)
+        accounts.throttle.succeeded(body.email, address, alone=len(known) == 1)
         if len(right) > 1:
             names = ", ".join(each.tenant for each in right)
             raise InputError(FieldError("tenant", f"name one: the address is known in {names}"))
@@ -214,8 +221,7 @@ def _session(router: APIRouter, accounts: Accounts) -> None:
                 await administration.directory(caller).delete_session(caller.session, event)
             await administration.drained()
         response = done()
-        for line in cookies.gone(cookies.SESSION):
-            response.headers.append("set-cookie", line.decode("latin-1"))
+        cookies.put(response, cookies.gone(cookies.SESSION))
         return response
 
     @router.post("/invitation", summary="Take up an invitation", status_code=201)
@@ -240,7 +246,7 @@ def _oneself(router: APIRouter, accounts: Accounts) -> None:
     async def change_password(
         request: Request, body: PasswordBody, _asked: Annotated[NoParameters, Query()]
     ) -> Response:
-        """Ends all of one's sessions but the one this answer begins."""
+        """Ends all of one's sessions but the one this answer begins, and one's platform tokens."""
         caller = caller_of(request)
         if caller.session is None or caller.user is None:
             raise GatehouseError(errors.FORBIDDEN, "a password is changed by whoever is signed in with a browser")
@@ -280,7 +286,7 @@ async def _rehashed(accounts: Accounts, who: LogIn, password: str) -> None:
     if passwords.fault(password) is not None:
         return  # One that could not be chosen today: its owner has it, and changes it when they like.
     hashed = await accounts.hashing.hash("password", password)
-    event = Caller("nobody", who.tenant).event("user.password", "user", who.user, rehashed=True)
+    event = own_event("user.password", "user", who.user, rehashed=True)
     await accounts.administration.tenant(who.tenant).update_user(who.user, UserChange(password_hash=hashed), event)
 
 

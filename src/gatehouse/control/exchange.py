@@ -157,12 +157,7 @@ async def _assumed(source: AwsRole, callout: Callout, credential: str, now: int,
     }
     if source.external_id:
         form["ExternalId"] = source.external_id
-    body = urlencode(form).encode()
-    signer = Signer(source.access_key_id, source.secret_access_key, "", region=source.region, service="sts")
-    signed = [(b"host", urlsplit(url).netloc.encode()), (b"content-type", _FORM.encode())]
-    added = signer.sign("POST", "/", "", signed, hashlib.sha256(body).hexdigest(), now)
-    headers = {name.decode(): value.decode() for name, value in [*signed[1:], *added]}
-    answer = await callout.send("POST", f"{url}/", headers=headers, body=body)
+    answer = await ask_sts(url, source, form, callout, now)
     found = _elements(answer.body, url)
     if answer.status != 200:
         code = found.get("Code", "")
@@ -181,6 +176,16 @@ async def _assumed(source: AwsRole, callout: Callout, credential: str, now: int,
         )
     except (KeyError, ValueError):
         raise ExchangeError(f"{_host(url)} answered something other than keys") from None
+
+
+async def ask_sts(url: str, keys: AwsKeys | AwsRole, form: Mapping[str, str], callout: Callout, now: int) -> Answer:
+    """What AWS STS answers to a form, signed with these keys. Raises `CalloutError`."""
+    body = urlencode(form).encode()
+    signer = Signer(keys.access_key_id, keys.secret_access_key, "", region=keys.region, service="sts")
+    signed = [(b"host", urlsplit(url).netloc.encode()), (b"content-type", _FORM.encode())]
+    added = signer.sign("POST", "/", "", signed, hashlib.sha256(body).hexdigest(), now)
+    headers = {name.decode(): value.decode() for name, value in [*signed[1:], *added]}
+    return await callout.send("POST", f"{url}/", headers=headers, body=body)
 
 
 def regional(place: str, region: str) -> str:

@@ -6,8 +6,8 @@ Rules: one line per row. JSON Lines hold the items of the JSON answer; CSV is as
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 from starlette.responses import StreamingResponse
@@ -18,7 +18,18 @@ from gatehouse.store.tables import Column, columns, csv_head, csv_lines
 
 PIECE: Final = 500
 """Rows at a time."""
+T_co = TypeVar("T_co", bound=msgspec.Struct, covariant=True)
 _encoder: Final = msgspec.json.Encoder()
+
+
+class Listed(Protocol[T_co]):
+    """A page of a list."""
+
+    @property
+    def items(self) -> Sequence[T_co]: ...
+
+    @property
+    def next_cursor(self) -> str | None: ...
 
 
 def export(
@@ -38,6 +49,21 @@ def export(
         data = _csv(columns(kind, group_by), pieces) if form == "csv" else _lines(pieces)
     headers = {"cache-control": "no-store", "content-disposition": f'attachment; filename="{name}.{form}"'}
     return StreamingResponse(data, headers=headers, media_type=MEDIA_TYPES[form])
+
+
+async def following(
+    page: Listed[T_co], more: Callable[[int, str], Awaitable[Listed[T_co]]], most: int | None
+) -> AsyncIterator[Sequence[T_co]]:
+    """A page, and page by page what follows it: `most` rows altogether, or all. `more`: the page of so many rows at a
+    cursor. Raises what `more` raises."""
+    left = most
+    while True:
+        yield page.items
+        if left is not None:
+            left -= len(page.items)
+        if page.next_cursor is None or left == 0:
+            return
+        page = await more(PIECE if left is None else left, page.next_cursor)
 
 
 async def in_pieces(rows: Sequence[msgspec.Struct]) -> AsyncIterator[Sequence[msgspec.Struct]]:

@@ -54,6 +54,8 @@ class Gate:
         except Refused as refused:
             error = refused.error
             answer = refuse(error.kind, error.detail, retry_after=error.retry_after)
+            if error.kind is errors.METHOD_NOT_ALLOWED:
+                answer.headers["allow"] = ", ".join(sorted(self._rules.of(scope["path"])))
             await answer(scope, receive, _with(send, refused.cookies))
         except StoreError as error:
             detail = f"the directory cannot be read now: {error}"
@@ -155,7 +157,7 @@ def _without_tenant(scope: Scope) -> None:
         scope["query_string"] = urlencode(kept).encode()
 
 
-def _with(send: Send, cookies: Sequence[bytes]) -> Send:
+def _with(send: Send, cookies: Sequence[str]) -> Send:
     """The answer with these cookies, unless it sets some itself."""
     if not cookies:
         return send
@@ -165,7 +167,7 @@ def _with(send: Send, cookies: Sequence[bytes]) -> Send:
             headers: Any = MutableHeaders(scope=message)
             if "set-cookie" not in headers:
                 for cookie in cookies:
-                    headers.append("set-cookie", cookie.decode("latin-1"))
+                    headers.append("set-cookie", cookie)
         await send(message)
 
     return sending

@@ -140,6 +140,24 @@ def told_by_publisher(health: Health, failure: str) -> Health:
     )
 
 
+def told_by_limits(health: Health, trouble: str | None) -> Health:
+    """With whether limits that workers share can be checked: why not; empty: they can; `None`: nothing is shared."""
+    if trouble is None:
+        return health
+    services = {**health.services, "limits": "unavailable" if trouble else "connected"}
+    if not trouble:
+        return msgspec.structs.replace(health, services=services)
+    return msgspec.structs.replace(
+        health,
+        status="unhealthy" if health.status == "unhealthy" else "degraded",
+        services=services,
+        problems=[
+            *health.problems,
+            f"limits that workers share cannot be checked: their `when_down` holds, `open` or `closed`: {trouble}",
+        ],
+    )
+
+
 def assess(
     version: str,
     collecting: CollectorState,

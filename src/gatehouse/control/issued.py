@@ -23,8 +23,8 @@ from gatehouse.control.accounts import Accounts
 from gatehouse.control.answers import Answers, FieldError, InputError, answer, done
 from gatehouse.control.caller import Caller, caller_of, denied
 from gatehouse.control.parameters import Body, Id, NoParameters, Paging, once, referred
-from gatehouse.control.people import Role
 from gatehouse.errors import GatehouseError
+from gatehouse.model.access import Role
 from gatehouse.store import times
 from gatehouse.store.directory import ids
 from gatehouse.store.directory.changes import NewToken
@@ -83,7 +83,7 @@ def routes(accounts: Accounts) -> APIRouter:
     @router.get("", summary="Platform tokens, newest first")
     async def list_tokens(request: Request, asked: Annotated[Paging, Query()]) -> Response:
         """One's own, or all of the tenant for whoever may see who has access."""
-        once(request, frozenset())
+        once(request)
         caller = caller_of(request)
         mine = None if caller.may(Permission.ACCESS_READ) else _user(caller)
         return answer(await administration.reading(caller).tokens(asked.limit, asked.cursor, user=mine))

@@ -10,9 +10,8 @@ from starlette.responses import Response
 
 from gatehouse import errors
 from gatehouse.auth import scopes
-from gatehouse.auth.identity import ALGORITHMS
 from gatehouse.auth.platform import ISSUER as PLATFORM
-from gatehouse.control.administration import Administration
+from gatehouse.control.administration import Administration, callable_
 from gatehouse.control.answers import Answers, FieldError, InputError, answer, done
 from gatehouse.control.caller import caller_of
 from gatehouse.control.credentials import Url
@@ -21,6 +20,7 @@ from gatehouse.control.minting import Names
 from gatehouse.control.parameters import Body, Id, NoParameters, Paging, once, referred
 from gatehouse.control.projects import flags
 from gatehouse.errors import GatehouseError
+from gatehouse.model.access import ALGORITHMS
 from gatehouse.store.directory import ids
 from gatehouse.store.directory.changes import IssuerChange, NewIssuer
 from gatehouse.store.directory.views import Issuer, Page
@@ -75,7 +75,7 @@ def routes(administration: Administration, key_sets: KeySets) -> APIRouter:
 
     @router.get("", summary="Issuers, newest first")
     async def list_issuers(request: Request, asked: Annotated[Paging, Query()]) -> Response:
-        once(request, frozenset())
+        once(request)
         return answer(await administration.reading(caller_of(request)).issuers(asked.limit, asked.cursor))
 
     @router.post("", summary="Take an issuer's tokens")
@@ -87,6 +87,9 @@ def routes(administration: Administration, key_sets: KeySets) -> APIRouter:
         given = _checked(body.model_dump())
         if body.issuer == PLATFORM:
             raise InputError(FieldError("issuer", "is Gatehouse's own"))
+        if body.jwks_url is None:
+            callable_(administration.means, "issuer", body.issuer)
+        callable_(administration.means, "jwks_url", body.jwks_url)
         if body.project is not None:
             await referred("project", directory.project(body.project))
         new = NewIssuer(id=ids.new("issuer"), **given)
@@ -110,6 +113,7 @@ def routes(administration: Administration, key_sets: KeySets) -> APIRouter:
         caller = caller_of(request)
         directory = administration.directory(caller)
         given = _checked(body.given())
+        callable_(administration.means, "jwks_url", given.get("jwks_url"))
         if given.get("project") is not None:
             await referred("project", directory.project(given["project"]))
         event = caller.event("issuer.update", "issuer", name, **flags(given))

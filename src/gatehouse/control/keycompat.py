@@ -121,7 +121,7 @@ def routes(administration: Administration) -> APIRouter:
 
     @router.get("/gateway/keys", summary="Gateway keys (AuditTrail's words)")
     async def list_gateway_keys(request: Request, asked: Annotated[Paging, Query()]) -> Response:
-        once(request, frozenset())
+        once(request)
         caller = caller_of(request)
         directory = administration.reading(caller)
         page = await _listed(directory, caller, asked.limit, asked.cursor)
@@ -151,7 +151,7 @@ def routes(administration: Administration) -> APIRouter:
     @router.get("/services/keys", summary="Gateway keys (TruePortAI's words)")
     async def list_service_keys(request: Request, asked: Annotated[ServiceKeyParameters, Query()]) -> Response:
         """To callers `/trueportai-services/api/v1/keys`."""
-        once(request, frozenset())
+        once(request)
         caller = caller_of(request)
         directory = administration.reading(caller)
         page = await _listed(directory, caller, asked.limit, None, asked.offset)

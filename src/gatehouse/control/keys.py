@@ -13,11 +13,12 @@ from starlette.responses import Response
 from gatehouse.auth.keys import masked
 from gatehouse.auth.roles import Permission
 from gatehouse.control import minting
-from gatehouse.control.administration import Administration
-from gatehouse.control.answers import Answers, answer, done
+from gatehouse.control.administration import Administration, Means
+from gatehouse.control.answers import Answers, FieldError, InputError, answer, done
 from gatehouse.control.caller import Caller, caller_of
+from gatehouse.control.cookies import BASE_HEADER
 from gatehouse.control.minting import LONGEST_OVERLAP, KeyBody, KeyUpdate, Minted
-from gatehouse.control.parameters import Body, Id, NoParameters, Paging, Word, once, referred
+from gatehouse.control.parameters import Body, Id, NoParameters, Paging, Word, once
 from gatehouse.control.projects import flags
 from gatehouse.store.directory.changes import KeyChange, KeyFilter
 from gatehouse.store.directory.directory import Directory
@@ -70,6 +71,14 @@ class KeyParameters(Paging):
     revoked: Annotated[bool, Field(description="Those that were revoked, instead of those that were not.")] = False
 
 
+class CutParameters(NoParameters):
+    """What becomes of a key's running calls."""
+
+    cut: Annotated[
+        bool, Field(description="End running calls of the key, too, instead of letting them end as they would.")
+    ] = False
+
+
 class RotateBody(Body):
     """How a key is replaced."""
 
@@ -84,7 +93,7 @@ def routes(administration: Administration) -> APIRouter:
 
     @router.get("", summary="Gateway keys, newest first")
     async def list_keys(request: Request, asked: Annotated[KeyParameters, Query()]) -> Response:
-        once(request, frozenset())
+        once(request)
         caller = caller_of(request)
         directory = administration.reading(caller)
         if caller.only_key is not None:
@@ -101,7 +110,8 @@ def routes(administration: Administration) -> APIRouter:
     async def create_key(request: Request, body: KeyBody, _asked: Annotated[NoParameters, Query()]) -> Response:
         """Its text is in this answer only. It usually works at once."""
         caller = caller_of(request)
-        return answer(made(administration, await minting.mint(administration, caller, body)), 201)
+        minted = await minting.mint(administration, caller, body)
+        return answer(made(minted, address(request, administration.means)), 201)
 
     @router.get("/{id}", summary="One gateway key, masked")
     async def show_key(request: Request, name: KeyId, _asked: Annotated[NoParameters, Query()]) -> Response:
@@ -110,10 +120,13 @@ def routes(administration: Administration) -> APIRouter:
 
     @router.patch("/{id}", summary="Change a gateway key")
     async def update_key(
-        request: Request, name: KeyId, body: KeyUpdate, _asked: Annotated[NoParameters, Query()]
+        request: Request, name: KeyId, body: KeyUpdate, asked: Annotated[CutParameters, Query()]
     ) -> Response:
         """It answers when every worker goes by it. Disabled: 403 for whoever comes with it."""
+        once(request)
         caller = caller_of(request)
+        if asked.cut and body.given().get("disabled") is not True:
+            raise InputError(FieldError("cut", "goes with `disabled: true` only"))
         directory = administration.directory(caller)
         before = await own_key(directory, caller, name)
         given = minting.converted(body.given())
@@ -121,20 +134,28 @@ def routes(administration: Administration) -> APIRouter:
             # Whoever disabled it may have meant its owner.
             caller.require(Permission.KEYS_MANAGE)
         minting.check_key(administration, caller, await minting.holder_of(directory, caller), given)
-        if given.get("user") is not None:
-            await referred("user", directory.user(given["user"]))
         if "user" in given:
             minting.owned(caller, given["user"])
-        event = caller.event("key.update", "key", name, **flags(given))
+        if given.keys() & {"user", "scopes", "role"}:
+            terms = {"scopes": given.get("scopes", before.scopes), "role": given.get("role")}
+            await minting.borne(directory, given.get("user", before.user), before.created_by, terms)
+        told = flags(given) | ({"role": given["role"]} if "role" in given else {})
+        event = caller.event("key.update", "key", name, **told)
         changed = await directory.update_key(name, KeyChange(**given), event)
-        await administration.revoked()
+        await administration.revoked((name,) if asked.cut else ())
         return answer(shown(changed))
 
+    _ended(router, administration)
+    return router
+
+
+def _ended(router: APIRouter, administration: Administration) -> None:
     @router.delete("/{id}", summary="Revoke a gateway key", status_code=204)
-    async def revoke_key(request: Request, name: KeyId, _asked: Annotated[NoParameters, Query()]) -> Response:
-        """For good. It answers when no worker takes the key any more; running calls end as they would."""
-        caller = caller_of(request)
-        await revoke(administration, caller, name)
+    async def revoke_key(request: Request, name: KeyId, asked: Annotated[CutParameters, Query()]) -> Response:
+        """For good. It answers when no worker takes the key any more; running calls end as they would, or with `cut`
+        have ended by then."""
+        once(request)
+        await revoke(administration, caller_of(request), name, cut=asked.cut)
         return done()
 
     @router.post("/{id}/rotate", summary="Replace a gateway key by a new one")
@@ -145,9 +166,7 @@ def routes(administration: Administration) -> APIRouter:
         caller = caller_of(request)
         before = await own_key(administration.directory(caller), caller, name)
         rotated = await minting.rotate(administration, caller, before, body.overlap_seconds)
-        return answer(made(administration, rotated), 201)
-
-    return router
+        return answer(made(rotated, address(request, administration.means)), 201)
 
 
 async def own_key(directory: Directory, caller: Caller, name: str) -> Key:
@@ -160,12 +179,14 @@ async def own_key(directory: Directory, caller: Caller, name: str) -> Key:
     return found
 
 
-async def revoke(administration: Administration, caller: Caller, name: str) -> None:
-    """For good, and on every worker. Raises `NotThere`."""
+async def revoke(administration: Administration, caller: Caller, name: str, *, cut: bool = False) -> None:
+    """For good, and on every worker. `cut`: with its running calls, also where it was revoked before. Raises
+    `NotThere`."""
     directory = administration.directory(caller)
-    await own_key(directory, caller, name)
-    await directory.revoke_key(name, caller.event("key.revoke", "key", name))
-    await administration.revoked()
+    found = await own_key(directory, caller, name)
+    if not cut or found.revoked_at is None:
+        await directory.revoke_key(name, caller.event("key.revoke", "key", name))
+    await administration.revoked((name,) if cut else ())
 
 
 def shown(key: Key) -> ShownKey:
@@ -173,10 +194,15 @@ def shown(key: Key) -> ShownKey:
     return ShownKey(**msgspec.structs.asdict(key), key=masked(key.environment, key.last4))
 
 
-def made(administration: Administration, minted: Minted) -> MadeKey:
-    """A key with its text."""
+def address(request: Request, means: Means) -> str:
+    """The gateway's URL for who asks: as configured, else as they came."""
+    return (means.public_url or request.headers.get(BASE_HEADER) or means.address).rstrip("/")
+
+
+def made(minted: Minted, address: str) -> MadeKey:
+    """A key with its text. `address`: the gateway's."""
     key, text, limits = minted
-    lines = exports(administration.means.address, text) if key.scopes else {}
+    lines = exports(address, text) if key.scopes else {}
     fields: dict[str, Any] = msgspec.structs.asdict(key)
     return MadeKey(**fields, key=text, limits=limits, exports=lines)
 

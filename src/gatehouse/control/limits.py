@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request
@@ -16,7 +16,17 @@ from gatehouse.control.answers import Answers, FieldError, InputError, answer, d
 from gatehouse.control.caller import Caller, caller_of
 from gatehouse.control.parameters import Body, Id, NoParameters, Paging, once, referred
 from gatehouse.control.projects import flags
-from gatehouse.model.limits import Measure, ScopeKind, Window
+from gatehouse.model.limits import (
+    DEFAULT_SHARE,
+    LARGEST_CAP,
+    WINDOWS,
+    AtCap,
+    Measure,
+    OnUnknown,
+    ScopeKind,
+    WhenDown,
+    Window,
+)
 from gatehouse.store.directory import ids
 from gatehouse.store.directory.changes import KeyFilter, LimitChange, LimitFilter, NewLimit
 from gatehouse.store.directory.directory import Directory
@@ -30,29 +40,19 @@ ANSWERS: Final[Answers] = {
     ("PATCH", "/api/v1/limits/{id}"): (200, Limit),
     ("DELETE", "/api/v1/limits/{id}"): (204, None),
 }
-WINDOWS: Final[Mapping[Measure, tuple[Window, ...]]] = {
-    "requests": ("minute", "hour", "day"),
-    "tokens": ("minute", "day"),
-    "concurrency": ("now",),
-    "spend": ("day", "month", "total"),
-}
-"""What of each measure can be counted over."""
-_MOST: Final = 10**18
-"""Nano-dollars: a billion dollars. Sums stay within 64 bits."""
 _EVERYBODYS: Final = frozenset(("tenant", "project", "model"))
 _OWN_KEYS: Final = 1_000
 
 LimitId = Annotated[Id, Path(alias="id", description="Id of the limit.")]
 Cap = Annotated[
     int,
-    Field(ge=0, le=_MOST, description="Requests, tokens, calls at a time, or nano-dollars; 0 lets nothing through."),
+    Field(
+        ge=0, le=LARGEST_CAP, description="Requests, tokens, calls at a time, or nano-dollars; 0 lets nothing through."
+    ),
 ]
 Scope = Annotated[ScopeKind, Field(description="What is limited.")]
 ScopeName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[\x21-\x7e]+$")]
-AtCap = Literal["reject", "clamp"]
-OnUnknown = Literal["bound", "estimate"]
-WhenDown = Literal["open", "closed"]
-Assumed = Annotated[int, Field(ge=1, le=_MOST)]
+Assumed = Annotated[int, Field(ge=1, le=LARGEST_CAP)]
 Share = Annotated[int, Field(ge=1, le=100)]
 
 
@@ -83,7 +83,7 @@ class LimitTerms(Body):
     ] = None
     max_reserved_share: Annotated[
         Share, Field(description="Per cent of the cap that running calls of one key may hold.")
-    ] = 25
+    ] = DEFAULT_SHARE
 
 
 class LimitBody(LimitTerms):
@@ -105,7 +105,7 @@ class LimitUpdate(Body):
     on_unknown: OnUnknown = "bound"
     when_down: WhenDown | None = None
     assumed: Assumed | None = None
-    max_reserved_share: Share = 25
+    max_reserved_share: Share = DEFAULT_SHARE
 
 
 class LimitParameters(Paging):
@@ -124,7 +124,7 @@ def routes(administration: Administration) -> APIRouter:
     @router.get("", summary="Limits, newest first")
     async def list_limits(request: Request, asked: Annotated[LimitParameters, Query()]) -> Response:
         """Who sees only their own keys sees, beside what is everybody's, only limits on themselves and on these."""
-        once(request, frozenset())
+        once(request)
         caller = caller_of(request)
         directory = administration.reading(caller)
         wanted = LimitFilter(scope=asked.scope, scope_id=asked.scope_id, measure=asked.measure, window=asked.window)
@@ -200,8 +200,9 @@ def limit_of(terms: LimitTerms, scope: ScopeKind, name: str) -> NewLimit:
 
 
 def told(new: NewLimit) -> dict[str, Any]:
-    """What the journal says of a limit. A model's name is the caller's own text, and left out."""
-    on = {} if new.scope == "model" else {"scope_id": new.scope_id}
+    """What the journal says of a limit. A model's name, or a person's of identity tokens, is no id, and left out."""
+    named = new.scope == "model" or (new.scope == "user" and not ids.is_id("user", new.scope_id))
+    on = {} if named else {"scope_id": new.scope_id}
     return on | {"measure": new.measure, "window": new.window, "cap": new.cap, "hard": new.hard}
 
 

@@ -175,6 +175,12 @@ METRICS: Final = (
         "1 for the state of the store: starting, connected or unavailable.",
     ),
     Declared(
+        "gatehouse_limits_connected",
+        "gauge",
+        (),
+        "1 if limits that several workers share can be checked, else 0; none where nothing is shared.",
+    ),
+    Declared(
         "gatehouse_journal_state",
         "gauge",
         ("state",),
@@ -282,6 +288,8 @@ class Page:
         self._add("gatehouse_collector_unreadable_lines_total", collector.unreadable)
         self._add("gatehouse_collector_stopped_lanes", len(collector.stopped))
         self._one_of("gatehouse_store_state", _STORE_STATES, health.services["store"])
+        if "limits" in health.services:
+            self._add("gatehouse_limits_connected", health.services["limits"] == "connected")
         self._one_of("gatehouse_journal_state", JOURNAL_STATES, journal.state)
         self._add("gatehouse_journal_bytes", journal.bytes)
         self._add("gatehouse_journal_max_bytes", journal.max_bytes)

@@ -6,6 +6,8 @@ Rules
 - A key that makes a key stays within its own scopes, models, providers, networks, time and project; what is not said it
   hands on, and each of its hard limits holds for the new one as well.
 - Rotating hands the key's text to whoever asks, so it takes what making it would take.
+- Nor later: what a key is worth is bounded by what its user and its maker may at that moment (`published`,
+  `recognition`). What it would not be worth from the beginning is refused.
 - A key made without a word on limits gets `DEFAULT_RATE` requests a minute, hard.
 - The key's text is in the answer, once.
 """
@@ -21,7 +23,7 @@ from typing import Annotated, Any, Final, NamedTuple
 from pydantic import Field
 
 from gatehouse import errors
-from gatehouse.auth import keys, scopes
+from gatehouse.auth import keys, roles, scopes
 from gatehouse.auth.roles import Permission
 from gatehouse.control.administration import Administration
 from gatehouse.control.answers import FieldError, InputError
@@ -32,14 +34,16 @@ from gatehouse.errors import GatehouseError
 from gatehouse.model.access import Environment
 from gatehouse.store import times
 from gatehouse.store.directory import ids
-from gatehouse.store.directory.changes import LimitFilter, NewKey, NewLimit, Successor
+from gatehouse.store.directory.changes import KeyFilter, LimitFilter, NewKey, NewLimit, Successor
 from gatehouse.store.directory.directory import Directory
-from gatehouse.store.directory.views import Key, Limit
+from gatehouse.store.directory.views import Key, Limit, User
 
 DEFAULT_RATE: Final = 60
 LONGEST_OVERLAP: Final = 30 * 86_400
 """Seconds that a rotated key may still be taken."""
 
+MOST_OWN: Final = 100
+"""Keys of one's own that whoever may not manage everybody's can make: each is in every worker's memory."""
 _MOST_NAMES: Final = 100
 _MOST_LIMITS: Final = 20
 _WILD: Final = frozenset("*?[")
@@ -102,12 +106,13 @@ async def mint(administration: Administration, caller: Caller, body: KeyBody) ->
     check_key(administration, caller, holder, terms)
     user = given.get("user", caller.user)
     owned(caller, user)
+    await _room(directory, caller)
     project = body.project or (holder.project if holder is not None else ids.DEFAULT)
     if holder is not None and project != holder.project and not caller.may(Permission.KEYS_MANAGE):
         raise InputError(FieldError("project", "a key makes keys of its own project only"))
     await referred("project", directory.project(project))
-    if user is not None:
-        await referred("user", directory.user(user))
+    maker = _maker(caller, holder)
+    await borne(directory, user, maker, terms)
     made = keys.new_key(terms["environment"])
     new = NewKey(
         id=ids.new("key"),
@@ -117,12 +122,13 @@ async def mint(administration: Administration, caller: Caller, body: KeyBody) ->
         name=body.name,
         owner=body.owner,
         user=user,
-        created_by=caller.id,
+        created_by=maker,
         **terms,
     )
     limits = await _limits(directory, holder, body, new.id)
     async with directory.together() as inside:
-        event = caller.event("key.create", "key", new.id, project=project, user=user, environment=new.environment)
+        told_of = {"environment": new.environment, "role": new.role, "scopes": list(new.scopes)}
+        event = caller.event("key.create", "key", new.id, project=project, user=user, **told_of)
         key = await inside.create_key(new, event)
         stored = [
             await inside.create_limit(
@@ -142,14 +148,47 @@ async def rotate(administration: Administration, caller: Caller, before: Key, ov
         raise GatehouseError(
             errors.FORBIDDEN, "a gateway key rotates itself only, unless it may manage everybody's keys"
         )
-    terms = {name: tuple(getattr(before, name)) for name in ("scopes", *_LISTS)}
-    within(caller, holder, terms | {"role": before.role, "environment": before.environment}, refuse=True)
+    terms: dict[str, Any] = {name: tuple(getattr(before, name)) for name in ("scopes", *_LISTS)}
+    expires = None if before.expires_at is None else times.parse(before.expires_at)
+    terms |= {"role": before.role, "environment": before.environment, "expires_at": expires}
+    within(caller, holder, terms, refuse=True)
+    await _room(directory, caller)
     made = keys.new_key(before.environment)
-    new = Successor(ids.new("key"), made.digest, made.last4, created_by=caller.id)
+    new = Successor(ids.new("key"), made.digest, made.last4, created_by=_maker(caller, holder))
     event = caller.event("key.rotate", "key", before.id, successor=new.id, overlap_seconds=overlap)
     key = await directory.rotate_key(before.id, new, event.at + overlap * 1_000_000, event)
     await (administration.changed() if overlap else administration.revoked())
     return Minted(key, made.text, await _of_key(directory, key))
+
+
+def _maker(caller: Caller, holder: Key | None) -> str | None:
+    """Who answers for a key: a person, also where a token or a key of theirs made it. `None`: the operator."""
+    return caller.user if caller.user is not None or holder is None else holder.created_by
+
+
+async def _room(directory: Directory, caller: Caller) -> None:
+    """For one more key of one's own. Raises `GatehouseError` (403)."""
+    if caller.only_user is None:
+        return
+    held = await directory.keys(KeyFilter(user=caller.only_user), MOST_OWN)
+    if len(held.items) == MOST_OWN:
+        raise GatehouseError(errors.FORBIDDEN, f"you have {MOST_OWN} gateway keys; revoke those you do not need")
+
+
+async def borne(directory: Directory, user: str | None, maker: str | None, terms: Mapping[str, Any]) -> None:
+    """That whoever a key is for, and whoever made it, may have what these terms give. Raises `InputError`."""
+    owner = None if user is None else _role_now(await referred("user", directory.user(user)))
+    made = None if maker is None else _role_now(await directory.user(maker))
+    wanted = tuple(terms.get("scopes", ()))
+    if scopes.worth(wanted, (owner, made)) != wanted:
+        detail = "holds provider:any, which is for keys of owners and of nobody, made by an owner"
+        raise InputError(FieldError("scopes", detail))
+    if made is not None and not roles.at_most(made, terms.get("role")):
+        raise InputError(FieldError("role", "may do more than whoever made this key: make a new one"))
+
+
+def _role_now(user: User) -> str:
+    return "" if user.disabled else user.role
 
 
 async def holder_of(directory: Directory, caller: Caller) -> Key | None:
@@ -216,7 +255,9 @@ def _inherited(holder: Key | None, given: Mapping[str, Any]) -> dict[str, Any]:
     terms = converted({name: given[name] for name in fields if name in given})
     if terms.get("scopes") is None:
         held = scopes.SCOPES if holder is None else holder.scopes
-        terms["scopes"] = tuple(name for name in scopes.DEFAULT if scopes.covers(held, name))
+        role = terms.get("role")
+        calls = role is None or roles.allowed(role, Permission.PROXY_WRITE)
+        terms["scopes"] = tuple(name for name in scopes.DEFAULT if calls and scopes.covers(held, name))
     if holder is None:
         return terms
     for name in _LISTS:

@@ -1,8 +1,8 @@
 """The management API where no gateway runs: the same application, in the process of the command that asks.
 
 Rules: the data directory is the caller's (its lock is held). What changes goes on record as ever: into a lane of its
-own, made at the first line. There are no workers to tell: they read the directory when they start. The one caller is
-the operator, by a local token of this process.
+own, made at the first line. There are no workers to tell, but those of the next start begin by the snapshot on disk:
+what was changed is in it when `running` ends. The one caller is the operator, by a local token of this process.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from gatehouse.control import app, doors, health
 from gatehouse.control.administration import Administration, Engines, Means
 from gatehouse.control.callout import Callout
 from gatehouse.control.health import Health, JournalHealth
+from gatehouse.control.publishing import Publisher
 from gatehouse.control.sealing import MasterKeys
 from gatehouse.journal.writer import JournalWriter
 from gatehouse.model.snapshot import ProviderEntry
@@ -61,7 +62,7 @@ class Offline:
         self._store = engine.locate(data.root, settings.database.url)
         self._directory = access.located(self._store)
         vault = MasterKeys(settings.secrets, data, environ).vault(self._directory)
-        self._means = Means(vault, providers, Callout(settings.callouts), address)
+        self._means = Means(vault, providers, Callout(settings.callouts), address, settings.server.public_url)
 
     @asynccontextmanager
     async def running(self, *, records: bool = False) -> AsyncIterator[ASGIApp]:
@@ -77,17 +78,39 @@ class Offline:
             stack.push_async_callback(engines.aclose)
             readers = Readers(self._store)
             stack.push_async_callback(readers.aclose)
-            administration = Administration(engines, journal, None, self._means)
-            await administration.open()
-            opened = doors.opened(administration, self.data, self._settings, self._environ, local_token=self.token)
             loads = Loads.create(1)
             stack.callback(os.close, loads.fd)
+            publishing = _AtTheEnd(Publisher(self.data.snapshot, self._settings, loads, engines.sections))
+            stack.push_async_callback(publishing.finish)
+            administration = Administration(engines, journal, publishing, self._means)
+            await administration.open()
+            opened = doors.opened(administration, self.data, self._settings, self._environ, local_token=self.token)
             yield app.create(readers, self._health, tally=Tally(), feed=Feed(), loads=loads, doors=opened)
 
     def _health(self) -> Health:
         """Nothing runs, and nothing is behind."""
         journal = JournalHealth("", "ok", None, 0, self._settings.journal.max_bytes, [])
         return health.assess(__version__, CollectorState(), times.now(), journal, [], warn=False)
+
+
+class _AtTheEnd:
+    """Publishing (`administration.Publishes`) where nobody listens: the snapshot on disk, once, when all is done."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        self._wanted = False
+
+    async def publish(self, _cut: tuple[str, ...] = ()) -> int:
+        self._wanted = True
+        return 0
+
+    async def published(self, _version: int) -> None:
+        """No worker is behind."""
+
+    async def finish(self) -> None:
+        """Raises `StoreError`, `OSError`."""
+        if self._wanted:
+            await self._publisher.persist()
 
 
 class _Journal:

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gatehouse.gateway import openings
 from gatehouse.gateway.openings import Openings, Spent
 from gatehouse.limits.calendar import Calendar
-from gatehouse.store import engine, times
+from gatehouse.store import times
 from gatehouse.store.engine import StoreError
-from gatehouse.store.ledger import Ledger
+from gatehouse.store.ledger import balance
+from gatehouse.store.reading import Connections
 from gatehouse.store.rows import LedgerRow
 
 KEEP_SECONDS: Final = 2.0
@@ -34,9 +34,7 @@ class KeptOpenings:
 
     def __init__(self, path: Path, url: URL) -> None:
         self._path = path
-        self._url = url
-        self._engine: AsyncEngine | None = None
-        self._identity: tuple[int, int] | None = None
+        self._connections = Connections(url, connections=1, everybody=True)
         self._written: Openings | None = None
         self._trouble: str | None = None
 
@@ -62,7 +60,7 @@ class KeptOpenings:
 
     async def current(self) -> Openings:
         """What the store says now. Raises `StoreError`."""
-        marks, rows = await Ledger(await self._current()).openings()
+        marks, rows = await balance(await self._connections.current())
         spent = tuple(
             Spent(row.counter, row.period, row.settled, row.reserved) for row in _that_matter(rows, times.now())
         )
@@ -77,19 +75,7 @@ class KeptOpenings:
 
     async def aclose(self) -> None:
         """Give the connection back."""
-        reading, self._engine = self._engine, None
-        if reading is not None:
-            await reading.dispose()
-
-    async def _current(self) -> AsyncEngine:
-        """The store as it is now: a file that was removed and built again is opened anew."""
-        engine.check_present(self._url)
-        identity = engine.identity(self._url)
-        if self._engine is None or identity != self._identity:
-            await self.aclose()
-            self._engine = engine.reader(self._url, connections=1, everybody=True)
-            self._identity = identity
-        return self._engine
+        await self._connections.aclose()
 
 
 def _that_matter(rows: Iterable[LedgerRow], now: int) -> Iterable[LedgerRow]:

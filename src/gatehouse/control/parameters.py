@@ -116,8 +116,10 @@ def form_of(request: Request, form: Format) -> Format:
     return next(named, "json")
 
 
-def once(request: Request, several: frozenset[str]) -> None:
-    """A parameter with one value given twice is a mistake: which of them was meant? Raises `InputError`."""
+def once(request: Request, several: frozenset[str] = frozenset()) -> None:
+    """A parameter with one value given twice is a mistake: which of them was meant? Raises `InputError`.
+
+    `several`: those that may be."""
     counted = Counter(name for name, _ in request.query_params.multi_items())
     twice = [name for name, count in counted.items() if count > 1 and name not in several]
     if twice:

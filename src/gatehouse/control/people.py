@@ -8,7 +8,7 @@ rights away answers when no worker goes by what was before. Events hold ids, rol
 from __future__ import annotations
 
 import time
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request
@@ -24,15 +24,13 @@ from gatehouse.control.entrance import Email, Password
 from gatehouse.control.parameters import Body, Id, Name, NoParameters, Paging, once
 from gatehouse.control.projects import flags
 from gatehouse.errors import GatehouseError
+from gatehouse.model.access import Role
 from gatehouse.store import times
 from gatehouse.store.directory import ids
 from gatehouse.store.directory.changes import NewUser, UserChange, UserFilter
 from gatehouse.store.directory.directory import Directory
 from gatehouse.store.directory.views import Page, User
 from gatehouse.store.views import Time
-
-Role = Literal["owner", "admin", "developer", "member", "viewer", "auditor"]
-"""A name of `auth.roles`; a test compares."""
 
 
 class UserMade(msgspec.Struct, frozen=True):
@@ -87,7 +85,7 @@ class UserUpdate(Body):
     email: Email = ""
     role: Role = "viewer"
     name: Name | None = None
-    disabled: Annotated[bool, Field(description="Ends the user's sessions; the user's keys are refused.")] = False
+    disabled: Annotated[bool, Field(description="Ends sessions and platform tokens; keys are refused.")] = False
 
 
 def routes(accounts: Accounts) -> APIRouter:
@@ -98,7 +96,7 @@ def routes(accounts: Accounts) -> APIRouter:
     @router.get("", summary="Users, newest first")
     async def list_users(request: Request, asked: Annotated[UserParameters, Query()]) -> Response:
         """Those erased included: their ids stay, on calls and in the audit."""
-        once(request, frozenset())
+        once(request)
         wanted = UserFilter(email=asked.email, role=asked.role)
         return answer(await administration.reading(caller_of(request)).users(wanted, asked.limit, asked.cursor))
 
@@ -158,7 +156,7 @@ def _ways_in(router: APIRouter, accounts: Accounts) -> None:
 
     @router.post("/{id}/invitation", summary="Invite a user again", status_code=201)
     async def invite_user(request: Request, name: UserId, _asked: Annotated[NoParameters, Query()]) -> Response:
-        """Takes the place of the user's password, and of an invitation before; ends the user's sessions."""
+        """Takes the place of the user's password, and of an invitation before; ends sessions and platform tokens."""
         caller = caller_of(request)
         invitation = invitations.new_invitation(caller.tenant, name, int(time.time()))
         async with administration.directory(caller).together() as directory:
@@ -168,7 +166,7 @@ def _ways_in(router: APIRouter, accounts: Accounts) -> None:
         await administration.changed()
         return answer(_made(invited, invitation), 201)
 
-    @router.delete("/{id}/sessions", summary="End all sessions of a user")
+    @router.delete("/{id}/sessions", summary="End all sessions and platform tokens of a user")
     async def end_sessions(request: Request, name: UserId, _asked: Annotated[NoParameters, Query()]) -> Response:
         caller = caller_of(request)
         async with administration.directory(caller).together() as directory:

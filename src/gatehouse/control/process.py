@@ -33,7 +33,7 @@ from gatehouse.config import leash
 from gatehouse.config.loads import Loads
 from gatehouse.config.paths import DataDir, create_or_read_secret
 from gatehouse.config.settings import Settings
-from gatehouse.control import app, health
+from gatehouse.control import app, founding, health
 from gatehouse.control.administration import Administration, Engines, Means
 from gatehouse.control.callout import Callout
 from gatehouse.control.counting import Counting
@@ -48,6 +48,7 @@ from gatehouse.limits.shared.embedded import binary
 from gatehouse.providers.entries import entries
 from gatehouse.store import engine, times
 from gatehouse.store.directory import access
+from gatehouse.store.engine import StoreError
 from gatehouse.store.reading import Readers
 
 DRAIN_SECONDS: Final = 5.0
@@ -125,8 +126,9 @@ class Control:
             retaining = group.create_task(self._keeping.retain_regularly())
             watching = group.create_task(self._watch())
             own = self._counting.start(group)
-            if found is not None and found.duties is not None:
+            if found is not None:
                 own.append(group.create_task(found.duties.run(self._collector.notices, self._readers)))
+                own.append(group.create_task(self._owned(found.accounts.administration)))
             await self._opened()
             await self._counting.ready()
             leash.say_ready(self._process)
@@ -197,12 +199,23 @@ class Control:
             clock_jump=self._keeping.clock_jump,
         )
         assessed = health.told_by_publisher(assessed, self._publisher.failure)
+        assessed = health.told_by_limits(assessed, self._counting.trouble)
         return health.told_by_workers(assessed, self._loads.gauges(), time.monotonic_ns())
 
     async def _opened(self) -> None:
         deadline = time.monotonic() + _OPEN_SECONDS
         while self._collector.state.store == "starting" and time.monotonic() < deadline:  # noqa: ASYNC110 - a thread's
             await asyncio.sleep(0.01)
+
+    async def _owned(self, administration: Administration) -> None:
+        """Say it where the directory does not know of an owner whom the data directory knows of, or the reverse."""
+        try:
+            await administration.open()
+            said = await founding.at_odds(administration.operator, self._data, enabled=self._settings.auth.enabled)
+        except (StoreError, OSError):
+            return  # The administration says so itself; what cannot be marked is at the next start.
+        if said is not None:
+            _log.warning("%s", said)
 
     async def _watch(self) -> None:
         while self._collector.alive:  # noqa: ASYNC110 - a thread's life
@@ -235,8 +248,8 @@ def means(settings: Settings, data: DataDir, directory: URL) -> Means | None:
     server = settings.server
     scheme = "https" if server.tls_cert is not None else "http"
     host = f"[{server.host}]" if ":" in server.host else server.host
-    address = server.public_url or f"{scheme}://{host}:{server.port}"
-    return Means(vault, entries(settings), Callout(settings.callouts), address.rstrip("/"))
+    address = f"{scheme}://{host}:{server.port}"
+    return Means(vault, entries(settings), Callout(settings.callouts), address, server.public_url)
 
 
 class Server(uvicorn.Server):

@@ -83,7 +83,7 @@ def routes(administration: Administration) -> APIRouter:
 
     @router.get("", summary="Projects, newest first")
     async def list_projects(request: Request, asked: Annotated[ProjectParameters, Query()]) -> Response:
-        once(request, frozenset())
+        once(request)
         directory = administration.reading(caller_of(request))
         wanted = ProjectFilter(name=asked.name, uuid=asked.uuid)
         return answer(await directory.projects(wanted, asked.limit, asked.cursor))

@@ -9,6 +9,8 @@ Versions. 1 is the configuration alone. Whenever the content differs from the la
 next version is greater than that one, than any that a worker on this machine serves by, and not smaller than the
 directory's revision. So it only grows over restarts, and where the file was lost, as far as workers or directory know.
 
+Keys whose running calls are to end (`cut`) go with the version that shuts them out: who serves by it has ended them.
+
 A worker that says which version it holds gets the deltas since, as far as they are kept (`_KEPT_BYTES`), else all of
 it in parts. Each has its own pace: what waits for a slow one is a frame and the transport's buffer, never a queue.
 """
@@ -40,6 +42,8 @@ RETRY_SECONDS: Final = 1.0
 _KEPT_BYTES: Final = 16 * 1024 * 1024
 """Of deltas, for workers that were away for a moment."""
 _KEPT_STEPS: Final = 1_000
+_KEPT_CUTS: Final = 1_000
+"""Keys cut last, for workers that get all of it."""
 _HELLO_SECONDS: Final = 5.0
 _STALLED_SECONDS: Final = 5.0
 """After that a worker that takes nothing is hung up on; it comes back, or somebody who waits for it ends it."""
@@ -86,6 +90,9 @@ class Publisher:
         self._news = asyncio.Event()
         self._wanted = asyncio.Event()
         self._waiting: list[asyncio.Future[int]] = []
+        self._cutting: tuple[str, ...] = ()
+        """Keys whose calls are to end with the next version."""
+        self._cut: deque[str] = deque(maxlen=_KEPT_CUTS)
         self._said: list[str] = []
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
@@ -107,11 +114,13 @@ class Publisher:
         await asyncio.to_thread(self._remember)
         return await self._round()
 
-    async def publish(self) -> int:
-        """Bring all that the directory holds now to the workers.
+    async def publish(self, cut: tuple[str, ...] = ()) -> int:
+        """Bring all that the directory holds now to the workers. `cut`: ids of keys whose running calls end by it, if
+        they are no longer in force.
 
         Returns a version that has it, once that is on disk and on its way. Raises `NotPublishedError`.
         """
+        self._cutting += cut
         waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         self._wanted.set()
@@ -168,8 +177,11 @@ class Publisher:
                 self._before, self._saved = found, True
 
     async def _round(self) -> int:
+        cut = self._cutting
         sections = Sections() if self._source is None else await self._source()
-        made, step = await asyncio.to_thread(self._make, sections)
+        made, step = await asyncio.to_thread(self._make, sections, cut)
+        self._cutting = self._cutting[len(cut) :]
+        self._cut += cut
         self._before, self._saved = made, True
         if made is not self._current:
             self._current = made
@@ -179,7 +191,7 @@ class Publisher:
             self._news = asyncio.Event()
         return made.version
 
-    def _make(self, sections: Sections) -> tuple[Snapshot, _Step | None]:
+    def _make(self, sections: Sections, cut: tuple[str, ...]) -> tuple[Snapshot, _Step | None]:
         """The snapshot with these sections, on disk, and the way to it from the last one. Raises `OSError`."""
         kept, left_out = sound(sections)
         if left_out != self._said:
@@ -189,6 +201,7 @@ class Publisher:
         before = self._before
         served = max((worker.version for worker in self._loads.registered()), default=0)
         change = deltas.delta(before, snapshot.filled(self._plain, kept, before.version))
+        change = msgspec.structs.replace(change, cut=cut)
         if deltas.changes_nothing(change) and served <= before.version:
             if not self._saved:
                 persisted.write(self._path, before)
@@ -249,7 +262,7 @@ class Publisher:
         for number, step in enumerate(steps):
             if step.base == held:
                 return (frame for each in steps[number:] for frame in each.frames)
-        return frames.encoded(deltas.whole(current))
+        return frames.encoded(deltas.whole(current, tuple(self._cut)))
 
 
 def _fail(waiting: list[asyncio.Future[int]], reason: str) -> None:

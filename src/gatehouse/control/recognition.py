@@ -24,6 +24,7 @@ from gatehouse.auth.keys import digest, resembles
 from gatehouse.auth.roles import Permission, granted, permissions
 from gatehouse.control import cookies
 from gatehouse.control.accounts import Accounts
+from gatehouse.control.administration import own_event
 from gatehouse.control.caller import LOCAL_TOKEN_HEADER, TENANT_HEADER, Caller
 from gatehouse.control.peer import HEADER, is_loopback
 from gatehouse.errors import GatehouseError
@@ -47,13 +48,13 @@ class Recognised(NamedTuple):
     """Who asks; `cookies` go with the answer, whatever it is."""
 
     caller: Caller
-    cookies: Sequence[bytes] = ()
+    cookies: Sequence[str] = ()
 
 
 class Refused(Exception):
     """Nobody who may ask. `cookies` go with the refusal. `everywhere`: what anybody may do they may not either."""
 
-    def __init__(self, error: GatehouseError, cookies: Sequence[bytes] = (), *, everywhere: bool = False) -> None:
+    def __init__(self, error: GatehouseError, cookies: Sequence[str] = (), *, everywhere: bool = False) -> None:
         super().__init__(error.detail)
         self.error = error
         self.cookies = cookies
@@ -177,6 +178,8 @@ def _by_key(holder: Holder, address: str) -> Caller:
     may = permissions(holder.role)
     if holder.user is not None:
         may &= permissions(holder.user_role)
+    if holder.maker_role is not None:
+        may &= permissions(holder.maker_role)
     return Caller("key", holder.tenant, holder.id, holder.user, holder.role, may, address=address)
 
 
@@ -189,7 +192,7 @@ def _within(address: str, networks: Sequence[str]) -> bool:
     return any((mapped or found) in ipaddress.ip_network(network, strict=False) for network in networks)
 
 
-async def _rotated(accounts: Accounts, found: Presented, secure: bool, now: int) -> list[bytes]:
+async def _rotated(accounts: Accounts, found: Presented, secure: bool, now: int) -> list[str]:
     """The cookie with the session's next token; none where another request was faster."""
     token = sessions.new_token()
     holder = found.holder
@@ -201,7 +204,7 @@ async def _rotated(accounts: Accounts, found: Presented, secure: bool, now: int)
 
 async def _end(accounts: Accounts, caller: Caller) -> None:
     """Somebody came with a token that had been replaced long before."""
-    event = Caller("nobody").event("session.stolen", "session", caller.session or "", user=caller.user)
+    event = own_event("session.stolen", "session", caller.session or "", user=caller.user)
     try:
         await accounts.administration.tenant(caller.tenant).delete_session(caller.session or "", event)
     except NotThere:

@@ -97,8 +97,12 @@ async def _stored(url: URL) -> _Stored:
         store = OperatorStore(engines.reading)
         anything = bool(await store.sealed())
         entries = list((await store.sections()).credentials.values())
+        known = {each.sealed for each in entries}
         for each in await store.stored_secrets():
-            entries.append(CredentialEntry(each.id, each.tenant, each.provider, each.origin, each.kind, each.sealed))
+            if each.sealed not in known:  # Whatever a token is fetched with is in no snapshot.
+                entries.append(
+                    CredentialEntry(each.id, each.tenant, each.provider, each.origin, each.kind, each.sealed)
+                )
     finally:
         await engines.aclose()
     return _Stored(anything, entries)

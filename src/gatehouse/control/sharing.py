@@ -1,8 +1,10 @@
 """Limits of several workers: control starts the server they share, if it is ours, and gives it back what it lost.
 
 Rules
-- Nothing runs before there is a limit. From then on a tenant whose state the server has not is rebuilt: from the
-  store's ledger, and from what this machine's lanes say behind its marks (`limits.shared.rebuilding` has the order).
+- Nothing runs before there is a limit or, where there is a server to be had (`early`), a tenant. From then on a tenant
+  whose state the server has not is rebuilt: from the store's ledger, and from what this machine's lanes say behind its
+  marks (`limits.shared.rebuilding` has the order). A tenant without a limit is seen to once, so that its first limit
+  holds at once.
 - A worker's lane is buried once recovery has closed it, read to its end: those seen running, and, for a control process
   that was away meanwhile, those closed lately. One that the server does not know has no effect.
 - What fails is said once, and tried again: until then each limit's `when_down` holds.
@@ -47,6 +49,8 @@ class Sharing:
         embedded: EmbeddedValkey | None,
         current: Callable[[], Snapshot | None],
         kept: Callable[[], Awaitable[Kept]],
+        *,
+        early: bool = False,
     ) -> None:
         """`connection`: makes one to the server. `embedded`: that server, where it is ours. `current`: the snapshot
         that is published. `kept`: what is spent, by the store."""
@@ -59,6 +63,13 @@ class Sharing:
         self._embedded = embedded
         self._current = current
         self._kept = kept
+        self._early = early
+        self._prepared: set[str] = set()
+        """Tenants whose state was on the server's present run, once."""
+        self._run: str | None = None
+        """That run."""
+        self._limited: set[str] = set()
+        """Tenants that had limits at some time: their state lies there, whatever became of the limits."""
         self._seen: set[str] = set()
         """Lanes that ran at some time."""
         self._done: set[str] = set()
@@ -67,9 +78,9 @@ class Sharing:
 
     @property
     def needed(self) -> bool:
-        """Whether anything is limited."""
+        """Whether anything is limited, or may be at any time."""
         current = self._current()
-        return current is not None and bool(current.limits)
+        return current is not None and bool(current.limits or (self._early and current.tenants))
 
     async def run(self) -> NoReturn:
         """Wait for limits, then look after them. Main thread only (`EmbeddedValkey.start`)."""
@@ -83,7 +94,7 @@ class Sharing:
         try:
             while True:
                 try:
-                    await self._look(rebuilder)
+                    await self._look(rebuilder, connection.run)
                     self._say(None)
                 except _FAILURES as error:
                     self._say(str(error) or "no answer in time")
@@ -104,18 +115,23 @@ class Sharing:
             self._say(str(error))
         return asyncio.get_running_loop().create_task(self._embedded.keep())
 
-    async def _look(self, rebuilder: Rebuilder) -> None:
+    async def _look(self, rebuilder: Rebuilder, run: str | None) -> None:
         current = self._current()
         tenants = sorted({entry.tenant for entry in current.limits.values()}) if current is not None else []
-        lost = await rebuilder.lost(tenants)
+        self._limited.update(tenants)
+        if run != self._run:
+            self._run, self._prepared = run, set()
+        fresh = current.tenants.keys() - self._prepared if self._early and current is not None else set()
+        lost = await rebuilder.lost(sorted(fresh.union(tenants)))
         if lost:
             await self._rebuild(rebuilder, lost)
             await asyncio.sleep(JOIN_SECONDS)  # nothing is admitted before
+        self._prepared |= fresh
         self.ready.set()
         now = asyncio.get_running_loop().time()
         if now >= self._bury_at:
             self._bury_at = now + BURY_SECONDS
-            await self._bury(rebuilder, tenants)
+            await self._bury(rebuilder)
 
     async def _rebuild(self, rebuilder: Rebuilder, tenants: list[str]) -> None:
         """All of them at once, from one look at the journal: after the last of them is fenced off."""
@@ -129,7 +145,7 @@ class Sharing:
 
         found = await asyncio.gather(*map(one, tenants), return_exceptions=True)
         done = found.count(True)
-        if done:
+        if done and self.ready.is_set():
             _log.warning("limits: rebuilt from the journal for %d of %d tenants", done, len(tenants))
         for each in found:
             if isinstance(each, BaseException):
@@ -152,12 +168,12 @@ class Sharing:
         """Lanes of workers that are not known to have ended."""
         return [found.lane for found in lanes(self._journal) if found.closed is None and found.role == "worker"]
 
-    async def _bury(self, rebuilder: Rebuilder, tenants: list[str]) -> None:
+    async def _bury(self, rebuilder: Rebuilder) -> None:
         for lane in await asyncio.to_thread(self._ended):
             found = Counted(Kept(), Rates((), {}, times.now()), (lane,))
             await asyncio.to_thread(found.read_lane, self._journal, lane)
             own = _by_tenant(found.lanes[lane])
-            for tenant in tenants:
+            for tenant in sorted(self._limited | own.keys()):
                 settled = {key: each.settled + each.reserved for key, each in own.get(tenant, {}).items()}
                 await rebuilder.bury(tenant, lane, settled)
             self._done.add(lane)

@@ -17,7 +17,7 @@ import hmac
 import secrets
 import time
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
+from typing import Annotated, Final, Generic, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -30,16 +30,17 @@ from gatehouse.auth.roles import permissions
 from gatehouse.config.settings import Sso
 from gatehouse.control import cookies, oidc
 from gatehouse.control.accounts import Accounts, failed, signed_in
+from gatehouse.control.administration import own_event
 from gatehouse.control.answers import Answers, FieldError, InputError, answer
 from gatehouse.control.caller import Caller, caller_of
 from gatehouse.control.entrance import Secret, email_address
 from gatehouse.control.issued import USUAL, Seconds, TokenBody, TokenMade, issue, scopes_of
 from gatehouse.control.oidc import Attempt, Person, Provider, SignOnError
 from gatehouse.control.parameters import Body, NoParameters, once
-from gatehouse.control.people import Role
 from gatehouse.errors import GatehouseError
+from gatehouse.model.access import Role
 from gatehouse.store.directory import ids
-from gatehouse.store.directory.changes import Event, NewUser, UserChange
+from gatehouse.store.directory.changes import NewUser, UserChange
 from gatehouse.store.directory.errors import InUse, NotThere, Taken
 from gatehouse.store.directory.views import User
 
@@ -157,7 +158,7 @@ class SingleSignOn:
         """Whose people come in by it."""
         return self._settings.tenant
 
-    async def begin(self, request: Request, asked: StartParameters, link: Caller | None = None) -> tuple[str, bytes]:
+    async def begin(self, request: Request, asked: StartParameters, link: Caller | None = None) -> tuple[str, str]:
         """Where the browser goes to, and the cookie it takes along. Raises `GatehouseError`."""
         self._accounts.needed()
         base = self._accounts.origins.base(request)
@@ -215,7 +216,7 @@ class SingleSignOn:
                 raise
             raise GatehouseError(errors.FORBIDDEN, _refusal(error)) from error
         may = permissions(user.role)
-        return Caller("user", self._settings.tenant, user.id, user.id, user.role, may, address=address)
+        return Caller("user", self.tenant, user.id, user.id, user.role, may, address=address)
 
     async def _admitted(self, person: Person, known: User | None, link: Caller | None) -> User:
         """Raises `GatehouseError` (403), `Taken`, `NotThere`."""
@@ -241,8 +242,8 @@ class SingleSignOn:
             raise GatehouseError(errors.FORBIDDEN, detail) from None
         name = ids.new("user")
         new = NewUser(name, email, role, name=person.name, issuer=person.issuer, subject=person.subject)
-        event = self._system("user.create", name, role=role, sso=True)
-        made = await self._accounts.administration.tenant(self._settings.tenant).create_user(new, event)
+        event = own_event("user.create", "user", name, role=role, sso=True)
+        made = await self._accounts.administration.tenant(self.tenant).create_user(new, event)
         await self._accounts.administration.changed()
         return made
 
@@ -252,9 +253,9 @@ class SingleSignOn:
             raise GatehouseError(errors.FORBIDDEN, "no role here follows any more from what your provider says of you")
         if role == user.role:
             return user
-        directory = self._accounts.administration.tenant(self._settings.tenant)
+        directory = self._accounts.administration.tenant(self.tenant)
         with contextlib.suppress(InUse):
-            event = self._system("user.update", user.id, role=role, sso=True)
+            event = own_event("user.update", "user", user.id, role=role, sso=True)
             user = await directory.update_user(user.id, UserChange(role=role), event)
             await self._accounts.administration.revoked()
         return user
@@ -270,9 +271,6 @@ class SingleSignOn:
         await self._accounts.administration.drained()
         return changed
 
-    def _system(self, action: str, user: str, **details: Any) -> Event:
-        return Caller("nobody", self._settings.tenant).event(action, "user", user, **details)
-
 
 def routes(sso: SingleSignOn | None) -> APIRouter:
     """The routes. Without a provider they say so."""
@@ -281,7 +279,7 @@ def routes(sso: SingleSignOn | None) -> APIRouter:
     @router.get("/start", summary="Sign in by the tenant's provider", status_code=302)
     async def start_sign_on(request: Request, asked: Annotated[StartParameters, Query()]) -> Response:
         """Sends the browser there; it comes back to `/api/v1/sso/callback`."""
-        once(request, frozenset())
+        once(request)
         if (asked.redirect is None) != (asked.challenge is None):
             raise InputError(FieldError("challenge", "goes with redirect, and redirect with it"))
         location, line = await _there(sso).begin(request, asked)
@@ -289,7 +287,7 @@ def routes(sso: SingleSignOn | None) -> APIRouter:
 
     @router.get("/callback", summary="Back from the provider", status_code=303)
     async def end_sign_on(request: Request, asked: Annotated[CallbackParameters, Query()]) -> Response:
-        once(request, frozenset())
+        once(request)
         return await _there(sso).end(request, asked)
 
     @router.post("/token", summary="A program's platform token", status_code=201)
@@ -306,7 +304,7 @@ def routes(sso: SingleSignOn | None) -> APIRouter:
             raise GatehouseError(errors.FORBIDDEN, detail)
         location, line = await _there(sso).begin(request, StartParameters(), caller)
         response = answer(Address(location), 201)
-        response.headers.append("set-cookie", line.decode("latin-1"))
+        cookies.put(response, [line])
         return response
 
     return router
@@ -318,11 +316,10 @@ def _there(sso: SingleSignOn | None) -> SingleSignOn:
     return sso
 
 
-def _redirect(location: str, lines: list[bytes], status: int = 303) -> Response:
+def _redirect(location: str, lines: list[str], status: int = 303) -> Response:
     headers = {"location": location, "cache-control": "no-store", "referrer-policy": "no-referrer"}
     response = Response(status_code=status, headers=headers)
-    for line in lines:
-        response.headers.append("set-cookie", line.decode("latin-1"))
+    cookies.put(response, lines)
     return response
 
 

@@ -63,7 +63,7 @@ def routes(accounts: Accounts) -> APIRouter:
 
     @router.get("", summary="Tenants, newest first")
     async def list_tenants(request: Request, asked: Annotated[Paging, Query()]) -> Response:
-        once(request, frozenset())
+        once(request)
         return answer(await administration.operator.tenants(asked.limit, asked.cursor))
 
     @router.post("", summary="Make a tenant with its owner", status_code=201)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Annotated, Final
 
 import msgspec
@@ -12,15 +12,15 @@ from starlette.responses import Response
 
 from gatehouse import errors
 from gatehouse.auth.roles import Permission
-from gatehouse.control.answers import FieldError, InputError, answer
+from gatehouse.control.answers import answer
 from gatehouse.control.caller import caller_of
-from gatehouse.control.export import PIECE, export
+from gatehouse.control.export import PIECE, export, following
 from gatehouse.control.parameters import Format, Moment, NoParameters, OutcomeName, Word, form_of, once
 from gatehouse.errors import GatehouseError
-from gatehouse.store import present, times
-from gatehouse.store.queries import Queries, TraceFilter
+from gatehouse.store import times
+from gatehouse.store.queries import TraceFilter
 from gatehouse.store.reading import Readers
-from gatehouse.store.views import TracePage, TraceSummary
+from gatehouse.store.views import TraceSummary
 
 _LONGEST_MS: Final = 31 * 86_400_000
 
@@ -124,14 +124,12 @@ def routes(readers: Readers) -> APIRouter:
         wanted, form = asked.filter(), form_of(request, asked.format)
         # Without pages there is no limit but the one asked for.
         most = asked.limit if form == "json" or "limit" in request.query_params else None
-        try:
-            page = await queries.page(wanted, most or PIECE, asked.cursor)
-        except present.CursorError as error:
-            raise InputError(FieldError("cursor", str(error))) from error
+        pages = partial(queries.page, wanted)
+        page = await pages(most or PIECE, asked.cursor)
         if form == "json":
             return answer(page)
         caller.require(Permission.EXPORT_READ)
-        return export(form, "traces", TraceSummary, following(queries, wanted, page, most))
+        return export(form, "traces", TraceSummary, following(page, pages, most))
 
     @router.get("/traces/{id}", summary="One call with its spans")
     async def show_trace(
@@ -149,17 +147,3 @@ def routes(readers: Readers) -> APIRouter:
         return answer(found)
 
     return router
-
-
-async def following(
-    queries: Queries, wanted: TraceFilter, page: TracePage, most: int | None
-) -> AsyncIterator[Sequence[TraceSummary]]:
-    """A page, and page by page what follows it: `most` calls altogether, or all. Raises `StoreError`."""
-    left = most
-    while True:
-        yield page.items
-        if left is not None:
-            left -= len(page.items)
-        if page.next_cursor is None or left == 0:
-            return
-        page = await queries.page(wanted, PIECE if left is None else left, page.next_cursor)

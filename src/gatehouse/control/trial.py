@@ -8,18 +8,15 @@ the secret. Nothing of an answer's body is repeated.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from typing import Final
-from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
 from gatehouse.auth.injection import Injection
 from gatehouse.auth.secrets import ApiKey, AwsKeys
-from gatehouse.auth.signing import Signer
 from gatehouse.config.settings import Callouts
 from gatehouse.control.callout import Answer, Callout, CalloutError
-from gatehouse.control.exchange import Places, regional
+from gatehouse.control.exchange import Places, ask_sts, regional
 from gatehouse.model.access import CredentialEntry
 from gatehouse.model.snapshot import ProviderEntry
 from gatehouse.store.directory.views import Credential
@@ -28,7 +25,6 @@ _SECONDS: Final = 10.0
 _AZURE_MODELS: Final = "/openai/models?api-version=2024-10-21"
 """learn.microsoft.com, "Models - List", data plane, read November 2026."""
 _VERSION: Final = {"anthropic-version": "2023-06-01"}
-_FORM: Final = "application/x-www-form-urlencoded"
 _REFUSED: Final = (401, 403)
 
 
@@ -62,14 +58,9 @@ async def key_tried(entry: ProviderEntry, credential: Credential, secret: ApiKey
 
 async def aws_tried(secret: AwsKeys, places: Places, callout: Callout, now: int) -> Verdict:
     """Access keys: AWS STS, GetCallerIdentity, which every identity may call."""
-    url = regional(places.sts, secret.region)
-    body = urlencode({"Action": "GetCallerIdentity", "Version": "2011-06-15"}).encode()
-    signer = Signer(secret.access_key_id, secret.secret_access_key, "", region=secret.region, service="sts")
-    signed = [(b"host", urlsplit(url).netloc.encode()), (b"content-type", _FORM.encode())]
-    added = signer.sign("POST", "/", "", signed, hashlib.sha256(body).hexdigest(), now)
-    headers = {name.decode(): value.decode() for name, value in [*signed[1:], *added]}
+    form = {"Action": "GetCallerIdentity", "Version": "2011-06-15"}
     try:
-        answered = await callout.send("POST", f"{url}/", headers=headers, body=body)
+        answered = await ask_sts(regional(places.sts, secret.region), secret, form, callout, now)
     except CalloutError as error:
         return Verdict(None, str(error))
     return _judged(answered)

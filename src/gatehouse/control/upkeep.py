@@ -53,7 +53,10 @@ class Upkeep:
         self._now = now
         self._tokens = Tokens(self._fetch, self._keep, now=now)
         self._stored: dict[str, StoredSecret] = {}
+        self._closed: set[str] = set()
+        """Whose secret does not open, as was said."""
         self._failing: set[str] = set()
+        """Whose hook gave no secret, as was said."""
         self._noted: dict[str, Health] = {}
         """What was stored of a credential's health."""
         self._tried: dict[str, float] = {}
@@ -206,10 +209,11 @@ class Upkeep:
         try:
             found = self._means.vault.open(_binding(stored), stored.sealed, (Kept,))
         except VaultError as error:
-            if stored.id not in self._failing:
-                self._failing.add(stored.id)
+            if stored.id not in self._closed:
+                self._closed.add(stored.id)
                 _log.error("%s", error)
             return None
+        self._closed.discard(stored.id)
         return found if isinstance(found, EntraClient | GoogleAccount | AwsRole) else None
 
 

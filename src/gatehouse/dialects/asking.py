@@ -14,7 +14,7 @@ import msgspec
 
 from gatehouse.dialects.links_shapes import Elements
 from gatehouse.dialects.scan import Scanner, scan, scan_now
-from gatehouse.dialects.values import UNREADABLE
+from gatehouse.dialects.values import UNREADABLE, count
 from gatehouse.model.call import Ask
 
 MAX_MODEL: Final = 1024
@@ -43,6 +43,20 @@ ReadSlices = Callable[[bytes, str | None], Generator[None, None, Ask]]
 """The same for bodies above `limits.read_whole`: a generator that yields between slices."""
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+
+def answers(*given: object) -> tuple[int | None, str | None]:
+    """How many answers are asked for, where that may be said in several places: the most. And why nobody can tell:
+    some providers take `"8"` for a number, and no bound holds then."""
+    most: int | None = None
+    why: str | None = None
+    for each in given:
+        number = count(each)
+        if number is not None:
+            most = number if most is None else max(most, number)
+        elif each is not None:
+            why = "it asks for a number of answers that is none"
+    return most, why
 
 
 class BodyReader(Generic[T]):

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from gatehouse.dialects.answer import ArrayMeter, DocumentMeter, Seen, SilentMeter, StreamMeter, counts, is_event_stream
-from gatehouse.dialects.asking import BodyReader, Read, ReadSlices, model_asked
+from gatehouse.dialects.asking import BodyReader, Read, ReadSlices, answers, model_asked
 from gatehouse.dialects.links import contents_links
 from gatehouse.dialects.links_shapes import Elements
 from gatehouse.dialects.values import UNREADABLE, Loose, count, real, size, text
@@ -107,6 +107,7 @@ def _ask(fields: _Body, unread: str | None, size: int, route_model: str | None, 
     for part in (fields.snake, fields.generation_config):
         if type(part) is dict:
             config.update(part)
+    choices, odd = answers(config.get("candidateCount"), config.get("candidate_count"))
     return Ask(
         operation="generate_content",
         model=model,
@@ -114,10 +115,11 @@ def _ask(fields: _Body, unread: str | None, size: int, route_model: str | None, 
         max_output=count(_either(config, "maxOutputTokens", "max_output_tokens")),
         temperature=real(config.get("temperature")),
         top_p=real(_either(config, "topP", "top_p")),
-        choices=count(_either(config, "candidateCount", "candidate_count")),
+        choices=choices,
         links=contents_links(fields.contents),
         input_bytes=size,
         unread=unread or overlong,
+        odd=odd,
     )
 
 

@@ -122,8 +122,7 @@ def _links(items: Elements, judge: Judge) -> Links | None:
 
 def _brief(items: Sequence[msgspec.Raw], count: int) -> bytes:
     """The first `count` elements, in a few bytes."""
-    sizes = count
-    brief = b""
+    brief = b"%d" % count
     for at in range(max(0, count - SAMPLED), count):
         element = items[at]
         size = len(element)
@@ -139,9 +138,8 @@ def _brief(items: Sequence[msgspec.Raw], count: int) -> bytes:
             plain = _CACHE.sub(b"", wide)
             size -= len(wide) - len(plain)
             last = plain[-_LAST:]
-        sizes = sizes << 32 | size
-        brief += last if size <= _LAST else ends[:_FIRST] + last
-    return b"%d %b" % (sizes, brief)
+        brief = b"%b %d %b" % (brief, size, last if size <= _LAST else ends[:_FIRST] + last)
+    return brief
 
 
 def _turn(view: memoryview) -> Element:

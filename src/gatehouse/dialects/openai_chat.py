@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from gatehouse.dialects.answer import MAX_FINISH, MAX_FINISHES, Seen, Word, meter_answer
-from gatehouse.dialects.asking import SEARCH_BYTES, BodyReader, Model, ReadSlices, model_asked
+from gatehouse.dialects.asking import SEARCH_BYTES, BodyReader, Model, ReadSlices, answers, model_asked
 from gatehouse.dialects.links import chat_links
 from gatehouse.dialects.links_shapes import Elements
 from gatehouse.dialects.openai_shapes import Answer, Body, Choice, Message, ToolCall, UsageObject, XGroq
@@ -42,7 +42,9 @@ _answered: Final[Callable[[Answer[str, str, int]], _Answered]] = msgspec.structs
 """All members, in order: reading them one by one takes three times as long."""
 
 
-def _ask(fields: Body[str, int, float], model: str | None, unread: str | None, size: int) -> Ask:
+def _ask(
+    fields: Body[str, int, float], model: str | None, unread: str | None, size: int, odd: str | None = None
+) -> Ask:
     _, stream, options, other, bound, temperature, top_p, choices, messages = _asked(fields)
     # Providers differ in which of the two they read: the larger one is the bound.
     if bound is None or (other is not None and other > bound):
@@ -59,6 +61,7 @@ def _ask(fields: Body[str, int, float], model: str | None, unread: str | None, s
         links=chat_links(messages),
         input_bytes=size,
         unread=unread,
+        odd=odd,
     )
 
 
@@ -74,8 +77,8 @@ def _ask_anyhow(fields: Body[Any, Any, Any], unread: str | None, size: int, rout
     fields.max_completion_tokens = count(fields.max_completion_tokens)
     fields.temperature = real(fields.temperature)
     fields.top_p = real(fields.top_p)
-    fields.n = count(fields.n)
-    return _ask(fields, model, unread or overlong, size)
+    fields.n, odd = answers(fields.n)
+    return _ask(fields, model, unread or overlong, size, odd)
 
 
 _asks: Final = BodyReader(Body[Any, Any, Any], _ask_anyhow)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from gatehouse.dialects import openai_chat
-from gatehouse.dialects.asking import BodyReader, Read, ReadSlices, model_asked
+from gatehouse.dialects.asking import BodyReader, Read, ReadSlices, answers, model_asked
 from gatehouse.dialects.values import count, real
 from gatehouse.model.call import Ask
 
@@ -31,6 +31,7 @@ class _Body(msgspec.Struct):
 def _ask(fields: _Body, unread: str | None, size: int, route_model: str | None) -> Ask:
     model, overlong = model_asked(fields.model, route_model)
     options = fields.stream_options
+    choices, odd = answers(fields.n)
     return Ask(
         operation="text_completion",
         model=model,
@@ -38,10 +39,11 @@ def _ask(fields: _Body, unread: str | None, size: int, route_model: str | None) 
         max_output=count(fields.max_tokens),
         temperature=real(fields.temperature),
         top_p=real(fields.top_p),
-        choices=count(fields.n),
+        choices=choices,
         asks_usage=None if options is None else openai_chat.asks_usage(options),
         input_bytes=size,
         unread=unread or overlong,
+        odd=odd,
     )
 
 

@@ -62,8 +62,14 @@ _CALLERS: Final = frozenset("function custom namespace local_shell apply_patch c
 """Tools that the caller runs."""
 _STATELESS: Final = ("web_search", "mcp", "tool_search")
 """Beginnings of the provider's own tools that work on nothing it keeps."""
-_HARMLESS: Final = (b"[", b",", b'"stream_options":', b'"response_format":', b'"metadata":', b'"logit_bias":')
-"""What may stand before an opening brace in a plain body."""
+_MESSAGES: Final = (b'"messages":', b'"messages": ')
+_SPACE: Final = ord(" ")
+_BEGINS_ELEMENT: Final = (ord("["), ord(","))
+_HARMLESS: Final = (
+    b'"stream_options":', b'"stream_options": ', b'"response_format":', b'"response_format": ',
+    b'"metadata":', b'"metadata": ', b'"logit_bias":', b'"logit_bias": ',
+)  # fmt: skip
+"""What else may stand before an opening brace in a plain body."""
 _INLINE_IMAGE: Final = b'"data:image/'
 
 
@@ -94,18 +100,19 @@ def _take_chat(body: bytes, tally: Tally) -> None:
 
 
 def _is_plain(body: bytes) -> bool:
-    """Whether a chat's messages are texts, and there are no tools: told by the brackets alone, in a body without white
-    space between its members.
+    """Whether a chat's messages are texts, and there are no tools: told by the brackets alone, in a body with one space
+    at most behind its punctuation.
 
     Its only array is that of the messages; its only objects are the elements of an array, or members that change
     nothing. Brackets in texts only make it look less plain. All else that matters is an array or an object itself.
     """
     array = body.find(b"[")
-    if not body.endswith(b'"messages":', 0, array) or body.find(b"[", array + 1) >= 0 or body[:1] != b"{":
+    if not body.endswith(_MESSAGES, 0, array) or body.find(b"[", array + 1) >= 0 or body[:1] != b"{":
         return False
     at = body.find(b"{", 1)
     while at > 0:
-        if not body.endswith(_HARMLESS, 0, at):
+        before = body[at - 2] if body[at - 1] == _SPACE else body[at - 1]
+        if before not in _BEGINS_ELEMENT and not body.endswith(_HARMLESS, 0, at):
             return False
         at = body.find(b"{", at + 1)
     return True

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 import msgspec
 
 from gatehouse.dialects.answer import DocumentMeter, Seen, SilentMeter, StreamMeter, counts, is_event_stream, joined
-from gatehouse.dialects.asking import BodyReader, model_asked
+from gatehouse.dialects.asking import BodyReader, answers, model_asked
 from gatehouse.dialects.openai_chat import take_error
 from gatehouse.dialects.values import UNREADABLE, Loose, count, real, size, text
 from gatehouse.model.call import Ask
@@ -254,13 +254,15 @@ class _OpaqueMeter:
 
 def _ask(operation: str, fields: _Body, unread: str | None, size: int, route_model: str | None) -> Ask:
     model, overlong = model_asked(fields.model, route_model)
+    choices, odd = answers(fields.n)
     return Ask(
         operation=operation,
         model=model,
         stream=fields.stream is True or fields.stream_format == "sse",
-        choices=count(fields.n),
+        choices=choices,
         input_bytes=size,
         unread=unread or overlong,
+        odd=odd,
     )
 
 

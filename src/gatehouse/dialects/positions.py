@@ -1,8 +1,9 @@
 """Where the top-level members of a JSON body stand, so that one can be changed and every other byte kept (I1). Pure.
 
 Positions come from lengths: where the top-level names and values of a body, with the least punctuation, add up to
-exactly its size, it has no white space outside them and no repeated name, and every offset follows. Any other body is
-scanned. A body with repeated or case-variant names that matter has no positions: nobody knows which one is read.
+exactly its size, it has no white space outside them and no repeated name, and every offset follows. Else from the bytes
+of the names, where nothing is escaped and each stands there once. Any other body is scanned. A body with repeated or
+case-variant names that matter has no positions: nobody knows which one is read.
 """
 
 from __future__ import annotations
@@ -12,11 +13,19 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from gatehouse.dialects.nesting import spaces
 from gatehouse.dialects.scan import SLICE, Scanner, scan, scan_now
 from gatehouse.dialects.values import UNREADABLE
 
 WHOLE: Final = 8 * 1024 * 1024
 """Largest body decoded in one go (0.45 ms/MiB), as `limits.read_whole` has it."""
+
+_COLON: Final = ord(":")
+_SPACES: Final = b" \t\n\r"
+_BACKSLASH: Final = b"\\"
+"""A single byte is found at once."""
+_ESCAPE: Final = b"\\u"
+"""Without it every name stands in the bytes as it is: none that anybody wants has a character that must be escaped."""
 
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -43,15 +52,21 @@ def locate(body: bytes, wanted: Names) -> dict[str, Span] | None:
 
     For bodies read in one go; one above 1 MiB with white space between its members needs `locate_slices`.
     """
-    spans = _by_lengths(body, wanted)
-    if spans is None and len(body) <= SLICE:
-        return _by_scan(scan_now(body, wanted.folded), wanted)
-    return spans
+    members = _decoded(body)
+    if members is not None:
+        spans = _by_lengths(body, members, wanted)
+        if spans is not None or len(body) > SLICE:
+            return spans
+        spans = _by_names(body, members, wanted)
+        if spans is not None:
+            return spans
+    return _by_scan(scan_now(body, wanted.folded), wanted) if len(body) <= SLICE else None
 
 
 def locate_slices(body: bytes, wanted: Names) -> Generator[None, None, dict[str, Span] | None]:
     """The same for a body of any size; yields between slices."""
-    spans = _by_lengths(body, wanted) if len(body) <= WHOLE else None
+    members = _decoded(body) if len(body) <= WHOLE else None
+    spans = None if members is None else _by_lengths(body, members, wanted)
     if spans is None:
         spans = _by_scan((yield from scan(body, wanted.folded)), wanted)
     return spans
@@ -59,7 +74,8 @@ def locate_slices(body: bytes, wanted: Names) -> Generator[None, None, dict[str,
 
 def doubt(body: bytes, wanted: Names) -> Generator[None, None, str | None]:
     """Why nobody knows which of the wanted members a provider reads; yields between slices of a large body."""
-    if len(body) <= WHOLE and _by_lengths(body, wanted) is not None:
+    members = _decoded(body) if len(body) <= WHOLE else None
+    if members is not None and _by_lengths(body, members, wanted) is not None:
         return None
     found = yield from scan(body, wanted.folded)
     if found.fault is not None:
@@ -74,12 +90,16 @@ def doubt(body: bytes, wanted: Names) -> Generator[None, None, str | None]:
     return None
 
 
-def _by_lengths(body: bytes, wanted: Names) -> dict[str, Span] | None:
-    """Positions in a body without white space between its members; `None` if it has some, or a name twice."""
+def _decoded(body: bytes) -> dict[str, msgspec.Raw] | None:
     try:
-        members = _members(body)
+        members: dict[str, msgspec.Raw] = _members(body)
     except UNREADABLE:
         return None
+    return members
+
+
+def _by_lengths(body: bytes, members: dict[str, msgspec.Raw], wanted: Names) -> dict[str, Span] | None:
+    """Positions in a body without white space between its members; `None` if it has some, or a name twice."""
     exact, folded = wanted
     spans: dict[str, Span] = {}
     at = 1
@@ -91,6 +111,29 @@ def _by_lengths(body: bytes, wanted: Names) -> dict[str, Span] | None:
         elif not name.isascii() or name.casefold() in folded:
             return None
     return spans if at == len(body) and members else None
+
+
+def _by_names(body: bytes, members: dict[str, msgspec.Raw], wanted: Names) -> dict[str, Span] | None:
+    """Positions by where the names' bytes are; `None` if one that matters is escaped, spelt otherwise, or there twice,
+    be it as a value or further within."""
+    if body.find(_BACKSLASH) >= 0 and body.find(_ESCAPE) >= 0:
+        return None
+    exact, folded = wanted
+    spans: dict[str, Span] = {}
+    for name, raw in members.items():
+        if name in exact:
+            quoted = b'"%b"' % name.encode()
+            at = body.find(quoted)
+            after = at + len(quoted)
+            if body.find(quoted, after) >= 0:
+                return None
+            start = after + 1 if body[after] == _COLON else spaces(body, after) + 1
+            if body[start] in _SPACES:
+                start = spaces(body, start + 1)
+            spans[name] = (start, start + len(raw))
+        elif not name.isascii() or name.casefold() in folded:
+            return None
+    return spans
 
 
 def _by_scan(found: Scanner, wanted: Names) -> dict[str, Span] | None:

@@ -13,11 +13,18 @@ import msgspec
 from gatehouse.dialects.scan import scan
 
 _MODEL: Final = "model"
-_FURTHER: Final = frozenset(("models", "fallbacks", "fallback"))
-"""Models that a provider may turn to: OpenRouter's, Anthropic's."""
+_FURTHER: Final = frozenset(("models", "fallbacks", "fallback", "compound_custom"))
+"""Models that a provider may turn to: OpenRouter's, Anthropic's, Groq's."""
 _PROMPT: Final = "prompt"
 """A text, or an object that names a stored prompt, with a model of its own (OpenAI's responses)."""
-_TOLD: Final = frozenset((_MODEL, _PROMPT)) | _FURTHER
+_TOOLS: Final = "tools"
+"""Of them, those that run a model of their own: OpenAI's image generation, Anthropic's advisor."""
+_TOLD: Final = frozenset((_MODEL, _PROMPT, _TOOLS)) | _FURTHER
+_LARGEST_TOOLS: Final = 1024 * 1024
+"""Bytes that are looked at in one go."""
+_PAINTS: Final = "image_generation"
+_tools: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | None)
+_type: Final = msgspec.json.Decoder(str | None)
 
 
 def single_slices(body: bytes) -> Generator[None, None, bool]:
@@ -35,9 +42,25 @@ def single_slices(body: bytes) -> Generator[None, None, bool]:
         elif folded == _PROMPT:
             if body[member.start : member.start + 1] == b"{":
                 return False
+        elif folded == _TOOLS:
+            if _runs_another(body[member.start : member.end]):
+                return False
         elif member.value != b"null":
             return False
     return models == 1
+
+
+def _runs_another(tools: bytes) -> bool:
+    """Whether one of these tools runs a model that the request's own says nothing of, or nobody can tell."""
+    if len(tools) > _LARGEST_TOOLS:
+        return True
+    try:
+        found = _tools.decode(tools) or ()
+        return any(
+            [_MODEL in map(str.casefold, tool) or _type.decode(tool.get("type", b"null")) == _PAINTS for tool in found]
+        )
+    except (ValueError, RecursionError):
+        return True
 
 
 def rename_model(body: bytes, model: str) -> bytes:

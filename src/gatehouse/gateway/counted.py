@@ -1,6 +1,6 @@
 """What limits had counted, as the journal says it: the openings, and every line behind their marks.
 
-Who has to know: a worker that starts (`restored`), and control where a shared ledger was lost (`by_tenant`).
+Who has to know: a worker that starts (`restored`), and control where a shared ledger was lost (`control.sharing`).
 
 Rules
 - Spend is exact: decisions reserve, outcomes settle, whatever the order of lanes. What was decided and has no outcome
@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -30,6 +29,7 @@ from gatehouse.journal.source import open_segment
 from gatehouse.model.access import KeyEntry
 from gatehouse.model.limits import LimitEntry, Reserved, Settled
 from gatehouse.model.record import Candidate
+from gatehouse.store import times
 
 RATE_BYTES: Final = 512 * 1024 * 1024
 """Most of the journal that is read for rates alone: some seconds."""
@@ -37,14 +37,11 @@ RATE_BYTES: Final = 512 * 1024 * 1024
 _PACKED: Final = 6
 """How much larger a compressed segment is, about."""
 _LENGTHS: Final = {"minute": 60_000_000, "hour": 3_600_000_000, "day": 86_400_000_000}
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ERASED: Final = msgspec.Raw(b"null")
 _log = logging.getLogger(__name__)
 
 Key = tuple[str, str]
 """Counter and period."""
-
-
-_ERASED: Final = msgspec.Raw(b"null")
 
 
 class _Head(msgspec.Struct, frozen=True, gc=False):
@@ -190,7 +187,7 @@ class Counted:
     def _segments(self, path: Path, found: FoundLane, left: int) -> tuple[list[int], int]:
         """What of a lane has to be read, and how much more may be for rates alone."""
         mark = 0 if found.lane in self.lanes else self._marks.get(found.lane, 0)
-        since = _text(self.rates.since)
+        since = times.rfc3339(self.rates.since)
         wanted: list[int] = []
         spend = True
         for number in reversed(segment_numbers(path)):
@@ -226,7 +223,7 @@ class Counted:
             if head.kind == "decision":
                 decided = _decode_decision(line.body)
                 self._reserve(decided, lane if lane in self.lanes else None, spends=spends)
-                at = _parse(head.time)
+                at = times.parse(head.time)
                 if at >= self.rates.since:
                     self.rates.decided(head.tenant, at, decided)
             else:
@@ -316,11 +313,3 @@ def _lines(path: Path, number: int) -> Iterator[_Line]:
                     _log.error("limits: %s: a line is not counted: %s", source.path, error)
     finally:
         source.close()
-
-
-def _parse(text: str) -> int:
-    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1)
-
-
-def _text(microseconds: int) -> str:
-    return (_EPOCH + timedelta(microseconds=microseconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -29,7 +29,7 @@ class DeltaError(ValueError):
 
 def delta(old: Snapshot, new: Snapshot) -> Delta:
     """What leads from `old` to `new`."""
-    changes = {name: _change(getattr(old, name), getattr(new, name)) for name in SECTIONS}
+    changes: dict[str, Any] = {name: _change(getattr(old, name), getattr(new, name)) for name in SECTIONS}
     return Delta(
         base=old.version,
         version=new.version,
@@ -39,11 +39,16 @@ def delta(old: Snapshot, new: Snapshot) -> Delta:
     )
 
 
-def whole(snapshot: Snapshot) -> Delta:
+def whole(snapshot: Snapshot, cut: tuple[str, ...] = ()) -> Delta:
     """What leads from nothing to `snapshot`."""
     changes: dict[str, Change[Any]] = {name: Change(put=getattr(snapshot, name)) for name in SECTIONS}
     return Delta(
-        base=NOTHING, version=snapshot.version, providers=snapshot.providers, prices=snapshot.prices, **changes
+        base=NOTHING,
+        version=snapshot.version,
+        providers=snapshot.providers,
+        prices=snapshot.prices,
+        cut=cut,
+        **changes,
     )
 
 
@@ -52,6 +57,7 @@ def changes_nothing(change: Delta) -> bool:
     return (
         change.providers is None
         and change.prices is None
+        and not change.cut
         and not any(getattr(change, name).put or getattr(change, name).drop for name in SECTIONS)
     )
 
@@ -66,7 +72,7 @@ def apply(snapshot: Snapshot, change: Delta) -> Snapshot:
 def parts(change: Delta, most: int = PART) -> Iterator[tuple[Delta, bool]]:
     """The same in parts of up to `most` entries, each with whether there are more."""
     providers, prices = change.providers, change.prices
-    filled: dict[str, Change[Any]] = {}
+    filled: dict[str, Any] = {}
     room = most
     for name in SECTIONS:
         section: Change[Any] = getattr(change, name)
@@ -82,7 +88,8 @@ def parts(change: Delta, most: int = PART) -> Iterator[tuple[Delta, bool]]:
             yield Delta(base=change.base, version=change.version, providers=providers, prices=prices, **filled), True
             providers = prices = None
             filled, room = {}, most
-    yield Delta(base=change.base, version=change.version, providers=providers, prices=prices, **filled), False
+    last = Delta(base=change.base, version=change.version, providers=providers, prices=prices, cut=change.cut, **filled)
+    yield last, False
 
 
 class Draft:
@@ -101,6 +108,8 @@ class Draft:
         self._sections: dict[str, dict[str, Any]] = {} if first.base else {name: {} for name in SECTIONS}
         self.entries = 0
         """Put and dropped so far."""
+        self.cut: tuple[str, ...] = ()
+        """Keys whose running calls end with it."""
 
     def add(self, part: Delta) -> None:
         """Apply the next part. Raises `DeltaError`; the draft is then of no use."""
@@ -114,6 +123,7 @@ class Draft:
             change: Change[Any] = getattr(part, name)
             if change.put or change.drop:
                 self._change(name, change)
+        self.cut += part.cut
 
     def finish(self) -> Snapshot:
         """The snapshot: `held` itself where nothing differs. Raises `DeltaError` where parts are missing."""

@@ -1,8 +1,9 @@
 """The flood rule: which refusals get a line of their own, and which are counted. Pure: time is passed in.
 
 Nobody needs a key to be refused, so refusals before authentication must not fill the disk: ten a second per error code
-get their own line, the rest of that second one `refused_many`. Refusals that find the journal full are counted the
-same way and written when there is room again. Memory is bounded: codes and tenants are the gateway's own words.
+get their own line, the rest of that second one `refused_many`. Nor must a key beyond its limits, which is refused as
+fast as it can ask: of a tenant 50 a second per code do. Refusals that find the journal full are counted the same way
+and written when there is room again. Memory is bounded: codes and tenants are the gateway's own words.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import msgspec
 from gatehouse.model.record import Refusal, RefusedMany
 
 PER_SECOND: Final = 10
+OF_TENANT: Final = 50
+"""Of one tenant's callers, a second."""
 SECOND: Final = 1_000_000_000
 
 
@@ -30,19 +33,19 @@ class FloodGate:
     """Counts one worker's refusals. Times are nanoseconds since the epoch."""
 
     def __init__(self) -> None:
-        self._shown: dict[str, tuple[int, int]] = {}
-        """Per code: start of its window, lines written in it."""
+        self._shown: dict[tuple[str | None, str], tuple[int, int]] = {}
+        """Per tenant and code: start of its window, lines written in it."""
         self._tallies: dict[tuple[str, str], _Tally] = {}
 
-    def passes(self, refusal: Refusal, now: int) -> bool:
-        """Whether a refusal before authentication gets its own line."""
-        code = _code(refusal)
-        start, shown = self._shown.get(code, (0, 0))
+    def passes(self, refusal: Refusal, now: int, tenant: str | None = None) -> bool:
+        """Whether a refusal gets its own line. `tenant`: of a caller who is known; `None` before authentication."""
+        kind = (tenant, _code(refusal))
+        start, shown = self._shown.get(kind, (0, 0))
         if not 0 <= now - start < SECOND:
             start, shown = now, 0
-        if shown == PER_SECOND:
+        if shown == (PER_SECOND if tenant is None else OF_TENANT):
             return False
-        self._shown[code] = (start, shown + 1)
+        self._shown[kind] = (start, shown + 1)
         return True
 
     def count(self, tenant: str, refusal: Refusal, now: int) -> None:

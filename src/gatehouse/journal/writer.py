@@ -206,7 +206,8 @@ class JournalWriter:
             return
         now = _clock()
         filled = self.shares.over(tenant)
-        if self.state != "ok" or filled or not (authenticated or self._flood.passes(refusal, now)):
+        known = tenant if authenticated else None
+        if self.state != "ok" or filled or not self._flood.passes(refusal, now, known):
             self._count(tenant, refusal)
             return
         self._put(Entry(CALL, tenant, self._encoded_kept(refusal), now, refusal))

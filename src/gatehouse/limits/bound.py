@@ -15,8 +15,10 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
+
+import msgspec
 
 from gatehouse.model.call import Ask, Extent
 from gatehouse.model.limits import Bound
@@ -53,6 +55,10 @@ _PROMPT_ONLY: Final = frozenset(("embeddings", "moderations", "cached_contents")
 _IMAGES: Final = "image_generation"
 _FREE: Final = Bound(tokens=0, cost=0)
 
+_Held = tuple[int, int, int, int, bool, bool, bool, bool, int, int, int, int, int, str | None]
+_held: Final[Callable[[Extent], _Held]] = msgspec.structs.astuple
+"""All of an extent, in order."""
+
 
 def output_maximum(ask: Ask, maxima: Maxima, extent: Extent) -> int:
     """The output maximum that holds for a request: what it names, else the default, or the model's own if lower.
@@ -81,17 +87,19 @@ def bound(
     if cost == "free":
         return _FREE
     why = _unbounded(ask, extent, cost)
+    prediction = extent.prediction
+    operation = ask.operation
+    generates = operation not in _PROMPT_ONLY
+    answers = max(1, ask.choices or 1, extent.answers)
     tokens = fixed_tokens = price = fixed_price = 0
     for candidate in candidates:
-        maxima = prices.maxima(candidate.provider, candidate.model or "")
+        model = candidate.model or ""
+        maxima = prices.maxima(candidate.provider, model)
         prompt = _prompt(extent, maxima)
-        if ask.operation in _PROMPT_ONLY:
-            generated: int | None = 0
-        elif cost == "metered":
-            generated = max(1, ask.choices or 1, extent.answers) * output
-        else:
-            generated = _of_model(ask, maxima)
-        ceiling = prices.ceiling(candidate.provider, candidate.model or "", prompt, at)
+        generated: int | None = 0
+        if generates:
+            generated = answers * output if cost == "metered" else _of_model(ask, maxima)
+        ceiling = prices.ceiling(candidate.provider, model, prompt, at)
         if generated is None:
             generated = 0
             why = why or f"nobody says how much {candidate.model or 'the model'} puts out at most"
@@ -104,22 +112,18 @@ def bound(
                 fees = 0
             rate = ceiling.dear if extent.dear else ceiling.text
             # Of a prediction, what the answer does not take up is charged too, whatever its maximum.
-            fixed = fees + ceiling.per_request + _up(prompt * rate) + _up(extent.prediction * ceiling.output)
+            fixed = fees + ceiling.per_request + _up(prompt * rate) + _up(prediction * ceiling.output)
             price = max(price, fixed + _up(generated * ceiling.output))
             fixed_price = max(fixed_price, fixed)
-        fixed_tokens = max(fixed_tokens, prompt + extent.prediction)
-        tokens = max(tokens, prompt + extent.prediction + generated)
+        fixed_tokens = max(fixed_tokens, prompt + prediction)
+        tokens = max(tokens, prompt + prediction + generated)
     if not candidates:
         why = why or "there is no candidate"
-    lowers = cost == "metered" and ask.operation not in _PROMPT_ONLY
-    return Bound(
-        tokens=tokens,
-        cost=None if why is not None else price,
-        unbounded=why,
-        max_output=output if lowers else 0,
-        output_tokens=tokens - fixed_tokens if lowers else 0,
-        output_cost=price - fixed_price if lowers and why is None else 0,
-    )
+    if cost != "metered" or not generates:
+        return Bound(tokens, price if why is None else None, why)
+    growing = price - fixed_price if why is None else 0
+    # By position: names are searched for, one by one.
+    return Bound(tokens, price if why is None else None, why, output, tokens - fixed_tokens, growing)
 
 
 def _unbounded(ask: Ask, extent: Extent, cost: Cost) -> str | None:
@@ -136,17 +140,18 @@ def _unbounded(ask: Ask, extent: Extent, cost: Cost) -> str | None:
 
 def _prompt(extent: Extent, maxima: Maxima) -> int:
     """Tokens of the prompt at most, in all rounds."""
-    window = maxima.window or UNKNOWN_WINDOW
-    tokens = extent.size - extent.inline + extent.audio // AUDIO_CHARS_PER_TOKEN
-    image = maxima.image
-    if extent.images and image is None:
+    size, inline, images, audio, _, whole, _, tools, _, _, _, _, rounds, _ = _held(extent)
+    tokens = size - inline + audio // AUDIO_CHARS_PER_TOKEN
+    window = 0
+    if images or whole or rounds:
+        window = maxima.window or UNKNOWN_WINDOW
+    if images:
+        image = maxima.image
+        tokens = max(tokens, window) if image is None else tokens + images * image
+    if whole:
         tokens = max(tokens, window)
-    elif extent.images and image is not None:
-        tokens += extent.images * image
-    if extent.window:
-        tokens = max(tokens, window)
-    tokens += OVERHEAD + (TOOLS_OVERHEAD if extent.tools else 0)
-    return tokens + extent.rounds * max(tokens, window)
+    tokens += OVERHEAD + (TOOLS_OVERHEAD if tools else 0)
+    return tokens + rounds * max(tokens, window)
 
 
 def _of_model(ask: Ask, maxima: Maxima) -> int | None:

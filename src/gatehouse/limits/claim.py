@@ -5,7 +5,7 @@ Rules: the pipeline makes one per call and hands it back at each step; only the 
 
 from __future__ import annotations
 
-from gatehouse.model.limits import Reserved
+from gatehouse.model.limits import Reserved, Settled
 
 
 class Claim:
@@ -35,7 +35,7 @@ class Claim:
         """Id of the stored credential of the first candidate; `None`: the caller brought its own key."""
         self.reserved: tuple[Reserved, ...] = ()
         """What the decision carries: tokens and spend, after `reserve`."""
-        self.settled: tuple[Reserved, ...] = ()
+        self.settled: tuple[Settled, ...] = ()
         """What the outcome carries, counter by counter in the same order, after `settle`."""
         self.skipped: tuple[str, ...] = ()
         """What the decision carries: limits that could not be checked and let the call pass, each with why (I7)."""

@@ -16,7 +16,8 @@ from collections import deque
 from typing import Final
 
 from gatehouse.limits.sliding import LONGEST_LOG, Granules, Log, Window
-from gatehouse.model.limits import LimitEntry, LimitEvent, Moment
+from gatehouse.model.limits import LimitEntry, LimitEvent
+from gatehouse.model.moment import Moment
 
 ENDLESS: Final = 1 << 60
 """More than any cap, and than any time."""
@@ -93,6 +94,8 @@ class Counter(ABC):
         self.caps: tuple[Cap, ...] = ()
         self.least = ENDLESS
         """The smallest hard cap."""
+        self.heading = b""
+        """How `standing` begins to tell of it; empty: to be made."""
         self.shared = entry.scope not in ("key", "user")
         self._notices = notices
         self._forget = max(LENGTHS.get(entry.window, 0), _HOUR)
@@ -108,6 +111,7 @@ class Counter(ABC):
     def _change(self, caps: tuple[Cap, ...], limit: str, now: Moment) -> None:
         self.caps = caps
         self.least = min([cap.cap for cap in caps if cap.hard], default=ENDLESS)
+        self.heading = b""
         for alarm in self._alarms():
             alarm.next = 0
             alarm.said = tuple([said for said in alarm.said if said[0] != limit])

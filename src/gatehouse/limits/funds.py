@@ -18,7 +18,8 @@ from typing import Final
 from gatehouse.limits.calendar import Calendar
 from gatehouse.limits.counters import ENDLESS, LENGTHS, Alarm, Cap, Counter, Notices
 from gatehouse.limits.sliding import Granules
-from gatehouse.model.limits import Bound, LimitEntry, Moment
+from gatehouse.model.limits import Bound, LimitEntry
+from gatehouse.model.moment import Moment
 
 UNBOUNDED: Final = -1
 """For an amount: nobody can say."""
@@ -160,9 +161,13 @@ class Fund(Counter):
     def balance(self, steady: int) -> Balance:
         """The one that a call admitted now counts in: now being `steady`, and the day the calendar was turned to."""
 
-    @abstractmethod
     def amount(self, bound: Bound) -> int:
         """What a call needs at the most; `UNBOUNDED`, if that is refused."""
+        return self.needs(bound.tokens, UNBOUNDED if bound.cost is None else bound.cost)
+
+    @abstractmethod
+    def needs(self, tokens: int, cost: int) -> int:
+        """The same, of a bound in its parts. `cost`: `UNBOUNDED`, where nobody can say."""
 
     @abstractmethod
     def growing(self, bound: Bound) -> int:
@@ -229,8 +234,8 @@ class Tokens(Fund):
         only.sliding.used(steady)
         return only
 
-    def amount(self, bound: Bound) -> int:
-        return bound.tokens
+    def needs(self, tokens: int, cost: int) -> int:
+        return tokens
 
     def growing(self, bound: Bound) -> int:
         return bound.output_tokens
@@ -294,8 +299,8 @@ class Spend(Fund):
                     del balances[old]
         return found
 
-    def amount(self, bound: Bound) -> int:
-        return self._assumed if bound.cost is None else bound.cost
+    def needs(self, tokens: int, cost: int) -> int:
+        return self._assumed if cost < 0 else cost
 
     def growing(self, bound: Bound) -> int:
         return 0 if bound.cost is None else bound.output_cost

@@ -21,7 +21,8 @@ from gatehouse.limits.calendar import Calendar
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.counters import Concurrency, Counter, Door, Notices, Requests
 from gatehouse.limits.funds import Fund, Hold, Spend, Tokens
-from gatehouse.model.limits import WINDOWS, LimitEntry, Moment
+from gatehouse.model.limits import WINDOWS, LimitEntry
+from gatehouse.model.moment import Moment
 
 _PLANS: Final = 32_768
 """A tenant's plans are forgotten beyond so many."""
@@ -75,7 +76,7 @@ class Tenant:
         project, gateway_key, user, model, credential = key
         scopes = (
             ("tenant", tenant), ("project", project), ("key", gateway_key), ("user", user), ("model", model),
-            ("credential", credential),
+            ("model", unprefixed(model)), ("credential", credential),
         )  # fmt: skip
         found = [
             counter
@@ -90,6 +91,12 @@ class Tenant:
             self.plans.clear()
         self.plans[key] = plan
         return plan
+
+
+def unprefixed(model: str | None) -> str | None:
+    """The model of `provider:model`; `None` where no provider is named. A limit on the one holds for the other."""
+    provider, _, rest = (model or "").partition(":")
+    return rest if provider and rest else None
 
 
 class Ledger:
@@ -113,7 +120,8 @@ class Ledger:
         user, model = claim.user, claim.model
         if user not in tenant.users:
             user = None
-        if model not in tenant.models:
+        known = tenant.models
+        if model not in known and (not known or unprefixed(model) not in known):
             model = None
         key = (claim.project, claim.key, user, model, claim.credential)
         if key in tenant.plans:

@@ -18,12 +18,13 @@ from typing import Final
 from gatehouse.errors import GatehouseError
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.counters import Notices, Requests
-from gatehouse.limits.funds import Balance, Fund, Hold, Spend, Tokens, limited
+from gatehouse.limits.funds import UNBOUNDED, Balance, Fund, Hold, Spend, Tokens, limited
 from gatehouse.limits.ledger import Ledger, Plan, Pledge
 from gatehouse.limits.refusals import Shortage, longest, refusal, unbounded
 from gatehouse.limits.reserving import Want, lowered, shut
 from gatehouse.limits.standing import standing
-from gatehouse.model.limits import Bound, Clamp, Held, LimitEntry, LimitEvent, Moment, Reserved
+from gatehouse.model.limits import Bound, Clamp, Held, LimitEntry, LimitEvent, Reserved, Settled
+from gatehouse.model.moment import Moment
 
 _EVENTS: Final = 10_000
 
@@ -66,9 +67,10 @@ class LocalLimits:
             return self._raise(claim, pledge, bound, now)
         self._ledger.calendar.turn(now.unix)
         steady, holder, funds = now.steady, pledge.holder, pledge.plan.funds
+        tokens, cost = bound.tokens, UNBOUNDED if bound.cost is None else bound.cost
         balances: list[Balance] = []
         for fund in funds:
-            amount = fund.amount(bound)
+            amount = fund.needs(tokens, cost)
             if amount < 0:
                 return unbounded(fund, bound)
             balance = fund.balance(steady)
@@ -77,7 +79,7 @@ class LocalLimits:
             balances.append(balance)
         else:
             for index, fund in enumerate(funds):
-                amount = fund.amount(bound)
+                amount = fund.needs(tokens, cost)
                 pledge.holds.append(fund.take(balances[index], holder, amount, steady, None))
             claim.reserved = _told(pledge.holds)
             return None
@@ -114,13 +116,16 @@ class LocalLimits:
         pledge = claim.kept
         if not isinstance(pledge, Pledge) or pledge.over:
             return
-        steady = now.steady
+        steady, holder = now.steady, pledge.holder
+        settled: list[Settled] = []
         for hold in pledge.holds:
-            truth = hold.fund.truth(tokens, cost)
-            if truth is None or estimated and hold.fund.by_bound:
-                truth = hold.whole()
-            hold.settle(pledge.holder, truth, steady, now)
-        claim.settled = _told(pledge.holds)
+            fund, held = hold.fund, hold.whole()
+            truth = fund.truth(tokens, cost)
+            if truth is None or estimated and fund.by_bound:
+                truth = held
+            hold.settle(holder, truth, steady, now)
+            settled.append(Settled(fund.name, hold.balance.period, held, truth))
+        claim.settled = tuple(settled)
         _leave(pledge)
 
     def withdraw(self, claim: Claim, now: Moment) -> None:
@@ -136,14 +141,18 @@ class LocalLimits:
         pledge = claim.kept
         if not isinstance(pledge, Pledge) or not claim.settled:
             return
-        for hold in pledge.holds:
+        settled: list[Settled] = []
+        for hold, done in zip(pledge.holds, claim.settled, strict=True):
             truth = hold.fund.truth(tokens, cost)
-            if truth is not None:
-                hold.settle(pledge.holder, truth, now.steady, now)
-        claim.settled = _told(pledge.holds)
+            if truth is None:
+                truth = done.amount
+            hold.settle(pledge.holder, truth, now.steady, now)
+            settled.append(Settled(done.counter, done.period, done.reserved, truth))
+        claim.settled = tuple(settled)
 
     def lines(self, claim: Claim, now: Moment) -> bytes:
-        plan = self._ledger.plan(claim)
+        pledge = claim.kept
+        plan = pledge.plan if isinstance(pledge, Pledge) else self._ledger.plan(claim)
         if plan is None:
             return b""
         self._ledger.calendar.turn(now.unix)

@@ -11,7 +11,8 @@ from typing import Final
 from gatehouse.limits.counters import Cap, Door
 from gatehouse.limits.funds import Balance, Fund, Hold
 from gatehouse.limits.refusals import Shortage
-from gatehouse.model.limits import Bound, Moment
+from gatehouse.model.limits import Bound
+from gatehouse.model.moment import Moment
 
 FLOOR: Final = 256
 """Tokens. Less output is of no use to anybody, so the call is refused instead."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from gatehouse.limits.counters import ENDLESS, Counter
 from gatehouse.limits.ledger import Plan
-from gatehouse.model.limits import Moment
+from gatehouse.model.moment import Moment
 
 _SECOND: Final = 1_000_000
 _NAME: Final = "x-gatehouse-ratelimit-"
@@ -26,12 +26,13 @@ NAMES: Final = {
     "spend": _names("-spend"),
 }
 """By measure: what stands before the cap, before what is left, and before the seconds until that changes."""
+_RESETS: Final = {measure: reset.encode() for measure, (_, _, reset) in NAMES.items()}
 
 
 def standing(plan: Plan, now: Moment) -> bytes:
     """The lines, as of now."""
     steady = now.steady
-    said = ""
+    said = b""
     for counters in plan.measures:
         tightest: Counter | None = None
         least_left = ENDLESS
@@ -41,10 +42,15 @@ def standing(plan: Plan, now: Moment) -> bytes:
                 tightest, least_left = counter, left
         if tightest is None:
             continue
-        limit, remaining, reset = NAMES[tightest.measure]
-        said += limit + str(tightest.least) + remaining + str(max(0, least_left))
+        if not tightest.heading:
+            limit, remaining, _ = NAMES[tightest.measure]
+            tightest.heading = f"{limit}{tightest.least}{remaining}".encode()
         changes = tightest.changes(now)
-        if changes is not None:
-            said += reset + str(-(-changes // _SECOND))
-        said += "\r\n"
-    return said.encode()
+        if least_left < 0:
+            least_left = 0
+        if changes is None:
+            said = b"%b%b%d\r\n" % (said, tightest.heading, least_left)
+        else:
+            reset = _RESETS[tightest.measure]
+            said = b"%b%b%d%b%d\r\n" % (said, tightest.heading, least_left, reset, -(-changes // _SECOND))
+    return said

@@ -6,14 +6,20 @@ Each entry names its tenant; nothing of one tenant refers to another's (I6).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 Environment = Literal["live", "test"]
 
+Role = Literal["owner", "admin", "developer", "member", "viewer", "auditor"]
+"""A name of `auth.roles`, which says what each may; a test compares."""
+
 CredentialKind = Literal["api_key", "azure_entra", "aws_keys", "aws_role", "google_service_account"]
 """What the secret is: a key that goes into a header as it is; or what a token, or a signature, is made from."""
+
+ALGORITHMS: Final = frozenset("RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 Ed25519 EdDSA".split())
+"""Asymmetric ones, which an issuer may be allowed to sign with."""
 
 
 class TenantEntry(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -69,6 +69,8 @@ class Ask(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Size of the body read, for estimating a prompt nobody counted."""
     unread: str | None = None
     """Why the body could not be read (invariant I1 still forwards it on a transparent route)."""
+    odd: str | None = None
+    """What in it some providers may take for more than is known here: no bound holds then."""
 
 
 class Extent(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -14,6 +14,9 @@ import msgspec
 ScopeKind = Literal["tenant", "project", "key", "user", "model", "credential"]
 Measure = Literal["requests", "tokens", "concurrency", "spend"]
 Window = Literal["minute", "hour", "day", "month", "total", "now"]
+AtCap = Literal["reject", "clamp"]
+OnUnknown = Literal["bound", "estimate"]
+WhenDown = Literal["open", "closed"]
 
 WINDOWS: Final[dict[Measure, tuple[Window, ...]]] = {
     "requests": ("minute", "hour", "day"),
@@ -22,6 +25,11 @@ WINDOWS: Final[dict[Measure, tuple[Window, ...]]] = {
     "spend": ("day", "month", "total"),
 }
 """What each measure may be limited by."""
+
+LARGEST_CAP: Final = 10**18
+"""In nano-dollars a billion dollars. Sums stay within 64 bits."""
+DEFAULT_SHARE: Final = 25
+"""`LimitEntry.max_reserved_share` unless set."""
 
 
 class LimitEntry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,15 +44,15 @@ class LimitEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     window: Window
     cap: int
     hard: bool = True
-    at_cap: Literal["reject", "clamp"] = "reject"
+    at_cap: AtCap = "reject"
     """`clamp`: the output maximum is lowered to what the budget still affords."""
-    on_unknown: Literal["bound", "estimate"] = "bound"
+    on_unknown: OnUnknown = "bound"
     """What a call whose usage nobody knows settles by."""
-    when_down: Literal["open", "closed"] | None = None
+    when_down: WhenDown | None = None
     """Where the shared ledger is away; `None`: hard spend closed, all else open (I7)."""
     assumed: int | None = None
     """Nano-dollars reserved for a call without a finite bound; `None`: such calls are refused."""
-    max_reserved_share: int = 25
+    max_reserved_share: int = DEFAULT_SHARE
     """Per cent of `cap` that the running calls of one key may hold; a key's and a user's own limits are all theirs."""
 
     @property
@@ -88,15 +96,6 @@ class Bound(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What of `tokens` grows with `max_output`: all choices together."""
     output_cost: int = 0
     """What of `cost` grows with it."""
-
-
-class Moment(msgspec.Struct, frozen=True, gc=False):
-    """Now, in microseconds, on both clocks: nothing below reads one."""
-
-    unix: int
-    """Since the epoch: what calendar periods go by."""
-    steady: int
-    """Of the process's monotonic clock: what sliding windows go by."""
 
 
 class Clamp(msgspec.Struct, frozen=True, gc=False):

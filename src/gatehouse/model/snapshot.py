@@ -39,7 +39,10 @@ class ProviderEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     unversioned: tuple[str, ...] = ()
     """First path segments that the provider serves without its version."""
     host_template: str | None = None
-    """Azure: `{resource}.openai.azure.com`; `origin.host` is then meaningless."""
+    """Azure: `{resource}.openai.azure.com`; `origin.host` is then meaningless. With `regions`: of a region's host."""
+    regions: Literal["", "prefix", "path"] = ""
+    """Whether our path begins with the region that `host_template` takes (Bedrock; `origin.host` is then meaningless),
+    or the provider's own path names it (Vertex AI; `origin` is then that of paths that name none)."""
     ca_file: str | None = None
     private: bool = False
     """Whether addresses that are not public may be connected to."""
@@ -111,3 +114,5 @@ class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
     credentials: Change[CredentialEntry] = Change()
     issuers: Change[IssuerEntry] = Change()
     limits: Change[LimitEntry] = Change()
+    cut: tuple[str, ...] = ()
+    """Keys whose running calls end, unless they are in force."""

@@ -13,7 +13,7 @@ from gatehouse.auth.access import Grant
 from gatehouse.errors import GatehouseError
 from gatehouse.model.call import Ask, Route
 from gatehouse.pipeline.call import Call
-from gatehouse.routing.unified import Chosen, choose, route_to
+from gatehouse.routing.unified import AZURE, Chosen, azure_route, choose, route_to
 
 
 def towards(call: Call, ask: Ask) -> tuple[Route, Chosen]:
@@ -21,11 +21,18 @@ def towards(call: Call, ask: Ask) -> tuple[Route, Chosen]:
     grant, live = call.facts.grant, call.live
     if grant is None:
         raise GatehouseError(errors.NOT_FOUND, "the unified API needs accounts (gatehouse init)")
-    chosen = choose(call.route, call.route.model or ask.model, live.providers, grant.usable, live.prices.lists)
+    model = call.route.model or ask.model
+    if call.route.provider == AZURE:
+        chosen = Chosen(AZURE, model, renamed=False)
+    else:
+        chosen = choose(call.route, model, live.providers, grant.usable, live.prices.lists)
     known = call.facts.ways.get(chosen.provider)
     if known is not None:
         return known.route, chosen
-    return route_to(call.route, live.providers[chosen.provider], call.exchange.head.method == b"POST"), chosen
+    origins = {each.origin for each in grant.stored(chosen.provider, None)}
+    if call.route.provider == AZURE:
+        return azure_route(call.route, live.providers.get(AZURE), origins), chosen
+    return route_to(call.route, live.providers[chosen.provider], call.exchange.head.method == b"POST", origins), chosen
 
 
 def may_reach_kept(call: Call) -> bool:

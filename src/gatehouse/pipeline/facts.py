@@ -20,7 +20,7 @@ from gatehouse.model.snapshot import ProviderEntry
 from gatehouse.pipeline.lineage import lineage_of
 from gatehouse.pipeline.trace import TraceContext, trace_context
 from gatehouse.pipeline.way import Way
-from gatehouse.routing.bodies import body_plan, is_upload
+from gatehouse.routing.bodies import body_plan, is_upload, names_model
 from gatehouse.routing.jobs import job_of
 from gatehouse.routing.paths import recorded_path
 
@@ -62,8 +62,8 @@ class Facts:
     """Read from one head on one route."""
 
     __slots__ = (
-        "access", "body_plan", "coding", "grant", "job", "key_hash", "lineage", "method", "positions", "principal",
-        "recorded_path", "route", "trace", "upload", "user_agent", "ways",
+        "access", "body_plan", "coding", "form", "grant", "job", "key_hash", "lineage", "method", "positions",
+        "principal", "recorded_path", "route", "trace", "upload", "user_agent", "ways",
     )  # fmt: skip
 
     def __init__(self, head: Head, route: Route, access: Access | None, now: float, hashes: KeyHashes) -> None:
@@ -87,6 +87,12 @@ class Facts:
             self.principal = self.grant.principal
         content_type = head.fields.get(b"content-type")
         self.body_plan = body_plan(route, head.method, content_type)
+        self.form: bytes | None = None
+        """Content type of a form whose model matters: to whom the provider follows from it, or who may not ask for
+        every one."""
+        choosy = self.grant is not None and (route.surface == "unified" or not self.grant.any_model)
+        if choosy and names_model(route, head.method, content_type):
+            self.form, self.body_plan = content_type, "whole"
         self.upload = self.body_plan != "whole" and is_upload(route, head.method, content_type)
         coding = head.fields.get(b"content-encoding", b"").strip().lower().decode("latin-1")
         self.coding = "" if coding == "identity" else coding

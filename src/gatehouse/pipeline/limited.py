@@ -7,15 +7,22 @@ Nothing here waits.
 from __future__ import annotations
 
 import time
+from typing import Final
 
 from gatehouse.limits.claim import Claim
-from gatehouse.model.limits import Moment, Settled
+from gatehouse.model.limits import Settled
+from gatehouse.model.moment import Moment
 from gatehouse.ports import Limits
+
+_unix: Final = time.time_ns
+_steady: Final = time.monotonic_ns
 
 
 def moment() -> Moment:
     """Now, on both clocks."""
-    return Moment(time.time_ns() // 1000, time.monotonic_ns() // 1000)
+    unix: int = _unix()
+    steady: int = _steady()
+    return Moment(unix // 1000, steady // 1000)
 
 
 class Limited:
@@ -37,17 +44,10 @@ class Limited:
         """The call used this; `None`: nobody knows. Returns what its outcome carries."""
         claim = self.claim
         self._limits.settle(claim, tokens, 0 if self.own else cost, moment(), estimated=estimated)
-        reserved = claim.reserved
-        if not reserved:
-            return ()
+        if len(claim.settled) == len(claim.reserved):
+            return claim.settled
         # What is held and never settled would stay held for ever: then all of it is used.
-        done = claim.settled if len(claim.settled) == len(reserved) else reserved
-        return tuple(
-            [
-                Settled(held.counter, held.period, held.amount, used.amount)
-                for held, used in zip(reserved, done, strict=True)
-            ]
-        )
+        return tuple([Settled(held.counter, held.period, held.amount, held.amount) for held in claim.reserved])
 
     def withdraw(self) -> None:
         """The call ended before it was forwarded."""

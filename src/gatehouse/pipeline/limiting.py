@@ -25,7 +25,7 @@ from gatehouse.errors import GatehouseError
 from gatehouse.limits.bound import Cost, bound, output_maximum
 from gatehouse.limits.claim import Claim
 from gatehouse.model.call import Ask, Extent
-from gatehouse.model.limits import Bound, Clamp
+from gatehouse.model.limits import Bound
 from gatehouse.model.record import Candidate
 from gatehouse.pipeline.call import Call
 from gatehouse.pipeline.limited import Limited, moment
@@ -40,6 +40,7 @@ _SET_AT_ONCE: Final = 1024 * 1024
 _REWRITTEN: Final = "max_output"
 """The member's name differs by dialect and model."""
 _BUILTIN: Final = "builtin"
+_NOTHING: Final = Extent(0)
 _WEBSOCKET: Final = Extent(0, unbounded="what is asked over a WebSocket shows only as it is asked")
 
 
@@ -67,7 +68,8 @@ class Limiting:
             principal.tenant,
             principal.project,
             None if key is None else key.counts_as or key.id,
-            principal.user,
+            # A token beside somebody's key does not take the call out of their limits.
+            principal.user if key is None or key.user is None else key.user,
             model,
             candidates[0].credential,
         )
@@ -93,37 +95,35 @@ class Limiting:
         if limited is None or not limited.claim.reserves:
             return body
         cost = _cost_class(call)
-        if cost in ("metered", "model") and ask.unread is not None:
-            raise GatehouseError(errors.BAD_REQUEST, f"a call under limits must be readable: {ask.unread}")
-        extent = await self._extent(call, endpoint, body, cost)
+        fault = ask.unread or ask.odd
+        if cost in ("metered", "model") and fault is not None:
+            raise GatehouseError(errors.BAD_REQUEST, f"a call under limits must be readable: {fault}")
+        extent = self._extent(call, endpoint, body, cost)
+        if extent is None:
+            extent = await self._reader.extent(call, endpoint, body)
         field = None
         if cost == "metered" and body is not None and not call.facts.coding:
             field = output_field(call.route.dialect, call.route.endpoint, call.route.provider, candidates[0].model)
         output = 0
         if cost == "metered":
             prices = call.live.prices
-            maxima = [prices.maxima(each.provider, each.model or "") for each in candidates]
-            output = max([output_maximum(ask, most, extent) for most in maxima])
+            for each in candidates:
+                output = max(output, output_maximum(ask, prices.maxima(each.provider, each.model or ""), extent))
         if field is not None and body is not None:
-            body = await self._with_output(call, body, field, output)
+            body = self._with_output(call, body, field, output) or await self._slowly(call, body, field, output)
         worst = bound(ask, extent, cost, candidates, output, call.live.prices, call.at)
-        if field is None and worst.max_output:
-            worst = msgspec.structs.replace(worst, max_output=0, output_tokens=0, output_cost=0)  # nothing to lower
-        if limited.own:
-            worst = msgspec.structs.replace(worst, cost=0, unbounded=None, output_cost=0)
-        clamp = await self._reserve(call, limited, worst)
-        if clamp is not None and field is not None and body is not None:
-            body = await self._with_output(call, body, field, clamp.max_output)
-        return body
-
-    async def _reserve(self, call: Call, limited: Limited, worst: Bound) -> Clamp | None:
+        if field is None and worst.max_output or limited.own:
+            worst = _adapted(worst, lowers=field is not None, own=limited.own)
         asked = self._limits.reserve(limited.claim, worst, moment())
         if asked is None:
-            return None
-        found = await self._answer(call, asked) if isinstance(asked, Awaitable) else asked
-        if isinstance(found, GatehouseError):
-            raise found
-        return found
+            return body
+        clamp = await self._answer(call, asked) if isinstance(asked, Awaitable) else asked
+        if isinstance(clamp, GatehouseError):
+            raise clamp
+        if clamp is not None and field is not None and body is not None:
+            most = clamp.max_output
+            body = self._with_output(call, body, field, most) or await self._slowly(call, body, field, most)
+        return body
 
     async def _answer(self, call: Call, asked: Awaitable[T]) -> T:
         """What a shared limiter says, which it always does in time."""
@@ -131,30 +131,44 @@ class Limiting:
         call.check()
         return answer
 
-    async def _extent(self, call: Call, endpoint: Endpoint, body: bytes | None, cost: Cost) -> Extent:
+    def _extent(self, call: Call, endpoint: Endpoint, body: bytes | None, cost: Cost) -> Extent | None:
+        """`None`: the body has to be read in slices."""
         if call.exchange.upgrade:
             return _WEBSOCKET
-        if cost == "free":
-            return Extent(0)
-        return await self._reader.extent(call, endpoint, body)
+        return _NOTHING if cost == "free" else self._reader.at_once(call, endpoint, body)
 
-    async def _with_output(self, call: Call, body: bytes, field: str, most: int) -> bytes:
-        """The body, with an output maximum of `most` at most. Raises `GatehouseError` (400)."""
+    def _with_output(self, call: Call, body: bytes, field: str, most: int) -> bytes | None:
+        """The body, with an output maximum of `most` at most; `None`: that is no matter of a moment."""
+        if len(body) > _SET_AT_ONCE:
+            return None
+        changed = with_output(body, call.route.dialect, call.route.endpoint, field, most)
+        return None if changed is None else _noted(call, body, changed, most)
+
+    async def _slowly(self, call: Call, body: bytes, field: str, most: int) -> bytes:
+        """The same of any body, in slices. Raises `GatehouseError` (400) where nobody knows what a provider reads."""
         dialect, endpoint = call.route.dialect, call.route.endpoint
-        if len(body) <= _SET_AT_ONCE:
-            changed = with_output(body, dialect, endpoint, field, most)
-        else:
-            changed = await self._reader.in_slices(call, with_output_slices(body, dialect, endpoint, field, most))
+        changed = await self._reader.in_slices(call, with_output_slices(body, dialect, endpoint, field, most))
         if changed is None:
             why = await self._reader.in_slices(call, ambiguity(body, dialect, endpoint))
             raise GatehouseError(
                 errors.BAD_REQUEST, f"a call under limits must be unambiguous: {why or 'its members cannot be told'}"
             )
-        if changed is not body:
-            call.max_output = most
-            if _REWRITTEN not in call.rewritten:
-                call.rewritten = (*call.rewritten, _REWRITTEN)
-        return changed
+        return _noted(call, body, changed, most)
+
+
+def _noted(call: Call, body: bytes, changed: bytes, most: int) -> bytes:
+    if changed is not body:
+        call.max_output = most
+        if _REWRITTEN not in call.rewritten:
+            call.rewritten = (*call.rewritten, _REWRITTEN)
+    return changed
+
+
+def _adapted(worst: Bound, *, lowers: bool, own: bool) -> Bound:
+    """Without what cannot be lowered, and without what the caller's `own` provider key pays."""
+    if not lowers:
+        worst = msgspec.structs.replace(worst, max_output=0, output_tokens=0, output_cost=0)
+    return msgspec.structs.replace(worst, cost=0, unbounded=None, output_cost=0) if own else worst
 
 
 def _cost_class(call: Call) -> Cost:

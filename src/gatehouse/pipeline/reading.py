@@ -17,6 +17,7 @@ import msgspec
 from gatehouse import errors
 from gatehouse.auth.keys import resembles
 from gatehouse.dialects.extent import unread
+from gatehouse.dialects.forms import model_field
 from gatehouse.dialects.registry import Endpoint
 from gatehouse.dialects.rename import single_slices
 from gatehouse.errors import GatehouseError
@@ -53,12 +54,13 @@ class Reader:
         exchange = call.exchange
         route = call.route
         facts = call.facts
-        exchange.accept_body(self._bounds.upload_bytes if facts.upload else self._bounds.body_bytes)
+        whole = facts.body_plan == "whole" or (route.surface == "transparent" and call.way.signs)
+        exchange.accept_body(self._bounds.upload_bytes if facts.upload and not whole else self._bounds.body_bytes)
         body: bytes | None
         if exchange.complete and len(exchange.pieces) == 1:
             body = exchange.take()[0]
             call.request_sha256 = hashlib.sha256(body).hexdigest()
-        elif exchange.complete or facts.body_plan == "whole":
+        elif exchange.complete or whole:
             body = await self._gather(call)
         else:
             body = None
@@ -72,6 +74,9 @@ class Reader:
             # In slices, so that other calls go on meanwhile.
             ask = await self.in_slices(call, endpoint.read_slices(body, route.model))
             ask = await self._plainly(call, ask, body)
+        if facts.form is not None and body is not None and not facts.coding and route.model is None:
+            named = model_field(body, facts.form)
+            ask = msgspec.structs.replace(ask, model=named.model if named is not None else None)
         if ask.model is not None and _KEY_MARK in ask.model and resembles(ask.model.encode(errors="replace")):
             raise GatehouseError(errors.BAD_REQUEST, "the model's name holds something like a gateway key")
         call.ask = ask
@@ -125,17 +130,22 @@ class Reader:
             return ask
         return msgspec.structs.replace(ask, model=None)
 
-    async def extent(self, call: Call, endpoint: Endpoint, body: bytes | None) -> Extent:
-        """How large a request may become, whose body goes upstream so. Remembered, since what is put in is no text."""
+    def at_once(self, call: Call, endpoint: Endpoint, body: bytes | None) -> Extent | None:
+        """The same as `extent`; `None`: the body is too large to be read in one go."""
         extent = call.extent
         if extent is None:
             if body is None:
                 extent = Extent(call.exchange.head.length or 0, dear=True, window=True, unbounded=_UNREAD)
             elif len(body) <= self._bounds.read_whole:
                 extent = endpoint.extent(body)
-            else:
-                extent = await self.in_slices(call, endpoint.extent_slices(body))
             call.extent = extent
+        return extent
+
+    async def extent(self, call: Call, endpoint: Endpoint, body: bytes | None) -> Extent:
+        """How large a request may become, whose body goes upstream so. Remembered, since what is put in is no text."""
+        extent = self.at_once(call, endpoint, body)
+        if extent is None:
+            extent = call.extent = await self.in_slices(call, endpoint.extent_slices(body or b""))
         return extent
 
     async def names_kept(self, call: Call, endpoint: Endpoint, body: bytes) -> bool:

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from gatehouse import errors
 from gatehouse.auth.access import pick
 from gatehouse.auth.credentials import KeyHashes
+from gatehouse.dialects.forms import model_field, rename_field
 from gatehouse.dialects.registry import Endpoint, Option, for_endpoint
 from gatehouse.dialects.rename import rename_slices
 from gatehouse.errors import GatehouseError
@@ -124,6 +125,17 @@ class Pipeline:
             if call.exchange.upgrade and access is not None and not access.in_force(call.principal.key):
                 call.leave("the gateway key is no longer in force")
 
+    def cut(self, keys: Sequence[str]) -> None:
+        """End all calls of these gateway keys, by id, as far as the snapshot no longer lets them in."""
+        access = self.live.access
+        shut_out = [key for key in keys if access is not None and not access.in_force(key)]
+        if not shut_out:
+            return
+        error = GatehouseError(errors.UNAUTHORIZED, "the gateway key is no longer in force, and its calls were ended")
+        for call in tuple(self.running):
+            if call.principal.key in shut_out:
+                call.stop(Ended("interrupted", "the gateway key is no longer in force", error))
+
     def interrupt(self) -> None:
         """Stop what still runs (the grace time is over): each call ends as `interrupted`."""
         error = GatehouseError(errors.OVERLOADED, "the gateway is stopping", retry_after=1)
@@ -222,8 +234,13 @@ class Pipeline:
             raise GatehouseError(
                 errors.BAD_REQUEST, f"an encoded body must name the model as the provider does: {chosen.model}"
             )
+        form = call.facts.form
+        named = None if form is None else model_field(body, form)
         try:
-            renamed = await self._reader.in_slices(call, rename_slices(body, chosen.model))
+            if named is not None:
+                renamed = rename_field(body, named, chosen.model)
+            else:
+                renamed = await self._reader.in_slices(call, rename_slices(body, chosen.model))
         except ValueError as error:
             raise GatehouseError(errors.BAD_REQUEST, str(error)) from None
         call.rewritten = ("model",)

@@ -33,7 +33,19 @@ _WEBSOCKET: Final = b"sec-websocket-key"
 class Way:
     """The way to one provider."""
 
-    __slots__ = ("handshake", "headers", "host", "identity_lines", "lines", "origin", "query", "route", "row", "stored")
+    __slots__ = (
+        "handshake",
+        "headers",
+        "host",
+        "identity_lines",
+        "lines",
+        "origin",
+        "query",
+        "route",
+        "row",
+        "signs",
+        "stored",
+    )
 
     def __init__(
         self,
@@ -50,6 +62,8 @@ class Way:
         """Of the endpoint table; `None` without accounts, and for what is not in it."""
         self.stored: tuple[Stored, ...] = ()
         """The credentials that may serve; none: the caller's own key does, or nobody needs one."""
+        self.signs = False
+        """What goes up may have to be signed, which takes its whole body."""
         self.origin = str(route.origin)
         self.host = (self.origin.partition("://")[2] or "localhost").encode()
         form = Form(head.headers, head.query)
@@ -82,6 +96,7 @@ class Way:
                 )
             grant.check_scope(row.scope)
             self.stored = _able(grant, route, self.origin, row, socket=socket)
+            self.signs = any([each.injection.signs for each in self.stored])
             return positions.cleared()
         grant.check_scope(row.scope if row is not None else "provider:any")
         if builtin:
@@ -124,7 +139,7 @@ def _without_credential(grant: Grant, route: Route, positions: Positions | None)
         why = f"test keys reach `simulated` and credentials marked test; this project has none for {provider}"
         return GatehouseError(errors.NO_CREDENTIAL, f"{why}: {command}")
     if grant.project.bound.get(provider):
-        why = f"no credential for provider {provider} at this address can be used; `gatehouse doctor` says why"
+        why = f"no credential for provider {provider} at this address can be used; see `gatehouse credential list`"
         return GatehouseError(errors.NO_CREDENTIAL, why)
     if positions is not None and positions.provider:
         why = f"this project does not allow callers' own keys for {provider}, and has no credential for it"

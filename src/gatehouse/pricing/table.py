@@ -36,7 +36,7 @@ class Listed(msgspec.Struct, frozen=True):
 def table(prices: settings.Prices) -> PriceTable:
     """All prices a worker needs.
 
-    Raises `decimal.Inexact` or `decimal.InvalidOperation` for amounts that `settings.Money` does not allow.
+    Raises `decimal.Inexact` or `decimal.InvalidOperation` for amounts that `config.fields.Money` does not allow.
     """
     listed = msgspec.json.decode(LISTED.read_bytes(), type=Listed)
     own: dict[str, tuple[Price, ...]] = {}

@@ -2,7 +2,8 @@
 
 An allow-list: request ids that support asks for, rate limits, retry advice, and what the SDKs read. Checked against
 openai-py 3.52 (`retry-after-ms`, `x-should-retry`, `x-request-id`, `openai-poll-after-ms`), anthropic-py 2.11
-(`request-id`, `anthropic-workspace-id`) and google-genai-py 3.4 (`x-goog-upload-url`, `x-goog-upload-status`).
+(`request-id`, `anthropic-workspace-id`), google-genai-py 3.4 (`x-goog-upload-url`, `x-goog-upload-status`) and AWS's
+reference of InvokeModel (`X-Amzn-Bedrock-Input-Token-Count` and its kin).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _PREFIXES: Final = (
     b"fireworks-",
     b"openai-",
     b"ratelimit-",
+    b"x-amzn-bedrock-",
     b"x-gemini-",
     b"x-goog-",
     b"x-groq-",

@@ -11,6 +11,7 @@ Rules: facts from the provider's own documentation (read November 2026) and noth
   on the caller's `api-version`, see `azure.takes_stream_options`.
 - `local`: runs beside the gateway; private addresses are allowed.
 - `price_provider`: the name in the price list, where it differs.
+- `regional_host`: where the provider's own paths name a region, that region's host.
 - `auth`: what a stored credential goes into its requests as (`auth.injection`).
 """
 
@@ -34,6 +35,7 @@ class Builtin(NamedTuple):
     local: bool = False
     price_provider: str | None = None
     auth: ProviderAuth = "bearer"
+    regional_host: str | None = None
 
 
 BUILTIN: Final[tuple[Builtin, ...]] = (
@@ -44,7 +46,16 @@ BUILTIN: Final[tuple[Builtin, ...]] = (
     Builtin("google", "https://generativelanguage.googleapis.com", "google", "/v1beta", auth="google"),
     Builtin("azure", "https://{resource}.openai.azure.com", version="", auth="azure"),
     Builtin(
-        "vertex", "https://aiplatform.googleapis.com", "google", "/v1beta1", price_provider="google", auth="google"
+        "vertex", "https://aiplatform.googleapis.com", "google", "/v1beta1", price_provider="google", auth="google",
+        regional_host="{region}-aiplatform.googleapis.com",
+    ),
+    Builtin(
+        "bedrock", "https://bedrock-runtime.{region}.amazonaws.com", version="/openai/v1", price_provider="aws",
+        auth="bedrock",
+    ),
+    Builtin(
+        "bedrock-mantle", "https://bedrock-mantle.{region}.api.aws", version="/openai/v1", price_provider="aws",
+        auth="bedrock",
     ),
     Builtin("baseten", "https://inference.baseten.co"),
     Builtin("cerebras", "https://api.cerebras.ai", ask_usage=False),
@@ -70,7 +81,8 @@ BUILTIN: Final[tuple[Builtin, ...]] = (
     Builtin("vllm", "http://127.0.0.1:8000", local=True),
 )  # fmt: skip
 """Sources, read November 2026: platform.openai.com, docs.anthropic.com, ai.google.dev/api, learn.microsoft.com (Azure
-OpenAI), docs.cloud.google.com/vertex-ai (global endpoint), docs.baseten.co/development/model-apis,
+OpenAI), docs.cloud.google.com/vertex-ai (endpoints), docs.aws.amazon.com/bedrock (endpoints; openai-py 3.52
+`providers.bedrock` for the surfaces of Mantle), docs.baseten.co/development/model-apis,
 inference-docs.cerebras.ai, docs.cohere.com/docs/compatibility-api,
 deepinfra.com/docs/advanced/openai_api, api-docs.deepseek.com, docs.fireworks.ai, console.groq.com/docs/openai,
 huggingface.co/docs/inference-providers, docs.mistral.ai/api, platform.kimi.ai/docs, docs.api.nvidia.com,

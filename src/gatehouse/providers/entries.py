@@ -18,7 +18,9 @@ from gatehouse.providers.builtin import BUILTIN, SIMULATED, Builtin
 
 _SCHEMES: Final[dict[str, tuple[Literal["http", "https"], int]]] = {"http": ("http", 80), "https": ("https", 443)}
 _RESOURCE: Final = "{resource}"
+_REGION: Final = "{region}"
 _TEMPLATE: Final = re.compile(r"\{resource\}(\.[a-z0-9-]+){2,}")
+_REGIONAL: Final = re.compile(r"([a-z0-9-]+\.)+\{region\}(\.[a-z0-9-]+){2,}")
 _VERSION: Final = re.compile(r"(?P<before>.*)(?P<version>/v\d+(?:(?:alpha|beta)\d*)?)")
 _DEFAULT_VERSIONS: Final[dict[Dialect, str]] = {"openai": "/v1", "anthropic": "/v1", "google": "/v1beta"}
 _DEFAULT_AUTH: Final[dict[Dialect, ProviderAuth]] = {"openai": "bearer", "anthropic": "anthropic", "google": "google"}
@@ -71,6 +73,9 @@ def _entry(row: Builtin, changed: Provider, ask_usage: bool) -> ProviderEntry:
     dialect = changed.dialect or row.dialect
     version = row.version if row.base_url else _DEFAULT_VERSIONS[dialect]
     base = _base(changed.base_url or row.base_url, version)
+    host_template, regions = base.host_template, _regions(base)
+    if row.regional_host is not None and changed.base_url is None:
+        host_template, regions = row.regional_host, "path"
     return ProviderEntry(
         name=row.name,
         prefix=changed.prefix or f"/{row.name}",
@@ -79,7 +84,8 @@ def _entry(row: Builtin, changed: Provider, ask_usage: bool) -> ProviderEntry:
         base_path=base.path,
         version=base.version,
         unversioned=row.unversioned,
-        host_template=base.host_template,
+        host_template=host_template,
+        regions=regions,
         ca_file=changed.ca_file,
         private=changed.private if changed.private is not None else row.local or changed.base_url is not None,
         ask_usage=changed.ask_usage if changed.ask_usage is not None else ask_usage and row.ask_usage,
@@ -89,10 +95,14 @@ def _entry(row: Builtin, changed: Provider, ask_usage: bool) -> ProviderEntry:
     )
 
 
+def _regions(base: _Base) -> Literal["", "prefix", "path"]:
+    return "prefix" if base.host_template is not None and _REGION in base.host_template else ""
+
+
 def _auth(row: Builtin, dialect: Dialect, base: _Base) -> ProviderAuth:
     if row.base_url and dialect == row.dialect:
         return row.auth
-    return "azure" if base.host_template is not None else _DEFAULT_AUTH[dialect]
+    return "azure" if base.host_template is not None and not _regions(base) else _DEFAULT_AUTH[dialect]
 
 
 def _base(url: str, version: str) -> _Base:
@@ -122,6 +132,10 @@ def _base(url: str, version: str) -> _Base:
     if _RESOURCE in url:
         if not _TEMPLATE.fullmatch(host):
             raise ValueError("may hold {resource} only as the first label of the host: https://{resource}.example.com")
+        template = host
+    if _REGION in url:
+        if not _REGIONAL.fullmatch(host):
+            raise ValueError("may hold {region} only as a label within the host: https://name.{region}.example.com")
         template = host
     scheme, default_port = _SCHEMES[parts.scheme]
     return _Base(Origin(scheme, host, port or default_port), path, version, template)

@@ -27,6 +27,9 @@ from gatehouse.model.snapshot import ProviderEntry
 from gatehouse.routing.endpoints import openai_endpoint
 from gatehouse.routing.paths import split_version
 
+FIXED_RESOURCE: Final = "default"
+"""Stands for the resource in our own addresses where Azure's host is fixed and nobody named one."""
+
 _RESOURCE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _FORM: Final = "/{resource}/{deployment}/{path}"
 
@@ -43,7 +46,7 @@ class AzurePlaced(NamedTuple):
 
 def is_azure(entry: ProviderEntry) -> bool:
     """Whether a provider's paths have Azure's form: the built-in one, also at a fixed host, and templates."""
-    return entry.host_template is not None or entry.name == "azure"
+    return (entry.host_template is not None and not entry.regions) or entry.name == "azure"
 
 
 def place_azure(entry: ProviderEntry, tail: str, post: bool) -> AzurePlaced:

@@ -157,6 +157,9 @@ def _openai(entry: ProviderEntry, tail: str, post: bool) -> Placed:
     elif first in _OPENAI_ROOTS and found in ("", "/v1"):
         version = entry.version
     path = entry.base_path + version + rest
+    if first == "model":
+        # Bedrock's own API names the model, and what to do with it, in the path.
+        return Placed(path, "openai", OTHER, unquote(first_segment(rest.removeprefix("/model"))) or None)
     if first == "messages":
         # vLLM, Ollama, LM Studio, OpenRouter and others serve Anthropic's messages beside the OpenAI API.
         return Placed(path, "anthropic", anthropic_endpoint(rest, post))

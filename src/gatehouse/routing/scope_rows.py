@@ -5,7 +5,7 @@ where it lists, reads or uses what the provider keeps. `{}` is one segment, a tr
 segment goes before `{}`, and `{}` before `**`. What is in no row is refused, so a new endpoint is a new row.
 Sources: every method and path of openai-py 3.52, anthropic-py 2.11 and google-genai 3.4 (a test walks them), and for
 what compatible providers add their own references: Cohere and Jina (`rerank`), Mistral (`fim`, `ocr`), Vertex
-(`rawPredict`, `endpoints/openapi`).
+(`rawPredict`, `endpoints/openapi`), Bedrock (`model`: Runtime API reference).
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ GET,POST,DELETE  /conversations/{}                           assistants   free  
 GET,POST         /conversations/{}/items                     assistants   free       stored
 GET,DELETE       /conversations/{}/items/{}                  assistants   free       stored
 POST             /decisions                                  chat         unbounded
+POST             /model/{}/converse                          chat         unbounded
+POST             /model/{}/converse-stream                   chat         unbounded
+POST             /model/{}/count-tokens                      chat         free
+POST             /model/{}/invoke                            chat         unbounded
+POST             /model/{}/invoke-with-response-stream       chat         unbounded
 POST             /embeddings                                 embeddings   metered
 POST             /rerank                                     embeddings   unbounded
 POST             /moderations                                moderations  metered

@@ -25,9 +25,10 @@ from gatehouse.http.message import Headers
 from gatehouse.model.call import Route
 from gatehouse.model.snapshot import ProviderEntry
 from gatehouse.routing import compat, unified
-from gatehouse.routing.azure import AzurePlaced, azure_origin, is_azure, place_azure, resource_level
+from gatehouse.routing.azure import FIXED_RESOURCE, AzurePlaced, azure_origin, is_azure, place_azure, resource_level
 from gatehouse.routing.endpoints import place
 from gatehouse.routing.paths import refuse_unsafe, split_version
+from gatehouse.routing.regions import location_of, routed_origin, split_region
 
 Plane = Literal["worker", "control", "data"]
 
@@ -39,8 +40,6 @@ _CONTROL: Final = frozenset(("/", "/health", "/metrics", "/ui", "/api/v1"))
 _CONTROL_BELOW: Final = ("/api/v1/", "/ui/")
 _UNIFIED: Final = re.compile(r"/v1(?:beta)?(?:/|$)")
 _PROJECT: Final = re.compile(r"/api/[^/]+/v1(?:beta)?(?:/|$)")
-_FIXED_RESOURCE: Final = "default"
-"""Stands for the resource in our own addresses where Azure's host is fixed and nobody named one."""
 
 
 class Resolution(msgspec.Struct, frozen=True):
@@ -133,7 +132,7 @@ class Router:
                 "address, https://NAME.openai.azure.com, or use the route /azure/NAME/DEPLOYMENT",
             )
         _, rest = split_version(tail)
-        return _azure(entry, resource_level(_FIXED_RESOURCE, rest.removeprefix("/openai"), post))
+        return _azure(entry, resource_level(FIXED_RESOURCE, rest.removeprefix("/openai"), post))
 
     def _provider(self, name: str, tail: str, post: bool) -> Resolution:
         entry = self._entries.get(name)
@@ -172,15 +171,21 @@ def _below(path: str, prefix: str) -> bool:
 def _data(entry: ProviderEntry, tail: str, post: bool) -> Resolution:
     if is_azure(entry):
         return _azure(entry, place_azure(entry, tail, post))
+    origin, prefix = entry.origin, entry.prefix
+    if entry.regions == "prefix":
+        region, tail = split_region(entry, tail)
+        origin, prefix = routed_origin(entry, region), f"{prefix}/{region}"
     placed = place(entry, tail, post)
+    if entry.regions == "path":
+        origin = routed_origin(entry, location_of(placed.path))
     route = Route(
         surface="transparent",
         provider=entry.name,
         dialect=placed.dialect,
         endpoint=placed.endpoint,
         path=placed.path,
-        origin=entry.origin,
-        prefix=entry.prefix,
+        origin=origin,
+        prefix=prefix,
         model=placed.model,
     )
     return Resolution("data", placed.path, route)

@@ -2,7 +2,8 @@
 
 Such a path says which dialect is spoken, and nothing of the provider: that follows from the model, when the body is
 read. `provider:model` names it; a bare model goes to a provider of the same dialect that the project may use and whose
-price list has it. Nothing is converted from one dialect to another here.
+price list has it. Azure's own paths (`…/v1/openai/deployments/…`) go to the resource that the project has a credential
+for. Nothing is converted from one dialect to another here.
 
 Pure. What a project may use, and what is listed, is passed in.
 """
@@ -10,7 +11,7 @@ Pure. What a project may use, and what is listed, is passed in.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, NamedTuple
 
 from gatehouse import errors
@@ -19,12 +20,15 @@ from gatehouse.http.message import Headers
 from gatehouse.model.call import Dialect, Origin, Route
 from gatehouse.model.snapshot import ProviderEntry
 from gatehouse.routing import compat
-from gatehouse.routing.azure import is_azure
+from gatehouse.routing.azure import FIXED_RESOURCE, azure_origin, is_azure, resource_level
 from gatehouse.routing.endpoints import place
+from gatehouse.routing.paths import split_version
+from gatehouse.routing.regions import region_of, region_origin
 
 NOBODY: Final = Origin("builtin", "", 0)
 """Origin of a route whose provider is not known yet."""
 
+AZURE: Final = "azure"
 _OWN: Final = re.compile(r"/v1(?:beta\d*)?(?:/|$)")
 _PROJECT: Final = re.compile(r"/api/([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})(/v1(?:beta\d*)?(?:/.*)?)")
 _NAMED_GOOGLE: Final = re.compile(r"(.*/models/)([a-z0-9-]+)(?::|%3[Aa])([^/]+(?::|%3[Aa])[A-Za-z]+)")
@@ -72,9 +76,7 @@ def open_route(place_: Place, post: bool, query: str, headers: Headers) -> Route
     """The route as far as the path tells, and where three dialects share a path, the headers."""
     claim = compat.claim_by_path(place_.tail) or compat.claim_by_headers(query, headers)
     if claim == "azure":
-        raise GatehouseError(
-            errors.NOT_FOUND, "Azure's deployments have a route of their own: /azure/{resource}/{deployment}"
-        )
+        return _open_azure(place_, post)
     tail, provider = place_.tail, ""
     named = _NAMED_GOOGLE.fullmatch(tail) if claim == "google" else None
     if named is not None:
@@ -91,6 +93,54 @@ def open_route(place_: Place, post: bool, query: str, headers: Headers) -> Route
         model=found.model,
         tail=tail,
         project=place_.project,
+    )
+
+
+def _open_azure(place_: Place, post: bool) -> Route:
+    """What `AzureOpenAI` appends to its endpoint. The resource follows from the project's credential."""
+    version, rest = split_version(place_.tail)
+    if version not in ("", "/v1"):
+        raise GatehouseError(errors.NOT_FOUND, "nothing is served here; Azure's deployments are below /v1/openai")
+    found = resource_level("", rest.removeprefix("/openai"), post)
+    return Route(
+        surface="unified",
+        provider=AZURE,
+        dialect="openai",
+        endpoint=found.endpoint,
+        path=found.path,
+        origin=NOBODY,
+        prefix="",
+        model=found.model,
+        deployment=found.deployment,
+        project=place_.project,
+    )
+
+
+def azure_route(route: Route, entry: ProviderEntry | None, origins: Collection[str]) -> Route:
+    """The whole route of a call to Azure. `origins`: those the project has credentials for. Raises `GatehouseError`."""
+    if entry is None:
+        raise GatehouseError(errors.NOT_FOUND, "provider azure is switched off: providers.azure.enabled is false")
+    if not origins:
+        raise _no_credential(AZURE)
+    if len(origins) > 1:
+        raise GatehouseError(
+            errors.BAD_REQUEST,
+            "this project has credentials for several Azure resources; name one by its own route, "
+            f"{entry.prefix}/{{resource}}/{{deployment}}",
+        )
+    [text] = origins
+    resource = text.partition("://")[2].partition(".")[0] if entry.host_template is not None else FIXED_RESOURCE
+    return Route(
+        surface="unified",
+        provider=AZURE,
+        dialect="openai",
+        endpoint=route.endpoint,
+        path=entry.base_path + route.path,
+        origin=azure_origin(entry, resource),
+        prefix=f"{entry.prefix}/{resource}",
+        model=route.model,
+        deployment=route.deployment,
+        project=route.project,
     )
 
 
@@ -139,8 +189,11 @@ def choose(
     return Chosen(default, model, renamed=False)
 
 
-def route_to(route: Route, entry: ProviderEntry, post: bool) -> Route:
-    """The whole route of a call to this provider. Raises `GatehouseError` where it speaks another dialect."""
+def route_to(route: Route, entry: ProviderEntry, post: bool, origins: Collection[str] = ()) -> Route:
+    """The whole route of a call to this provider. Raises `GatehouseError` where it speaks another dialect.
+
+    `origins`: those the project has credentials for, where the provider has one for each region.
+    """
     if is_azure(entry):
         raise GatehouseError(
             errors.BAD_REQUEST,
@@ -159,12 +212,26 @@ def route_to(route: Route, entry: ProviderEntry, post: bool) -> Route:
         dialect=found.dialect,
         endpoint=found.endpoint,
         path=found.path,
-        origin=entry.origin,
+        origin=entry.origin if entry.regions != "prefix" else _only_region(entry, origins),
         prefix=route.prefix,
         model=found.model,
         tail=route.tail,
         project=route.project,
     )
+
+
+def _only_region(entry: ProviderEntry, origins: Collection[str]) -> Origin:
+    """Raises `GatehouseError`."""
+    if not origins:
+        raise _no_credential(entry.name)
+    if len(origins) > 1:
+        raise GatehouseError(
+            errors.BAD_REQUEST,
+            f"this project has credentials for several regions of {entry.name}; name one by its own route, "
+            f"{entry.prefix}/{{region}}",
+        )
+    [text] = origins
+    return region_origin(entry, region_of(entry, text))
 
 
 def _is_builtin(entry: ProviderEntry) -> bool:
@@ -174,8 +241,12 @@ def _is_builtin(entry: ProviderEntry) -> bool:
 
 def _check(provider: str, usable: Callable[[str], bool]) -> None:
     if not usable(provider):
-        raise GatehouseError(
-            errors.NO_CREDENTIAL,
-            f"this project has no credential for provider {provider}; "
-            f"bind one: gatehouse project enable {provider} --credential NAME",
-        )
+        raise _no_credential(provider)
+
+
+def _no_credential(provider: str) -> GatehouseError:
+    return GatehouseError(
+        errors.NO_CREDENTIAL,
+        f"this project has no credential for provider {provider}; "
+        f"bind one: gatehouse project enable {provider} --credential NAME",
+    )

@@ -1,65 +1,41 @@
 """How the store is reached: addresses, connections, transactions, and everything that differs between databases.
 
-Rules: this file and `postgresql`, which it loads by name where the store is there and nowhere else (it costs 60 ms and
-6 MB), are the only ones that know a dialect; for the directory, `directory.access` and `directory.server`. SQLite runs
-in WAL mode; its one writer begins with BEGIN IMMEDIATE (a deferred transaction that reads and then writes fails at once
-when another wrote in between), readers hold short deferred transactions and cannot write. Errors of drivers are
-translated to `StoreError` at this border, and no message names a password or repeats what a row holds.
+Rules: this file, `sqlite` and `postgresql` are the only ones that know a dialect; for the directory, `directory.access`
+and `directory.server`. `postgresql` is loaded by name, where the store is there and nowhere else (it costs 60 ms and
+6 MB). Errors of drivers are translated to `StoreError` at this border, and no message names a password or repeats what
+a row holds.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import importlib
 import os
 import sqlite3
-import threading
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from sqlalchemy import Connection, Insert, Table, event
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection, Insert, Table
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gatehouse.errors import ConfigError
-
-PAGE_BYTES: Final = 8192
-"""Rows of calls and spans are close to a kilobyte: with 4 KiB pages a fifth more is written."""
+from gatehouse.store import sqlite
 
 BUSY_SECONDS: Final = 5.0
 """How long one waits for another's transaction, a connection, or the right to write."""
-_FIRST: Final = (f"PRAGMA page_size = {PAGE_BYTES}", "PRAGMA journal_mode = WAL")
-_WRITER: Final = (
-    *_FIRST,
-    # The journal is the source of truth: after a power failure what is missing here is collected again.
-    "PRAGMA synchronous = NORMAL",
-    "PRAGMA cache_size = -32768",
-    "PRAGMA temp_store = MEMORY",
-    "PRAGMA wal_autocheckpoint = 2000",
-    f"PRAGMA journal_size_limit = {64 * 1024 * 1024}",
-)
-_DURABLE: Final = (
-    "PRAGMA synchronous = FULL",
-    # What is taken out must not stay readable in the file.
-    "PRAGMA secure_delete = ON",
-)
 _SERVER: Final = "postgresql+asyncpg"
 _POSTGRESQL: Final = ("postgresql", "postgres", _SERVER)
 _OPTIONS: Final = ("host", "sslmode", "sslrootcert", "sslcert", "sslkey")
 _EXAMPLES: Final = "sqlite:////var/lib/gatehouse/store.db and postgresql://user:password@host:5432/database"
-_COMPANIONS: Final = ("-wal", "-shm")
 _SCHEMA: Final = "schema"
 """Where in the database: of addresses made here, never of a configured one."""
 _ELSEWHERE: Final = (0, 0)
 _REFUSED_VALUES: Final = ("22", "23", "54")
 """Classes of SQLSTATE: data exceptions, broken constraints, values too large (for an index, say)."""
-_READER: Final = ("PRAGMA query_only = ON", "PRAGMA cache_size = -8192", "PRAGMA temp_store = MEMORY")
 
 
 class StoreError(Exception):
@@ -120,13 +96,9 @@ def file_writer(url: URL, *, durable: bool = False) -> AsyncEngine:
     """
     path = _path(url)
     try:
-        _make(path)
+        return sqlite.writer(path, BUSY_SECONDS, durable=durable)
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"cannot open the store {path}: {getattr(error, 'strerror', error)}") from error
-    engine = _engine(path, pool_size=1)
-    _on_connect(engine, (*_WRITER, *_DURABLE) if durable else _WRITER)
-    _on_begin(engine, "BEGIN IMMEDIATE")
-    return engine
 
 
 def reader(url: URL, *, connections: int = 4, everybody: bool = False) -> AsyncEngine:
@@ -137,10 +109,7 @@ def reader(url: URL, *, connections: int = 4, everybody: bool = False) -> AsyncE
     if _is_server(url):
         made: AsyncEngine = _postgresql().reader(url, connections, everybody=everybody)
         return made
-    engine = _engine(_path(url), pool_size=connections)
-    _on_connect(engine, _READER)
-    _on_begin(engine, "BEGIN")
-    return engine
+    return sqlite.reader(_path(url), BUSY_SECONDS, connections=connections)
 
 
 def identity(url: URL) -> tuple[int, int] | None:
@@ -178,8 +147,8 @@ def shown(url: URL) -> str:
 
 def insert_new(engine: AsyncEngine, table: Table) -> Insert:
     """An INSERT that leaves rows alone which are there already."""
-    # The same words in both dialects. The key is named: a conflict of surrogate keys would be a fault, and must show.
-    statement: Any = _postgresql().insert(table) if _is_server(engine.url) else sqlite.insert(table)
+    # The key is named: a conflict of surrogate keys would be a fault, and must show.
+    statement = _insert(engine, table)
     unique = [index.columns for index in table.indexes if index.unique] or [table.primary_key.columns]
     made: Insert = statement.on_conflict_do_nothing(index_elements=list(unique[0]))
     return made
@@ -187,7 +156,7 @@ def insert_new(engine: AsyncEngine, table: Table) -> Insert:
 
 def insert_or_update(engine: AsyncEngine, table: Table, key: tuple[str, ...]) -> Insert:
     """An INSERT that replaces all other columns of a row whose `key` is there already."""
-    statement: Any = _postgresql().insert(table) if _is_server(engine.url) else sqlite.insert(table)
+    statement = _insert(engine, table)
     changed = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in key}
     made: Insert = statement.on_conflict_do_update(index_elements=list(key), set_=changed)
     return made
@@ -195,7 +164,7 @@ def insert_or_update(engine: AsyncEngine, table: Table, key: tuple[str, ...]) ->
 
 def insert_or_add(engine: AsyncEngine, table: Table, key: tuple[str, ...]) -> Insert:
     """An INSERT that adds all other columns, numbers, to those of a row whose `key` is there already."""
-    statement: Any = _postgresql().insert(table) if _is_server(engine.url) else sqlite.insert(table)
+    statement = _insert(engine, table)
     added = [column for column in table.columns if column.name not in key]
     summed = {column.name: column + statement.excluded[column.name] for column in added}
     made: Insert = statement.on_conflict_do_update(index_elements=list(key), set_=summed)
@@ -247,7 +216,7 @@ async def clear_beside(engine: AsyncEngine, url: URL) -> None:
         await _postgresql().clear(engine, beside(url).query[_SCHEMA])
         return
     try:
-        _remove(_path(beside(url)), ("", *_COMPANIONS))
+        sqlite.remove(_path(beside(url)))
     except OSError as error:
         raise StoreError(f"cannot remove {error.filename}: {error.strerror}") from error
 
@@ -260,11 +229,10 @@ async def take_over(engine: AsyncEngine, url: URL) -> None:
         return
     await engine.dispose()
     path = _path(url)
-    _empty_log(path)
+    if not sqlite.empty_log(path, BUSY_SECONDS):
+        raise StoreError(f"somebody holds the store {path} open in a long transaction; end that first")
     try:
-        # Empty, and yet not to be taken for the new one's.
-        _remove(path, _COMPANIONS)
-        os.replace(_path(beside(url)), path)
+        sqlite.replace(path, _path(beside(url)))
     except OSError as error:
         raise StoreError(f"cannot replace the store {path}: {error.strerror}") from error
 
@@ -278,11 +246,7 @@ async def used_bytes(engine: AsyncEngine, tables: Iterable[Table]) -> int:
         found: int = await _postgresql().used_bytes(engine, tables)
         return found
     async with transaction(engine) as connection:
-        pages = [
-            int((await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one())
-            for name in ("page_count", "freelist_count", "page_size")
-        ]
-    return (pages[0] - pages[1]) * pages[2]
+        return await sqlite.used_bytes(connection)
 
 
 def sort_by_bytes(connection: Connection) -> None:
@@ -331,6 +295,11 @@ def _is_server(url: URL) -> bool:
     return url.drivername == _SERVER
 
 
+def _insert(engine: AsyncEngine, table: Table) -> Any:
+    """An INSERT of the database's dialect; both say what to do about a conflict in the same words."""
+    return _postgresql().insert(table) if _is_server(engine.url) else sqlite.insert(table)
+
+
 def _postgresql() -> ModuleType:
     return importlib.import_module("gatehouse.store.postgresql")
 
@@ -347,91 +316,5 @@ def _server(url: URL) -> URL:
     return url.set(drivername=_SERVER)
 
 
-def _make(path: str) -> None:
-    """Have the file there, and be able to write it. Raises `OSError`, `sqlite3.Error`."""
-    if not os.path.exists(path) and _is_new(path):
-        # Left by a store that was removed without them: SQLite would take them for the new one's.
-        _remove(path, _COMPANIONS)
-        return
-    # Not by opening it: closing it again would take the locks of every connection that this process has to it
-    # (fcntl(2)), and another's last connection would then throw the log away while ours still write to it.
-    if os.path.isdir(path):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if not os.access(path, os.R_OK | os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
-
-
-def _is_new(path: str) -> bool:
-    """Make the file; `False`: somebody else just did. It is in WAL mode from its first byte: of several who open an
-    empty one at once, SQLite lets one change its mode and tells the others, without waiting, that it is locked."""
-    made = f"{path}.{os.getpid()}-{threading.get_ident()}.new"
-    try:
-        os.close(os.open(made, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
-        with contextlib.closing(sqlite3.connect(made)) as connection:
-            for pragma in _FIRST:
-                connection.execute(pragma)
-        os.link(made, path)
-    except FileExistsError:
-        return False
-    finally:
-        _remove(made, ("", *_COMPANIONS))
-    return True
-
-
-def _remove(path: str, suffixes: tuple[str, ...]) -> None:
-    for suffix in suffixes:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path + suffix)
-
-
 def _path(url: URL) -> str:
     return str(url.database)
-
-
-def _engine(path: str, *, pool_size: int) -> AsyncEngine:
-    return create_async_engine(
-        # `rw`: only `writer` makes a file, and with the right mode.
-        URL.create("sqlite+aiosqlite", database=f"file:{_quoted(path)}", query={"mode": "rw", "uri": "true"}),
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=BUSY_SECONDS,
-        # Of statements that fail: they may be anybody's text, or a digest.
-        hide_parameters=True,
-        # Without this the driver begins transactions by itself, and only before the first write.
-        connect_args={"isolation_level": None, "timeout": BUSY_SECONDS},
-    )
-
-
-def _empty_log(path: str) -> None:
-    """The log of a store is in its file, or there is no store in it. Raises `StoreError`."""
-    with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
-        try:
-            [busy, *_] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except sqlite3.DatabaseError:
-            # No database: that is why another takes its place.
-            return
-    if busy:
-        raise StoreError(f"somebody holds the store {path} open in a long transaction; end that first")
-
-
-def _quoted(path: str) -> str:
-    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-
-
-def _on_connect(engine: AsyncEngine, pragmas: tuple[str, ...]) -> None:
-    def connected(connection: DBAPIConnection, _record: object) -> None:
-        cursor = connection.cursor()
-        try:
-            for pragma in pragmas:
-                cursor.execute(pragma)
-        finally:
-            cursor.close()
-
-    event.listen(engine.sync_engine, "connect", connected)
-
-
-def _on_begin(engine: AsyncEngine, statement: str) -> None:
-    def begun(connection: Connection) -> Any:
-        connection.exec_driver_sql(statement)
-
-    event.listen(engine.sync_engine, "begin", begun)

@@ -30,7 +30,7 @@ _ROWS: Final = 1_000
 _COLUMNS: Final = tuple(ledger.c[name] for name in LedgerRow.__struct_fields__)
 
 
-class Openings(NamedTuple):
+class Balance(NamedTuple):
     """The counters, and how far each lane is collected in them."""
 
     marks: dict[str, Mark]
@@ -38,24 +38,19 @@ class Openings(NamedTuple):
     rows: list[LedgerRow]
 
 
-class Ledger:
-    """Over a reader's engine for everybody (`engine.reader(…, everybody=True)`), or a writer's."""
+async def balance(engine: AsyncEngine, now: int | None = None) -> Balance:
+    """Marks and rows of one moment: those that a call of yesterday may still change, and younger ones.
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-
-    async def openings(self, now: int | None = None) -> Openings:
-        """Marks and rows of one moment: those that a call of yesterday may still change, and younger ones.
-
-        `now`: microseconds since the epoch, unless it is now. Raises `StoreError`.
-        """
-        yesterday = times.rfc3339((times.now() if now is None else now) - _DAY)[:_DATE]
-        counts = or_(ledger.c.period == _ENDLESS, ledger.c.period >= yesterday, ledger.c.period == yesterday[:_MONTH])
-        async with transaction(self._engine) as connection:
-            found = await connection.execute(select(*(lanes.c[name] for name in Mark.__struct_fields__)))
-            marks = {row.lane: Mark(*row) for row in found}
-            rows = [LedgerRow(*row) for row in await connection.execute(select(*_COLUMNS).where(counts))]
-        return Openings(marks, rows)
+    `engine`: a reader's for everybody (`engine.reader(…, everybody=True)`), or a writer's. `now`: microseconds since
+    the epoch, unless it is now. Raises `StoreError`.
+    """
+    yesterday = times.rfc3339((times.now() if now is None else now) - _DAY)[:_DATE]
+    counts = or_(ledger.c.period == _ENDLESS, ledger.c.period >= yesterday, ledger.c.period == yesterday[:_MONTH])
+    async with transaction(engine) as connection:
+        found = await connection.execute(select(*(lanes.c[name] for name in Mark.__struct_fields__)))
+        marks = {row.lane: Mark(*row) for row in found}
+        rows = [LedgerRow(*row) for row in await connection.execute(select(*_COLUMNS).where(counts))]
+    return Balance(marks, rows)
 
 
 async def forget(connection: AsyncConnection, now: int) -> None:

@@ -1,7 +1,8 @@
 """Calls and their statistics in the words of the TruePortAI gateway's analytics (CONTRACT T8, T9). Pure.
 
 Rules: field names and units are theirs (milliseconds and US dollars as numbers, token sums); `null` is unknown, never
-zero. A key is shown as the id of a gateway key, or as the keyed hash of the provider key its caller brought.
+zero. A key is named by the id of a gateway key (which `control.masks` shows masked), or by the keyed hash of the
+provider key its caller brought.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 import asyncpg  # type: ignore[import-untyped]
@@ -29,13 +29,13 @@ __all__ = [
     "clear",
     "insert",
     "leave",
+    "pooled",
     "reader",
     "show",
     "sort_by_bytes",
     "take_over",
     "used_bytes",
     "wall_off",
-    "without_zeros",
     "writer",
 ]
 
@@ -125,6 +125,11 @@ def reader(url: URL, connections: int, *, everybody: bool) -> AsyncEngine:
             raise StoreError(f"cannot use the store {shown(url)}: {error}") from error
         return connection
 
+    return pooled(url, opened, connections)
+
+
+def pooled(url: URL, opened: Callable[[], Awaitable[asyncpg.Connection]], connections: int) -> AsyncEngine:
+    """An engine over up to so many connections, which `opened` makes."""
     engine = create_async_engine(
         url,
         async_creator=opened,
@@ -135,7 +140,7 @@ def reader(url: URL, connections: int, *, everybody: bool) -> AsyncEngine:
         # Connections that a restart of the server has cut are replaced unnoticed.
         pool_pre_ping=True,
     )
-    event.listen(engine.sync_engine, "before_cursor_execute", without_zeros, retval=True)
+    event.listen(engine.sync_engine, "before_cursor_execute", _without_zeros, retval=True)
     return engine
 
 
@@ -213,7 +218,7 @@ def sort_by_bytes(connection: Connection) -> None:
         connection.exec_driver_sql(f"ALTER TABLE {quote(table)} {changes}")
 
 
-def without_zeros(*said: Any) -> tuple[str, Any]:
+def _without_zeros(*said: Any) -> tuple[str, Any]:
     """What is looked for, without U+0000: the server refuses it, and the collector has put U+FFFD in its place."""
     statement, parameters = said[2], said[3]
     if isinstance(parameters, tuple) and any(isinstance(value, str) and "\0" in value for value in parameters):

@@ -52,6 +52,8 @@ class TraceFilter(msgspec.Struct, frozen=True):
     key: str | None = None
     caller: str | None = None
     """Id of the gateway key, or the hash of the provider key where the caller brought that alone."""
+    keys: tuple[str, ...] = ()
+    """Ids of gateway keys: any of them."""
     user: str | None = None
     trace: str | None = None
     """W3C trace id."""
@@ -241,6 +243,8 @@ def conditions(sight: Sight, wanted: TraceFilter) -> list[ColumnElement[bool]]:
         found.append(or_(t.model == wanted.model, t.model_answered == wanted.model))
     if wanted.caller is not None:
         found.append(or_(t.key_id == wanted.caller, and_(t.key_id.is_(None), t.provider_key_hash == wanted.caller)))
+    if wanted.keys:
+        found.append(t.key_id.in_(wanted.keys))
     if wanted.parent is not None:
         found.append(or_(t.parent_id == wanted.parent, t.parent_call == wanted.parent))
     for tag in wanted.tag:

@@ -1,4 +1,5 @@
-"""Who reads the store: `open` for the command line, with a server running or not; `Readers` for the server itself.
+"""Who reads the store: `open` for the command line, with a server running or not; `Readers` for the server itself, over
+`Connections`.
 
 Rules: read only; short transactions, so that a running collector is never held up; always one tenant.
 """
@@ -71,43 +72,59 @@ class Reader:
         return await self._queries.body(call, side)
 
 
-class Readers:
+class Connections:
     """A server's reading connections. They follow the store: a file that was removed and built again is opened anew."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, connections: int = 4, everybody: bool = False) -> None:
+        """As `engine.reader`."""
         self._url = url
+        self._connections = connections
+        self._everybody = everybody
         self._engine: AsyncEngine | None = None
         self._identity: tuple[int, int] | None = None
 
-    async def queries(self, sight: Sight) -> Queries:
-        """Queries on the store as it is now. Raises `StoreMissingError`."""
-        return Queries(await self._current(), sight)
-
-    async def analytics(self, sight: Sight) -> Analytics:
-        """The same for questions about many calls."""
-        return Analytics(await self._current(), sight)
-
-    async def audit(self, sight: Sight) -> Audit:
-        """The same for changes of the administrative state."""
-        return Audit(await self._current(), sight)
-
-    async def _current(self) -> AsyncEngine:
+    async def current(self) -> AsyncEngine:
+        """To the store as it is now. Raises `StoreMissingError`."""
         engine.check_present(self._url)
         identity = engine.identity(self._url)
         reading, outdated = self._engine, None
         if reading is None or identity != self._identity:
             # No await in between: of two callers at once, the second finds the first one's.
-            outdated, reading = reading, engine.reader(self._url)
+            outdated = reading
+            reading = engine.reader(self._url, connections=self._connections, everybody=self._everybody)
             self._engine, self._identity = reading, identity
         if outdated is not None:
             await outdated.dispose()
         return reading
 
     async def aclose(self) -> None:
-        """Give the connections back."""
+        """Give them back."""
         reading, self._engine = self._engine, None
         if reading is not None:
             await reading.dispose()
+
+
+class Readers:
+    """What a server reads of the store, by who may see what. Every method raises `StoreMissingError`."""
+
+    def __init__(self, url: URL) -> None:
+        self._connections = Connections(url)
+
+    async def queries(self, sight: Sight) -> Queries:
+        """Questions about single calls."""
+        return Queries(await self._connections.current(), sight)
+
+    async def analytics(self, sight: Sight) -> Analytics:
+        """Questions about many calls."""
+        return Analytics(await self._connections.current(), sight)
+
+    async def audit(self, sight: Sight) -> Audit:
+        """Changes of the administrative state."""
+        return Audit(await self._connections.current(), sight)
+
+    async def aclose(self) -> None:
+        """Give the connections back."""
+        await self._connections.aclose()
 
 
 @asynccontextmanager

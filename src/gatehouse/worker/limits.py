@@ -15,7 +15,7 @@ from gatehouse.gateway import counted, openings
 from gatehouse.journal.writer import JournalWriter
 from gatehouse.limits.local import LocalLimits
 from gatehouse.limits.shared.connection import Connection, server
-from gatehouse.limits.shared.embedded import address
+from gatehouse.limits.shared.embedded import address, binary
 from gatehouse.limits.shared.limits import SharedLimits
 from gatehouse.model.snapshot import Snapshot
 from gatehouse.pipeline.limited import moment
@@ -33,6 +33,8 @@ class WorkerLimits:
         self._shared: SharedLimits | None = None
         self._local: LocalLimits | None = None
         self._connected = False
+        self._early = False
+        """Whether there is a server to connect to before there is a limit."""
         url = address(settings, data)
         if url is None:
             self._local = LocalLimits()
@@ -40,6 +42,7 @@ class WorkerLimits:
             redis = settings.redis
             link = Connection(server(url), timeout=redis.timeout_ms / _MS, connect_timeout=redis.connect_ms / _MS)
             self._shared = SharedLimits(link, lane)
+            self._early = settings.redis.url is not None or binary() is not None
 
     @property
     def limits(self) -> LocalLimits | SharedLimits:
@@ -49,9 +52,10 @@ class WorkerLimits:
         return limits
 
     def configure(self, snapshot: Snapshot) -> None:
-        """The limits from now on. Nothing is connected to before there are some."""
+        """The limits from now on. Nothing is connected to before there are some, or tenants that may get some."""
         self.limits.configure(snapshot.limits, moment())
-        if self._shared is not None and snapshot.limits and not self._connected:
+        wanted = snapshot.limits or (self._early and snapshot.tenants)
+        if self._shared is not None and wanted and not self._connected:
             self._connected = True
             self._shared.start()
 
@@ -84,8 +88,7 @@ class WorkerLimits:
         journal.shares.most = share // self._settings.server.workers if several else 0
 
     def sweep(self, journal: JournalWriter) -> None:
-        """Twice a second: what limits have to tell goes on record; where it matters, how far the journal is collected
-        is looked up."""
+        """Twice a second: where a tenant's share of the journal is nearly full, look up how far it is collected."""
         if journal.shares.pressed:
             marks = openings.marks(self._data.openings)
             journal.shares.collected(marks.get(journal.lane, 0))

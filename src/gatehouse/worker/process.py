@@ -130,38 +130,10 @@ class Worker:
         self._limits = WorkerLimits(settings, self._data, self._journal.lane)
         self._limits.configure(snapshot)
         self._limits.share(snapshot, self._journal)
-        recorder = self._recorder = Recorder(
-            self._journal, capture_bytes=settings.capture.max_bytes if settings.capture.bodies else 0
-        )
-        relay = Relay(
-            answer_headers(),
-            self._rewrite_address,
-            keep_bytes=settings.capture.max_bytes if settings.capture.bodies else 0,
-        )
-        self._noticing = Noticing(self._journal, self._limits.limits, relay.rejections)
-        steps = Steps(
-            limits=self._limits.limits,
-            policy=NoRules(),
-            forwarder=Forwarder(self._upstreams, replay=settings.pool.replay),
-            relay=relay,
-            recorder=recorder,
-            client=guard.client,
-        )
-        bounds = Bounds(
-            body_bytes=settings.limits.body_bytes,
-            upload_bytes=settings.limits.upload_bytes,
-            read_whole=settings.limits.read_whole,
-        )
         # Without accounts no stored credential is ever used.
         self._opening = Opening(settings.secrets, self._data, os.environ) if settings.auth.enabled else None
         self._live = live(snapshot, settings, opening=self._opening)
-        self._pipeline = Pipeline(
-            self._live,
-            bounds,
-            steps,
-            create_or_read_secret(self._data.journal_hmac),
-            capture=settings.capture.bodies,
-        )
+        self._pipeline = self._make_pipeline(guard)
         self._management = ManagementProxy(
             self._upstreams,
             str(self._data.control_socket),
@@ -189,7 +161,6 @@ class Worker:
             tls,
             Doorkeeper(self._descriptors, self._server.refusal, None if tls is None else bounded.connections),
         )
-
         self._subscription = Subscription(
             self._data.snapshot_socket,
             begun,
@@ -197,9 +168,32 @@ class Worker:
             lambda version: self._loads.serve_by(self._process.index, version),
         )
 
-    def _swap(self, snapshot: Snapshot) -> None:
+    def _make_pipeline(self, guard: Guard) -> Pipeline:
+        settings = self._settings
+        captured = settings.capture.max_bytes if settings.capture.bodies else 0
+        self._recorder = Recorder(self._journal, capture_bytes=captured)
+        relay = Relay(answer_headers(), self._rewrite_address, keep_bytes=captured)
+        self._noticing = Noticing(self._journal, self._limits.limits, relay.rejections)
+        steps = Steps(
+            limits=self._limits.limits,
+            policy=NoRules(),
+            forwarder=Forwarder(self._upstreams, replay=settings.pool.replay),
+            relay=relay,
+            recorder=self._recorder,
+            client=guard.client,
+        )
+        bounds = Bounds(
+            body_bytes=settings.limits.body_bytes,
+            upload_bytes=settings.limits.upload_bytes,
+            read_whole=settings.limits.read_whole,
+        )
+        secret = create_or_read_secret(self._data.journal_hmac)
+        return Pipeline(self._live, bounds, steps, secret, capture=settings.capture.bodies)
+
+    def _swap(self, snapshot: Snapshot, cut: tuple[str, ...]) -> None:
         """Decide by `snapshot` from the next call on. Built beside, then one reference each; running calls keep what
-        they began with. Raises `OSError`, `ValueError`, `re.error` for what cannot be used; the old one then stays."""
+        they began with, and those of the keys to be `cut` end. Raises `OSError`, `ValueError`, `re.error` for what
+        cannot be used; the old one then stays."""
         made = live(snapshot, self._settings, (self._snapshot, self._live), opening=self._opening)
         if snapshot.providers is not self._snapshot.providers:
             self._trust(snapshot)
@@ -211,6 +205,7 @@ class Worker:
         self._limits.share(snapshot, self._journal)
         self._snapshot = snapshot
         self._pipeline.expel()
+        self._pipeline.cut(cut)
 
     def _rewriter(self, snapshot: Snapshot) -> AddressRewriter:
         server = self._settings.server

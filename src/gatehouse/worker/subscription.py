@@ -84,14 +84,19 @@ def _found(path: Path, settings: Settings) -> Begun:
 
 
 class Subscription:
-    """Follows control. `swap` puts a newer snapshot in place, at once; `serve_by` then tells its version.
+    """Follows control. `swap` puts a newer snapshot in place, at once, and ends the calls of those keys that are to be
+    cut; `serve_by` then tells its version.
 
     What `swap` raises for a snapshot it cannot use (`ValueError`, `re.error`, `OSError`, `ConfigError`) counts as a
     frame refused.
     """
 
     def __init__(
-        self, path: Path, begun: Begun, swap: Callable[[Snapshot], None], serve_by: Callable[[int], None]
+        self,
+        path: Path,
+        begun: Begun,
+        swap: Callable[[Snapshot, tuple[str, ...]], None],
+        serve_by: Callable[[int], None],
     ) -> None:
         self._path = path
         self._snapshot = begun.snapshot
@@ -149,7 +154,7 @@ class Subscription:
         snapshot = draft.finish()
         if snapshot is not self._snapshot:
             try:
-                self._swap(snapshot)
+                self._swap(snapshot, draft.cut)
             except OSError as error:
                 raise ValueError(f"it cannot be used: {error}") from error
             self._snapshot = snapshot

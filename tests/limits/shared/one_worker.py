@@ -1,6 +1,7 @@
-"""A worker in a process of its own: `python -m tests.limits.shared.one_worker URL LANE UNTIL`.
+"""A worker in a process of its own: `python -m tests.limits.shared.one_worker URL LANE`.
 
-Asks for one request and one dollar after the other until the monotonic clock says UNTIL (seconds), gives back what the
+Once ready, it is told a time on stdin: it asks for one request and one dollar after the other until the monotonic clock
+says so (seconds), gives back what the
 calls did not use, and prints how many were admitted, and when the first was.
 """
 
@@ -25,14 +26,15 @@ ENTRIES = [
 ]
 
 
-async def main(url: str, lane: str, end: float) -> None:
-    link = Connection(server(url), timeout=2, connect_timeout=2)
+async def main(url: str, lane: str) -> None:
+    link = Connection(server(url), timeout=20, connect_timeout=20)
     limits = SharedLimits(link, lane)
     limits.configure({entry.id: entry for entry in ENTRIES}, now())
     limits.start()
     await until(lambda: link.run)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
+    end = float(sys.stdin.readline())
     passed = spent = 0
     while time.monotonic() < end:
         call = Claim("t", "p", "k")
@@ -51,4 +53,4 @@ async def main(url: str, lane: str, end: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], float(sys.argv[3])))
+    asyncio.run(main(sys.argv[1], sys.argv[2]))

@@ -22,7 +22,8 @@ from gatehouse.limits.shared.embedded import binary
 from gatehouse.limits.shared.limits import SharedLimits, monotonic_us
 from gatehouse.limits.shared.rebuilding import Openings, Rebuilder
 from gatehouse.limits.shared.scripts import key
-from gatehouse.model.limits import Bound, LimitEntry, Measure, Moment, ScopeKind, Window
+from gatehouse.model.limits import Bound, LimitEntry, Measure, ScopeKind, Window
+from gatehouse.model.moment import Moment
 
 
 class Valkey:
@@ -56,7 +57,7 @@ class Valkey:
             ),
             stdout=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not self._listens():
             assert time.monotonic() < deadline
             time.sleep(0.005)
@@ -76,7 +77,7 @@ class Valkey:
     def stop(self) -> None:
         assert self._process is not None
         self._process.kill()
-        self._process.wait(5)
+        self._process.wait(30)
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -126,12 +127,12 @@ class Clock:
         return self.us
 
 
-def connection(on: Valkey, patience: float = 2.0) -> Connection:
+def connection(on: Valkey, patience: float = 20.0) -> Connection:
     """Generous: a machine under load is not what is tested."""
-    return Connection(server(on.url), timeout=patience, connect_timeout=2.0)
+    return Connection(server(on.url), timeout=patience, connect_timeout=20.0)
 
 
-async def until(true: Callable[[], object], seconds: float = 10.0) -> None:
+async def until(true: Callable[[], object], seconds: float = 30.0) -> None:
     """Waits for what others bring about."""
     deadline = time.monotonic() + seconds
     while not true():
@@ -140,7 +141,7 @@ async def until(true: Callable[[], object], seconds: float = 10.0) -> None:
 
 
 @asynccontextmanager
-async def linked(on: Valkey, patience: float = 2.0) -> AsyncIterator[Connection]:
+async def linked(on: Valkey, patience: float = 20.0) -> AsyncIterator[Connection]:
     """A connection that is there."""
     link = connection(on, patience)
     link.start()
@@ -153,7 +154,7 @@ async def linked(on: Valkey, patience: float = 2.0) -> AsyncIterator[Connection]
 
 @asynccontextmanager
 async def worker(
-    on: Valkey, lane: str, entries: list[LimitEntry], patience: float = 2.0, clock: Callable[[], int] = monotonic_us
+    on: Valkey, lane: str, entries: list[LimitEntry], patience: float = 20.0, clock: Callable[[], int] = monotonic_us
 ) -> AsyncIterator[SharedLimits]:
     """One worker's limiter, connected."""
     link = connection(on, patience)

@@ -66,12 +66,12 @@ def test_logs_in_and_selects(on: Valkey) -> None:
     async def run() -> None:
         with valkey("--requirepass", "secret") as guarded:
             path = guarded.path
-            wrong = Connection(server(f"unix://{path}"), timeout=1, connect_timeout=1)
+            wrong = Connection(server(f"unix://{path}"), timeout=20, connect_timeout=20)
             wrong.start()
             await until(lambda: wrong.trouble and "NOAUTH" in wrong.trouble)
             await wrong.close()
             url = f"unix://:secret@{path}?database=1"
-            right = Connection(server(url), timeout=1, connect_timeout=1)
+            right = Connection(server(url), timeout=20, connect_timeout=20)
             right.start()
             await until(lambda: right.run)
             assert b"db=1" in await right.call(b"CLIENT", b"INFO")

@@ -1,169 +1,30 @@
-"""I4 with several workers on a real server: random concurrent calls that settle, fail, are cancelled while they wait or
-die with their worker, while time passes (month end too), the clock is set back, limits change and the server forgets.
-
-Time is told: the server's is never lower than what is stored, and what is stored here lies ahead of its clock; workers
-have a clock of the test's. So both move together, by the test's word.
+"""I4 with several workers on a real server: random concurrent calls that settle, fail, reserve more, are cancelled
+while they wait or die with their worker, while time passes (month end too), workers are stopped and started again, the
+clock is set back, limits change, and the server forgets all or a part. `world` is where that happens.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.shared.embedded import binary
 from gatehouse.limits.shared.limits import SharedLimits
-from gatehouse.limits.shared.rebuilding import Lane, Openings, Rebuilder
-from gatehouse.model.limits import LimitEntry, Moment, Reserved
-from tests.limits.shared.servers import Clock, Valkey, bound, connection, limit, until, valkey
-
-START = 1_806_537_599_000_000 - 30_000_000
-"""Half a minute before a month ends: Unix microseconds, 2027-03-31T23:59:29Z, ahead of the server's clock."""
-SECOND = 1_000_000
-MINUTE = 60 * SECOND
-HOUR = 60 * MINUTE
-
-RATES = {"few": (MINUTE, 7), "many": (MINUTE, 1500), "tokens": (MINUTE, 4000)}
-CAPS = {"day": 3000, "month": 4000, "key": 900}
-CONCURRENCY = 6
+from gatehouse.limits.shared.rebuilding import Rebuilder
+from gatehouse.model.limits import Reserved, Settled
+from tests.limits.shared.servers import bound, connection, until
+from tests.limits.shared.world import CAPS, CONCURRENCY, HOUR, RATES, SECOND, Call, World, cost_of, entries
 
 
-def entries(day: int) -> list[LimitEntry]:
-    closed: dict[str, Any] = {"when_down": "closed", "max_reserved_share": 60}
-    return [
-        limit("requests", "minute", RATES["few"][1], "key", "k1", **closed),
-        limit("requests", "minute", RATES["many"][1], **closed),
-        limit("tokens", "minute", RATES["tokens"][1], **closed),
-        limit("concurrency", "now", CONCURRENCY, "project", "p", **closed),
-        limit("spend", "day", day, **closed),
-        limit("spend", "month", CAPS["month"], "project", "p", at_cap="clamp", **closed),
-        limit("spend", "total", CAPS["key"], "key", "k2", **closed),
-    ]
-
-
-class Call:
-    """One that runs, and what is on record of it."""
-
-    def __init__(self, lane: str, claim: Claim) -> None:
-        self.lane = lane
-        self.claim = claim
-        self.counts = True
-        """Against concurrency; not once its worker was taken for dead."""
-
-
-def _cost(claim: Claim) -> int:
-    """What it has reserved."""
-    return next(one.amount for one in claim.reserved if one.counter == "t/tenant/t/spend/day")
-
-
-class Shared(RuleBasedStateMachine):
-    """Two workers, later perhaps others."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.loop = asyncio.new_event_loop()
-        self.server = valkey()
-        self.on: Valkey = self.server.__enter__()
-        self.clock = Clock()
-        self.started = self.clock.us
-        self.day = CAPS["day"]
-        self.workers: dict[str, SharedLimits] = {}
-        self.born = 0
-        self.running: list[Call] = []
-        self.admitted: dict[str, list[tuple[int, int]]] = {name: [] for name in RATES}
-        self.settled: dict[str, dict[tuple[str, str], int]] = {}
-        """By lane, as its outcomes say."""
-
-    # -- the world
-
-    def wait(self, what: Coroutine[Any, Any, Any]) -> Any:
-        return self.loop.run_until_complete(asyncio.wait_for(what, 20))
-
-    @property
-    def unix(self) -> int:
-        return START + self.clock.us - self.started
-
-    def now(self) -> Moment:
-        return Moment(self.unix, self.clock.us)
-
-    def pass_time(self, us: int) -> None:
-        self.clock.us += us
-        if self.on.client().exists("gatehouse:{t}"):
-            self.on.client().hset("gatehouse:{t}", "at", self.unix)
-
-    async def _live(self, us: int, stopped: str | None = None) -> None:
-        """Time passes, and workers are heard of meanwhile, but for the one that is `stopped`."""
-        while us > 0:
-            self.pass_time(min(us, 4 * SECOND))
-            us -= 4 * SECOND
-            for lane, limits in self.workers.items():
-                if lane != stopped:
-                    limits._desk("t").tick()
-            desks = [limits._desk("t") for limits in self.workers.values()]
-            await until(lambda: all(desk.told for desk in desks))  # noqa: B023 - awaited here
-
-    async def _sleep(self, seconds: float) -> None:
-        self.clock.us += int(seconds * SECOND)
-
-    async def _worker(self) -> None:
-        self.born += 1
-        lane = f"lane{self.born}"
-        link = connection(self.on)
-        limits = SharedLimits(link, lane, self.clock)
-        limits.configure({entry.id: entry for entry in entries(self.day)}, self.now())
-        limits.start()
-        await until(lambda: link.run)
-        self.workers[lane] = limits
-        self.settled[lane] = {}
-
-    def openings(self) -> Openings:
-        """All lanes' records, to their ends."""
-        total: dict[tuple[str, str], int] = {}
-        lanes = {}
-        for lane, settled in self.settled.items():
-            for name, amount in settled.items():
-                total[name] = total.get(name, 0) + amount
-            held: tuple[Reserved, ...] = tuple(
-                one for call in self.running if call.lane == lane for one in call.claim.reserved
-            )
-            lanes[lane] = Lane(dict(settled), held)
-        names = {
-            "few": "t/key/k1/requests/minute",
-            "many": "t/tenant/t/requests/minute",
-            "tokens": "t/tenant/t/tokens/minute",
-        }
-        return Openings(total, lanes, {names[name]: counted for name, counted in self.admitted.items()})
-
-    async def _rebuild(self) -> None:
-        async def read(tenant: str) -> Openings:
-            # The server starts by its own clock: put it where the test's is.
-            self.on.client().hset("gatehouse:{t}", "at", self.unix)
-            return self.openings()
-
-        link = connection(self.on)
-        link.start()
-        await until(lambda: link.run)
-        rebuilder = Rebuilder(link, sleep=self._sleep)
-        if await rebuilder.lost(["t"]):
-            assert await rebuilder.rebuild("t", read)
-            for limits in self.workers.values():
-                limits._desk("t").tick()
-            await until(lambda: all(desk.told for limits in self.workers.values() for desk in limits._desks.values()))
-            self.pass_time(2 * SECOND)
-            await self._back()
-        await link.close()
-
-    async def _back(self) -> None:
-        """Until each worker has heard from the server."""
-        for limits in self.workers.values():
-            limits._desk("t").tick()
-        await until(lambda: all(limits._desk("t").down is None for limits in self.workers.values()))
+class Shared(World):
+    """Two workers, later others."""
 
     @initialize()
     def begin(self) -> None:
@@ -195,11 +56,14 @@ class Shared(RuleBasedStateMachine):
             limits.withdraw(claim, self.now())
             return
         self.admitted["tokens"].append((at, tokens))
+        self.running.append(Call(lane, claim))
+        day = claim.reserved[1]
+        assert not day.amount or self.spent()[day.counter, day.period] <= self.day
         if uses is None:
-            self.running.append(Call(lane, claim))
-        else:
-            limits.settle(claim, tokens, _cost(claim) * uses // 100, self.now())
-            self._outcome(lane, claim.settled)
+            return
+        self.running.pop()
+        limits.settle(claim, tokens, cost_of(claim) * uses // 100, self.now())
+        self._outcome(lane, claim.settled)
 
     async def _step(self, found: object, limits: SharedLimits, claim: Claim, leaves: bool) -> object:
         if not isinstance(found, Awaitable):
@@ -230,6 +94,15 @@ class Shared(RuleBasedStateMachine):
         names = list(self.workers)
         await asyncio.gather(*(call(names[index % len(names)]) for index in lanes))
 
+    @rule(index=st.integers(0, 50), more=st.sampled_from([1, 100, 1000]))
+    def fallback(self, index: int, more: int) -> None:
+        """To a dearer candidate: the difference is held too, or nothing more."""
+        if self.running:
+            call = self.running[index % len(self.running)]
+            needs = bound(1, cost_of(call.claim) + more)
+            limits = self.workers[call.lane]
+            self.wait(self._step(limits.reserve(call.claim, needs, self.now()), limits, call.claim, False))
+
     @rule(index=st.integers(0, 50), share=st.sampled_from([None, 0, 30, 100]), withdrawn=st.booleans())
     def end(self, index: int, share: int | None, withdrawn: bool) -> None:
         """Settled with what it used, or nobody knows; or it never went upstream."""
@@ -240,11 +113,11 @@ class Shared(RuleBasedStateMachine):
         if withdrawn:
             limits.withdraw(call.claim, self.now())
             return
-        cost = _cost(call.claim)
+        cost = cost_of(call.claim)
         limits.settle(call.claim, None, None if share is None else cost * share // 100, self.now())
         self._outcome(call.lane, call.claim.settled)
 
-    def _outcome(self, lane: str, settled: tuple[Reserved, ...]) -> None:
+    def _outcome(self, lane: str, settled: Sequence[Reserved | Settled]) -> None:
         for one in settled:
             if "/spend/" in one.counter:
                 period = (one.counter, one.period)
@@ -295,7 +168,9 @@ class Shared(RuleBasedStateMachine):
             link.start()
             await until(lambda: link.run)
             await self._live(11 * SECOND)
-            assert await Rebuilder(link).bury("t", lane, self.settled[lane])
+            # Where that is lost, it is rebuilt without it.
+            buried = await Rebuilder(link).bury("t", lane, self.settled[lane])
+            assert buried or await Rebuilder(link).lost(["t"])
             await link.close()
             await self._worker()
             await self._back()
@@ -312,9 +187,40 @@ class Shared(RuleBasedStateMachine):
                 await self._call(lane, "k3", 1, 1, 0)
             # By leases, at the most; the server lets nobody pass.
             assert len(self.running) - before <= len(self.workers)
-            await self._rebuild()
+            await self._back()
 
         self.wait(nobody_passes())
+
+    @rule(index=st.integers(0, 9))
+    def worker_is_replaced(self, index: int) -> None:
+        """It ends its calls, gives back what it leased, and another one starts."""
+
+        async def replace() -> None:
+            lane = list(self.workers)[index % len(self.workers)]
+            limits = self.workers.pop(lane)
+            for call in [call for call in self.running if call.lane == lane]:
+                self.running.remove(call)
+                limits.settle(call.claim, 1, cost_of(call.claim) // 2, self.now())
+                self._outcome(lane, call.claim.settled)
+            await limits.close()
+            await self._worker()
+            await self._back()
+
+        self.wait(replace())
+
+    @rule(index=st.integers(0, 50))
+    def server_drops_a_key(self, index: int) -> None:
+        """Whichever: by whoever misses it, it is noticed or not needed."""
+        names = sorted(self.on.client().keys("gatehouse:{t}*"))
+        self.on.client().delete(names[index % len(names)])
+
+        async def goes_on() -> None:
+            for lane in list(self.workers):
+                await self._call(lane, "k1", 40, 3, 0, 100)
+            await self._live(2 * SECOND)
+            await self._back()
+
+        self.wait(goes_on())
 
     # -- the promise
 
@@ -329,15 +235,7 @@ class Shared(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_above_a_hard_cap(self) -> None:
-        held: dict[tuple[str, str], int] = {}
-        for call in self.running:
-            for one in call.claim.reserved:
-                if "/spend/" in one.counter:
-                    held[one.counter, one.period] = held.get((one.counter, one.period), 0) + one.amount
-        for settled in self.settled.values():
-            for period, amount in settled.items():
-                held[period] = held.get(period, 0) + amount
-        for (counter, _), amount in held.items():
+        for (counter, _), amount in self.spent().items():
             window = counter.rpartition("/")[2]
             assert amount <= {"day": 5000, "month": CAPS["month"], "total": CAPS["key"]}[window], counter
         assert len([call for call in self.running if call.counts]) <= CONCURRENCY
@@ -358,6 +256,7 @@ class Shared(RuleBasedStateMachine):
             self.loop.close()
 
     async def _quiet(self) -> None:
+        await self._back()
         for call in self.running:
             self.workers[call.lane].settle(call.claim, 1, 0, self.now())
             self._outcome(call.lane, call.claim.settled)

@@ -52,7 +52,7 @@ def test_every_entry_is_there_with_all_its_fields(place: Path) -> None:
                 providers=("openai",),
                 addresses=("10.0.0.0/8",),
                 expires_at=NOW + 1,
-                role="viewer",
+                role="member",
             )
             await made.default.create_key(new, event())
             cap = limit(scope="key", scope_id=new.id, measure="spend", window="month", cap=7, at_cap="clamp", assumed=3)
@@ -85,7 +85,7 @@ def test_every_entry_is_there_with_all_its_fields(place: Path) -> None:
                     providers=("openai",),
                     addresses=("10.0.0.0/8",),
                     expires=NOW // SECOND,
-                    role="viewer",
+                    role="member",
                 )
             }
             assert found.credentials == {
@@ -105,6 +105,19 @@ def test_every_entry_is_there_with_all_its_fields(place: Path) -> None:
             }
             own = IssuerEntry(issuer.id, ids.DEFAULT, "https://idp", "gh", ("RS256",), b"{}", project=ids.DEFAULT)
             assert found.issuers == {issuer.id: msgspec.structs.replace(own, scopes=("chat",))}
+
+    asyncio.run(run())
+
+
+def test_a_key_whose_role_makes_no_calls_opens_nothing_on_the_data_plane(place: Path) -> None:
+    """O8: `proxy:write`."""
+
+    async def run() -> None:
+        async with opened(place) as made:
+            for role, scopes in ((None, ("chat",)), ("developer", ("chat",)), ("viewer", ()), ("auditor", ())):
+                new = key(role=role, scopes=("chat",))
+                await made.default.create_key(new, event())
+                assert (await OperatorStore(made.reading).sections()).keys[new.id].scopes == scopes
 
     asyncio.run(run())
 
@@ -154,6 +167,37 @@ def test_what_is_revoked_deleted_or_disabled(place: Path) -> None:
             # With a token it serves, and the secret the token was made from stays here.
             await made.default.put_token(waiting.id, b"sealed-token", NOW)
             assert (await made.operator.sections()).credentials[waiting.id].sealed == b"sealed-token"
+
+    asyncio.run(run())
+
+
+def test_a_key_is_worth_what_those_behind_it_may_now(place: Path) -> None:
+    """A key may never exceed its creator, also later: not who was demoted, nor through a key that is nobody's."""
+
+    async def run() -> None:
+        async with opened(place) as made:
+            await made.default.create_user(user(role="owner"), event())
+            boss = (await made.default.create_user(user(email="boss@example.com", role="owner"), event())).id
+            wide = ("chat", "provider:any")
+            hers = key(user=boss, created_by=boss, scopes=wide)
+            nobodys = key(created_by=boss, scopes=wide)
+            operators = key(scopes=wide)
+            for new in (hers, nobodys, operators):
+                await made.default.create_key(new, event())
+
+            async def found() -> list[tuple[tuple[str, ...], bool]]:
+                entries = (await OperatorStore(made.reading).sections()).keys
+                return [(entries[each.id].scopes, entries[each.id].disabled) for each in (hers, nobodys, operators)]
+
+            assert await found() == [(wide, False), (wide, False), (wide, False)]
+            for change, off in (
+                (UserChange(role="admin"), False),
+                (UserChange(role="viewer"), True),
+                (UserChange(role="owner", disabled=True), True),
+            ):
+                await made.default.update_user(boss, change, event())
+                # Nobody's keys make calls on; what only an owner may is over.
+                assert await found() == [(("chat",), off), (("chat",), False), (wide, False)]
 
     asyncio.run(run())
 

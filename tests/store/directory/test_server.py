@@ -190,7 +190,7 @@ def test_tenants_do_not_wait_for_each_other(server_place: Path) -> None:
         async with opened(server_place) as made:
             async with made.default.together() as open_change:
                 await open_change.record(event())
-                await asyncio.wait_for(made.other.record(event()), 3)
+                await asyncio.wait_for(made.other.record(event()), 30)
 
     asyncio.run(run())
 

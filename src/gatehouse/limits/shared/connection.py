@@ -23,7 +23,8 @@ from gatehouse.errors import ConfigError
 
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 2.0
-"""Seconds between two attempts to connect: doubling, with up to a half more by chance."""
+"""Seconds between two attempts to connect: doubling, with up to a half more by chance. A server that cannot be reached
+is worth a line from the longest on: one that is just being started is not."""
 CHECK_SECONDS: Final = 5.0
 """How often the server is asked whether it still evicts nothing."""
 
@@ -95,6 +96,7 @@ class Connection:
         """Seconds."""
         self.run: str | None = None
         self.trouble: str | None = "not connected yet"
+        self._told: str | None = None
         self._server = server
         self._timeout = timeout
         self._connect_timeout = connect_timeout
@@ -131,8 +133,8 @@ class Connection:
         while True:
             try:
                 wire = await asyncio.wait_for(self._open(), self._connect_timeout)
-            except (OSError, TimeoutError, Unanswered, hiredis.HiredisError) as error:
-                self._say(str(error) or "no answer in time")
+            except (OSError, TimeoutError, UnicodeError, Unanswered, hiredis.HiredisError) as error:
+                self._say(str(error) or "no answer in time", log=self._pause >= LONGEST_PAUSE)
             else:
                 self._pause = FIRST_PAUSE
                 await self._watch(wire)
@@ -152,7 +154,7 @@ class Connection:
         if at.database:
             await wire.call((b"SELECT", b"%d" % at.database), self._connect_timeout)
         run = await _checked(wire, self._connect_timeout)
-        self.run, self.trouble = run, None
+        self.run, self.trouble, self._told = run, None, None
         return wire
 
     async def _watch(self, wire: _Wire) -> None:
@@ -167,10 +169,11 @@ class Connection:
                     return
         self._say(wire.gone.result())
 
-    def _say(self, trouble: str) -> None:
-        if trouble != self.trouble:
-            _LOG.warning("limits: the server at %r is not usable: %s", self._server, trouble)
+    def _say(self, trouble: str, *, log: bool = True) -> None:
         self.trouble = trouble
+        if log and trouble != self._told:
+            _LOG.warning("limits: the server at %r is not usable: %s", self._server, trouble)
+            self._told = trouble
 
     def _drop(self, why: str) -> None:
         wire, self._wire = self._wire, None

@@ -1,10 +1,11 @@
 """One call's way through shared limits: what it took of each counter, and what becomes of that.
 
-Pure but for `Desk.changed` and `Desk.refund`, which take notes for the next batch.
+Pure but for `Desk.changed`, `Desk.settled` and `Desk.refund`, which take notes for the next batch.
 
-Rules: what is taken is noted with where it was charged; what a call held is released once. A call that was released
-because its worker was taken for dead (`Stake.generation`) releases nothing more. What goes back to a lease that still
-holds is no news to the server: it counts as held by this worker either way.
+Rules: a call that finds all it needs in leases takes two passes over them, and asks nobody. What is taken is noted with
+where it was charged; what a call held is released once. A call that was released because its worker was taken for dead
+(`Stake.generation`) releases nothing more. What goes back to a lease that still holds is no news to the server: it
+counts as held by this worker either way.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from gatehouse.limits.calendar import Calendar
+from gatehouse.limits.counters import ENDLESS
 from gatehouse.limits.funds import Fund
 from gatehouse.limits.shared.desk import Desk, Items
 from gatehouse.limits.shared.holdings import HELD, SPEND, Stake
 from gatehouse.limits.shared.parts import Part
-from gatehouse.model.limits import Bound, Reserved
+from gatehouse.limits.standing import NAMES
+from gatehouse.model.limits import Reserved, Settled
 
 UNCHARGED: Final = -1
 """For a granule: the server was not asked, so it counts nothing."""
@@ -30,24 +34,65 @@ Got = tuple[Stake, int, int, int]
 class Line:
     """The counters of calls that are alike, and the stakes in them."""
 
-    __slots__ = ("desk", "doors", "funds", "items", "parts", "shares", "turned")
+    __slots__ = (
+        "_turned", "desk", "doors", "funds", "items", "measures", "parts", "periods", "shares", "stakes", "version",
+    )  # fmt: skip
 
-    def __init__(self, desk: Desk, doors: list[Part], parts: list[Part], holder: str) -> None:
+    def __init__(self, desk: Desk, doors: list[Part], parts: list[Part], holder: str, version: int) -> None:
         self.desk = desk
-        self.doors = doors
+        self.version = version
+        """Of the limits it was made by."""
+        self.doors = [part.stake for part in doors]
+        self.items: Items = [(stake, 1) for stake in self.doors]
+        """What a call needs at the door."""
         self.parts = parts
         """Those that calls reserve on."""
         self.funds: list[Fund] = [part.fund for part in parts]
-        self.items: Items = [(part.stake, 1) for part in doors]
-        """What a call needs at the door."""
-        self.shares = [part.share(holder) for part in parts]
-        """The holder's, where something bounds it."""
-        self.turned = -1
-        """The day `parts` count by: `Calendar.turns`."""
+        self.stakes: list[Stake] = []
+        self.periods: list[str] = []
+        """By fund, where a call admitted now counts."""
+        self.shares: list[Stake | None] = [part.share(holder) for part in parts]
+        """By fund, the holder's, where something bounds it."""
+        self.measures: list[Measured] = []
+        self._turned = -1
+        """The day it counts by: `Calendar.turns`."""
+        by_measure: dict[str, list[Part]] = {}
+        for part in (*doors, *parts):
+            by_measure.setdefault(part.counter.measure, []).append(part)
+        self.measures += [Measured(measure, several) for measure, several in by_measure.items()]
 
-    def needed(self, bound: Bound) -> list[int]:
-        """By fund, what a call needs in all."""
-        return [fund.amount(bound) for fund in self.funds]
+    def turn(self, calendar: Calendar, unix: int) -> None:
+        """To the day it is."""
+        calendar.turn(unix)
+        if self._turned == calendar.turns:
+            return
+        self._turned = calendar.turns
+        for part in self.parts:
+            part.turn(calendar)
+        self.stakes = [part.stake for part in self.parts]
+        self.periods = [part.period for part in self.parts]
+        for measured in self.measures:
+            measured.turn()
+
+
+class Measured:
+    """A line's hard limits by one measure."""
+
+    __slots__ = ("_parts", "heads", "least", "reset", "stakes", "windows")
+
+    def __init__(self, measure: str, parts: list[Part]) -> None:
+        limit, remaining, reset = NAMES[measure]
+        self.reset = reset.encode()
+        self._parts = [part for part in parts if part.counter.least != ENDLESS]
+        self.least = [part.counter.least for part in self._parts]
+        self.heads = [f"{limit}{least}{remaining}".encode() for least in self.least]
+        """What stands before how much is left, and `reset` before the seconds until that changes."""
+        self.windows = [part.counter.window for part in self._parts]
+        self.stakes = [part.stake for part in self._parts]
+
+    def turn(self) -> None:
+        """To the stakes of the present period."""
+        self.stakes = [part.stake for part in self._parts]
 
 
 class Taken:
@@ -84,6 +129,41 @@ class Course:
 
     # -- taking
 
+    def passes(self, now: int) -> bool:
+        """Through the doors, where leases cover all of it; else nothing is taken."""
+        doors = self.line.doors
+        for stake in doors:
+            if stake.free < 1 or now >= stake.until:
+                return False
+        for stake in doors:
+            stake.free -= 1
+            if stake.kind >= HELD:
+                stake.in_use += 1
+                self._doors.append((stake, 1, 0, stake.generation))
+        return True
+
+    def affords(self, needed: list[int], now: int) -> bool:
+        """Hold what is needed by fund, where leases cover all of it; else nothing is taken. Of a call that holds
+        nothing yet."""
+        line = self.line
+        stakes, shares, periods = line.stakes, line.shares, line.periods
+        for index, amount in enumerate(needed):
+            stake, share = stakes[index], shares[index]
+            if amount > 0 and (stake.free < amount or now >= stake.until):
+                return False
+            if share is not None and amount > 0 and (share.free < amount or now >= share.until):
+                return False
+        for index, amount in enumerate(needed):
+            stake, share = stakes[index], shares[index]
+            taken = Taken(stake, periods[index])
+            if amount > 0:
+                taken.amount = amount
+                taken.got.append(_leased(stake, amount))
+                if share is not None:
+                    taken.share_got.append(_leased(share, amount))
+            self.holds.append(taken)
+        return True
+
     def take(self, items: Items, now: int) -> Items:
         """Of leases what they cover. Returns what is to be asked for."""
         lacking = []
@@ -91,10 +171,7 @@ class Course:
         for item in items:
             stake, amount = item
             if stake.free >= amount and now < stake.until:
-                stake.free -= amount
-                if stake.kind >= HELD:
-                    stake.in_use += amount
-                pending[stake] = (stake, amount, stake.granule, stake.generation)
+                pending[stake] = _leased(stake, amount)
             else:
                 lacking.append(item)
         return lacking
@@ -136,13 +213,13 @@ class Course:
         items: Items = []
         line = self.line
         if not self.holds:
-            self._aimed = [Taken(part.stake, part.period) for part in line.parts]
+            self._aimed = [Taken(stake, period) for stake, period in zip(line.stakes, line.periods, strict=True)]
         for index, more in enumerate(needed):
             if self.holds:
                 # A dearer candidate: in the period where the call was admitted.
                 taken = self.holds[index]
                 stake = taken.stake
-                if stake is not line.parts[index].stake:
+                if stake is not line.stakes[index]:
                     stake.begins, stake.ends = 0, -1
                 more -= taken.amount
             else:
@@ -166,33 +243,50 @@ class Course:
                 if share is not None:
                     taken.share_got.append(pending[share])
 
-    def told(self, *, settled: bool = False) -> tuple[Reserved, ...]:
-        """For the record."""
-        return tuple(
-            [
-                Reserved(fund.name, taken.period, taken.truth if settled else taken.amount)
-                for fund, taken in zip(self.line.funds, self.holds, strict=False)  # none, if it never reserved
-            ]
-        )
+    def reserved(self) -> tuple[Reserved, ...]:
+        """For the decision's record."""
+        funds = self.line.funds
+        return tuple([Reserved(funds[at].name, taken.period, taken.amount) for at, taken in enumerate(self.holds)])
+
+    def settled(self) -> tuple[Settled, ...]:
+        """For the outcome's."""
+        funds, told = self.line.funds, []
+        for index, taken in enumerate(self.holds):  # none, if it never reserved
+            told.append(Settled(funds[index].name, taken.period, taken.amount, taken.truth))
+        return tuple(told)
 
     # -- ending
 
-    def settle(self, truths: Sequence[int | None], now: int) -> None:
-        """What each fund counts in the end; `None`: all that was held."""
-        for taken, truth in zip(self.holds, truths, strict=True):
-            stake, whole = taken.stake, taken.amount
-            used = taken.truth = whole if truth is None else truth
-            for got in taken.share_got:
-                self._release(got, now)
-            if stake.kind == SPEND:
-                stake.give_back(whole, used, now)
-                self.line.desk.changed(stake)
-            elif used != whole:
-                self._correct_rate(taken, whole - used, now)
+    def settle(self, tokens: int | None, cost: int | None, now: int, *, estimated: bool) -> None:
+        """Each fund counts what was used; where nobody knows, or a limit trusts no estimate, all that was held."""
+        line = self.line
+        for index, taken in enumerate(self.holds):
+            fund = line.funds[index]
+            truth = None if estimated and fund.by_bound else fund.truth(tokens, cost)
+            self._settle(taken, taken.amount if truth is None else truth, now)
 
-    def correct(self, truths: Sequence[int | None]) -> None:
+    def give_up(self, now: int) -> None:
+        """It was never forwarded."""
+        for taken in self.holds:
+            self._settle(taken, 0, now)
+
+    def _settle(self, taken: Taken, used: int, now: int) -> None:
+        stake, whole = taken.stake, taken.amount
+        taken.truth = used
+        for got in taken.share_got:
+            self._release(got, now)
+        if stake.kind == SPEND:
+            if stake.give_back(whole, used, now):
+                self.line.desk.changed(stake)
+            else:
+                self.line.desk.settled(stake)
+        elif used != whole:
+            self._correct_rate(taken, whole - used, now)
+
+    def correct(self, tokens: int | None, cost: int | None) -> None:
         """As `settle`, once more; `None`: as it was settled."""
-        for taken, truth in zip(self.holds, truths, strict=True):
+        for index, taken in enumerate(self.holds):
+            truth = self.line.funds[index].truth(tokens, cost)
             if truth is not None and truth != taken.truth:
                 if taken.stake.kind == SPEND:
                     taken.stake.spent += truth - taken.truth
@@ -221,8 +315,10 @@ class Course:
         """Give back so much of a rate, the newest first, to the lease if it still holds; below 0: charge more."""
         if not taken.got:
             self.line.desk.refund(taken.stake, PRESENT, back)
-        for stake, amount, granule, _ in reversed(taken.got):
+        for index in range(len(taken.got) - 1, -1, -1):
+            stake, amount, granule, generation = taken.got[index]
             part = min(back, amount)
+            taken.got[index] = (stake, amount - part, granule, generation)
             if part > 0 and granule == stake.granule and now < stake.until:
                 stake.free += part
             elif part and granule != UNCHARGED:
@@ -230,3 +326,11 @@ class Course:
             back -= part
             if not back:
                 return
+
+
+def _leased(stake: Stake, amount: int) -> Got:
+    """Of what is leased, which is enough."""
+    stake.free -= amount
+    if stake.kind >= HELD:
+        stake.in_use += amount
+    return (stake, amount, stake.granule, stake.generation)

@@ -22,7 +22,7 @@ import msgspec
 from gatehouse.limits.shared.connection import Connection, Unanswered
 from gatehouse.limits.shared.holdings import HELD, LEASE_US, RATE, UNTOLD, Stake
 from gatehouse.limits.shared.scripts import LEDGER, Answer, State, answer, packed
-from gatehouse.model.limits import Moment
+from gatehouse.model.moment import Moment
 
 DEAD_US: Final = 10_000_000
 """A worker that was not heard of for so long holds no concurrency any more."""
@@ -32,11 +32,14 @@ TIDY_US: Final = 60_000_000
 OLD_US: Final = 7 * 86_400_000_000
 """What was settled is said again after a loss, until its period is over for so long."""
 NEWS_SECONDS: Final = 0.005
-"""How long what calls gave back waits for more."""
+"""How long what calls gave back waits for more. What is settled of a lease that lasts waits for the next batch or tick:
+held and settled together it is the same."""
 
 _CALLS: Final = 64
 _COUNTERS: Final = 400
 """Most of one batch: some milliseconds of the server."""
+_NEWS: Final = 64
+"""So many counters more are in it to tell of them: calls may wait for the next batch."""
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -67,8 +70,8 @@ class Batch:
         """Each with its place, from 1."""
         self.calls: list[Asking] = []
         self.refunds: list[tuple[int, int, int]] = []
-        self.held: list[tuple[int, int]] = []
-        """Per stake what the server is told: held, settled."""
+        self.held: list[tuple[int, int, int]] = []
+        """Per stake what the server is told: held, settled, cap."""
 
     def place(self, stake: Stake) -> int:
         return self.stakes.setdefault(stake, len(self.stakes) + 1)
@@ -96,7 +99,7 @@ class Batch:
         counters = []
         for stake in self.stakes:
             wish = stake.wish(lacking[stake], self.sent_at) if stake in lacking else 0
-            self.held.append((stake.held, stake.spent))
+            self.held.append((stake.held, stake.spent, stake.cap))
             first, second = (stake.begins, stake.ends) if stake.kind > HELD else (stake.width, 0)
             counters.append((stake.name, stake.kind, first, second, stake.cap, stake.held, stake.spent, wish))
         return counters
@@ -132,6 +135,8 @@ class Desk:
         """By granule."""
         self._news: dict[Stake, None] = {}
         """Stakes to be told of."""
+        self._later: dict[Stake, None] = {}
+        """The same; by the next tick will do."""
         self._stakes: dict[Stake, None] = {}
         """All that hold or have settled anything."""
         self._leased: set[Stake] = set()
@@ -168,6 +173,10 @@ class Desk:
         if self._due is None:
             self._due = self._loop.call_later(NEWS_SECONDS, self._tell)
 
+    def settled(self, stake: Stake) -> None:
+        """What was held of it is settled, and nothing is left over for others: to be told at the next occasion."""
+        self._later[stake] = None
+
     def refund(self, stake: Stake, granule: int, amount: int) -> None:
         """Give back what was charged to a rate; below 0: charge more. `granule` 0: the present one."""
         if self.down is not None:
@@ -177,13 +186,15 @@ class Desk:
             self._due = self._loop.call_later(NEWS_SECONDS, self._tell)
 
     def tick(self) -> None:
-        """Four times a second: leases that are over, heartbeats, and asking again after a loss."""
+        """Four times a second: leases that are over, what was settled, heartbeats, and asking again after a loss."""
         now = self._clock()
         if now - self._tidied_at >= TIDY_US:
             self._tidied_at = now
             self._stakes = {stake: None for stake in self._stakes if not self._done(stake, now)}
         for stake in tuple(self._leased):
             self._expire(stake, now)
+        self._news.update(self._later)
+        self._later.clear()
         if self._trouble is not None:
             self._send(beat=True)
         elif now - self._heard_at >= BEAT_US:
@@ -191,6 +202,8 @@ class Desk:
                 self._send(beat=True)
             else:
                 self._heard_at = now
+        else:
+            self._send()
 
     def _done(self, stake: Stake, now: int) -> bool:
         """There is nothing to say of it any more."""
@@ -201,7 +214,7 @@ class Desk:
     @property
     def told(self) -> bool:
         """Nothing waits, and the server knows all."""
-        waits = self._batch is not None or self._waiting or self._refunds or self._news
+        waits = self._batch is not None or self._waiting or self._refunds or self._news or self._later
         return not waits and not any(stake.untold for stake in self._stakes)
 
     @property
@@ -252,8 +265,10 @@ class Desk:
         while self._refunds and len(batch.stakes) < _COUNTERS:
             (stake, granule), amount = self._refunds.popitem()
             batch.refunds.append((batch.place(stake), granule, amount))
-        while self._news and len(batch.stakes) < _COUNTERS:
-            batch.place(self._news.popitem()[0])
+        most = len(batch.stakes) + _NEWS
+        for news in (self._news, self._later):
+            while news and len(batch.stakes) < most:
+                batch.place(news.popitem()[0])
         self._turn += 1
         counters = batch.counters()
         calls = [[word for stake, amount in c.items for word in (batch.stakes[stake], amount)] for c in batch.calls]
@@ -326,8 +341,10 @@ class Desk:
         for place, (stake, state) in enumerate(zip(by_place, found.states, strict=True)):
             self._settle_up(stake, state, batch, place, added.get(stake, 0), removed=bool(found.removed))
         self._tell_calls(batch, found)
-        if self._waiting or self._refunds or self._news:
+        if self._waiting:
             self._send()
+        elif (self._refunds or self._news) and self._due is None:
+            self._due = self._loop.call_later(NEWS_SECONDS, self._tell)
 
     def _tell_calls(self, batch: Batch, found: Answer) -> None:
         by_place = list(batch.stakes)
@@ -346,8 +363,8 @@ class Desk:
     def _settle_up(self, stake: Stake, state: State, batch: Batch, place: int, added: int, *, removed: bool) -> None:
         """One counter after its batch."""
         stake.used, stake.settled = state.used, state.settled
+        held, spent, cap = batch.held[place]
         if stake.kind >= HELD:
-            held, spent = batch.held[place]
             stake.in_use += added
             stake.told_held = (0 if removed and stake.kind == HELD else held) + added + state.granted
             stake.told_spent = spent
@@ -357,11 +374,15 @@ class Desk:
             until = batch.sent_at + (min(LEASE_US, state.left) if stake.kind == RATE else LEASE_US)
             charged = stake.granule
             old = stake.lease(state.granted, state.granule, until)
+            if cap != stake.cap:
+                stake.end()
             if old:
                 self.refund(stake, charged, old)
             self._leased.add(stake)
-        if stake.untold:
+        if stake.told_held + stake.told_spent != stake.held + stake.spent:
             self.changed(stake)
+        elif stake.untold:
+            self.settled(stake)
         self._moved(stake, state)
 
     def _begin_anew(self, batch: Batch) -> None:

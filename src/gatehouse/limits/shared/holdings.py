@@ -35,7 +35,7 @@ class Stake:
     """A worker's part of one counter (of spend: in one period)."""
 
     __slots__ = (
-        "__weakref__", "begins", "cap", "charged", "ends", "free", "generation", "granule", "in_use", "kind", "name",
+        "begins", "cap", "charged", "ends", "free", "generation", "granule", "in_use", "kind", "name",
         "owner", "pace", "settled", "spent", "told_held", "told_spent", "until", "used", "width",
     )  # fmt: skip
 
@@ -46,7 +46,7 @@ class Stake:
         self.width = width
         """Microseconds: of a granule; of the whole window where it is a log."""
         self.owner = owner
-        """Who is told when the server's numbers change (`parts.Part`)."""
+        """The `parts.Part` that is told when the server's numbers change; of a share, its `parts.Share`."""
         self.begins = 0
         self.ends = -1
         """Of spend: when the period may be reserved in, Unix microseconds; -1: always."""
@@ -84,12 +84,17 @@ class Stake:
         """The server does not know yet what is held or settled."""
         return self.kind >= HELD and (self.told_held != self.in_use + self.free or self.told_spent != self.spent)
 
-    def give_back(self, amount: int, spent: int, now: int) -> None:
-        """A call that took `amount` is over and used `spent`: what is left may serve others, while the lease holds."""
+    def give_back(self, amount: int, spent: int, now: int) -> bool:
+        """A call that took `amount` is over and used `spent`: what is left may serve others, while the lease holds.
+
+        Returns whether that changes what is held and settled together: only then is there something for others.
+        """
         self.in_use -= amount
         self.spent += spent
         if amount > spent and now < self.until:
             self.free += amount - spent
+            return False
+        return amount != spent
 
     def wish(self, amount: int, now: int) -> int:
         """How much to ask for beyond what calls need that found too little here."""
@@ -121,6 +126,10 @@ class Stake:
         if self.free * 2 > self.pace:
             self.pace //= 2
         return self.drop()
+
+    def end(self) -> None:
+        """A lower cap: nothing more is taken of what was leased by the one before."""
+        self.until = 0
 
     def forget(self) -> None:
         """The server knows nothing of this worker any more: no lease counts, and all is to be told anew."""

@@ -1,8 +1,10 @@
 -- One batch of one worker for one tenant: what it holds, what it gives back, the calls it asks to admit, what it would
 -- like to hold for further ones. All limits of a call together or not at all; the whole batch is one step of the server.
+-- How rates lie there, and what of them has left their window, is in `windows.lua`, which stands before this.
 --
 -- KEYS[1]   gatehouse:{tenant}: a hash of everything but the granules of rates, so that it is lost whole or not at all:
---             epoch, run, opens, seq, at   the state itself: see `rebuild.lua`
+--             epoch, run, opens, ready, seq, at   the state itself: see `rebuild.lua`
+--             heard         nobody is taken for dead before: nobody at all had been heard of for so long
 --             l|LANE        1: a worker known here; 0: removed, its heartbeat had stopped; b: buried, its journal is read
 --             g|NAME n|NAME a rate: the last granule (of a log: the last time) and the sum over its window
 --             k|NAME        1: it lies there by granules; 2: as a log
@@ -29,7 +31,6 @@
 --   states  per counter {used, settled, granted, granule, left_us, wait_us, before}: wait_us until what a refused call
 --           needs has left the window; before: what thresholds go by, as it was (used; of spend settled)
 
-local main = KEYS[1]
 local m = cmsgpack.unpack(ARGV[1])
 local lane, turn, known_epoch, known_seq, run, dead_us, leaving = m[1], m[2], m[3], m[4], m[5], m[6], m[7]
 local counters, refunds, calls = m[8], m[9], m[10]
@@ -43,12 +44,8 @@ local function say(status, epoch, seq, at, removed, results, states)
   return cmsgpack.pack({status, epoch or '', seq or 0, at or 0, removed or 0, results or {}, states or {}})
 end
 
-local function text(number)
-  return string.format('%.0f', number)
-end
-
 -- Reading, in two commands.
-local fields = {'epoch', 'run', 'opens', 'seq', 'at', 'l|' .. lane}
+local fields = {'epoch', 'run', 'opens', 'seq', 'at', 'l|' .. lane, 'ready', 'heard'}
 local own = {'turn', 'beat'}
 for i, c in ipairs(counters) do
   local name, kind = c[1], c[2]
@@ -71,13 +68,9 @@ local epoch, seq = read[1], tonumber(read[4] or 0)
 local time = redis.call('TIME')
 local clock = time[1] * 1000000 + time[2]
 local at = math.max(clock, tonumber(read[5] or 0))
+local behind = at - clock
 if not epoch then
   return say('lost')
-end
-
--- How long the granules, or the log, of a rate are kept after the newest began, by the server's clock.
-local function keep_ms(kind, a)
-  return math.ceil(((kind == 1) and a * 63 or a) / 1000 + (at - clock) / 1000) + 60000
 end
 
 local function lose()
@@ -93,7 +86,7 @@ local read_own = redis.call('HMGET', mine, unpack(own))
 local member = read[6]
 if member == 'b' then
   return say('buried')
-elseif member == '1' and not read_own[1] then
+elseif member and not read_own[1] then
   return lose()
 elseif not member then
   -- Unknown to this state: what still lies there is of one that was lost.
@@ -104,7 +97,7 @@ if tonumber(read_own[1] or 0) >= turn then
   return say('stale', epoch, seq, at)
 end
 
--- Heartbeats: one's own, and those that have stopped.
+-- Heartbeats: one's own, and those that have stopped. Where all have, it was the server, or its clock: they get time.
 local removed = 0
 local main_set, mine_set = {}, {'turn', text(turn)}
 
@@ -133,7 +126,10 @@ elseif at - tonumber(read_own[2] or 0) >= BEAT_US then
   redis.call('ZADD', lanes, text(at), lane)
   redis.call('PEXPIRE', mine, KEEP_MS)
   mine_set[3], mine_set[4] = 'beat', text(at)
-  local dead = redis.call('ZRANGEBYSCORE', lanes, '-inf', text(at - dead_us), 'LIMIT', 0, 8)
+  local dead = {}
+  if at >= tonumber(read[8] or 0) and at - tonumber(read[5]) < dead_us then
+    dead = redis.call('ZRANGEBYSCORE', lanes, '-inf', text(at - dead_us), 'LIMIT', 0, 8)
+  end
   for _, d in ipairs(dead) do
     bury_slots(d)
   end
@@ -142,97 +138,24 @@ elseif at - tonumber(read_own[2] or 0) >= BEAT_US then
   end
 end
 
--- A cap that crosses the bound between log and granules: the same counts, otherwise laid down. `a`: of the new kind.
-local function relaid(name, from, a)
-  local buckets, times = main .. ':g:' .. name, main .. ':t:' .. name
-  local all = redis.call('HGETALL', buckets)
-  local stamps, amounts, last = {}, {}, 0
-  for i = 1, #all, 2 do
-    local stamp
-    if from == 2 then
-      stamp = math.floor(tonumber(all[i]) / a)
-    else
-      stamp = (tonumber(all[i]) + 1) * a / 60 - 1
-    end
-    if not amounts[stamp] then
-      stamps[#stamps + 1] = stamp
-    end
-    amounts[stamp] = (amounts[stamp] or 0) + tonumber(all[i + 1])
-    last = math.max(last, stamp)
-  end
-  redis.call('DEL', buckets, times)
-  table.sort(stamps)
-  for _, stamp in ipairs(stamps) do
-    redis.call('HSET', buckets, text(stamp), text(amounts[stamp]))
-    if from == 1 then
-      redis.call('RPUSH', times, text(stamp))
-    end
-  end
-  redis.call('PEXPIRE', buckets, keep_ms(3 - from, a))
-  redis.call('PEXPIRE', times, keep_ms(3 - from, a))
-  return last
-end
-
 -- What each counter stands at, with what this worker says it holds.
 local states = {}
-local f, o = 7, 3
-local lost = false
+local f, o = 9, 3
 for i, c in ipairs(counters) do
   local name, kind = c[1], c[2]
-  local s = {name = name, kind = kind, width = c[3], cap = c[5], wait = 0, most = 1, used = 0, settled = 0, added = 0, granted = 0, full = false}
+  local s = {name = name, kind = kind, width = c[3], cap = c[5], wait = 0, refused = 0, most = 1, used = 0, settled = 0, added = 0, granted = 0, full = false}
   states[i] = s
   if kind <= 2 then
     local last, sum = tonumber(read[f] or 0), tonumber(read[f + 1] or 0)
     local lies = tonumber(read[f + 2] or kind)
     f = f + 3
-    local buckets = main .. ':g:' .. name
     if lies ~= kind then
-      last = relaid(name, lies, c[3])
+      last = relaid(name, lies, c[3], behind)
       s.moved = true
     end
-    if kind == 1 then
-      local w = c[3]
-      local g = math.max(math.floor(at / w), last)
-      s.granule, s.left = g, math.max(0, (g + 1) * w - at)
-      if g > last and sum > 0 then
-        if g - 61 >= last then
-          redis.call('DEL', buckets)
-          sum = 0
-        elseif redis.call('EXISTS', buckets) == 0 then
-          lost = true
-        else
-          local old = {}
-          for k = last - 60, g - 61 do
-            old[#old + 1] = text(k)
-          end
-          for _, amount in ipairs(redis.call('HMGET', buckets, unpack(old))) do
-            sum = sum - tonumber(amount or 0)
-          end
-          redis.call('HDEL', buckets, unpack(old))
-        end
-      end
-      s.moved = s.moved or g > last
-    else
-      local times = main .. ':t:' .. name
-      s.granule, s.left = math.max(at, last), 0
-      if s.granule - c[3] > last then
-        if sum > 0 then
-          redis.call('DEL', buckets, times)
-        end
-        sum = 0
-      elseif sum > 0 and redis.call('EXISTS', buckets, times) < 2 then
-        lost = true
-      end
-      while sum > 0 and not lost do
-        local oldest = redis.call('LINDEX', times, 0)
-        if not oldest or tonumber(oldest) >= s.granule - c[3] then
-          break
-        end
-        redis.call('LPOP', times)
-        sum = sum - tonumber(redis.call('HGET', buckets, oldest) or 0)
-        redis.call('HDEL', buckets, oldest)
-        s.moved = true
-      end
+    sum = (kind == 1) and granules(s, last, sum, at) or (kind == 2) and logged(s, last, sum, at)
+    if not sum then
+      return lose()
     end
     s.used, s.before = math.max(sum, 0), sum
   elseif kind == 3 then
@@ -253,9 +176,6 @@ for i, c in ipairs(counters) do
     s.used, s.settled = reserved + s.mine - s.was, settled + s.settling
     s.present = at >= c[3] and (at < c[4] or c[4] < 0)
   end
-end
-if lost then
-  return lose()
 end
 
 for _, r in ipairs(refunds) do
@@ -288,33 +208,7 @@ local function room(s)
   return cap - s.used - s.settled
 end
 
--- When enough of a rate will have left for a call that needs so much.
-local function wait(s, amount)
-  local over, gone = amount - room(s), 0
-  local buckets = main .. ':g:' .. s.name
-  if s.kind == 1 then
-    local numbers = {}
-    for g = s.granule - 60, s.granule do
-      numbers[#numbers + 1] = text(g)
-    end
-    for n, counted in ipairs(redis.call('HMGET', buckets, unpack(numbers))) do
-      gone = gone + tonumber(counted or 0)
-      if gone >= over then
-        return (s.granule + n) * s.width - at
-      end
-    end
-  elseif s.kind == 2 then
-    for _, stamp in ipairs(redis.call('LRANGE', main .. ':t:' .. s.name, 0, math.min(over, 1000) - 1)) do
-      gone = gone + tonumber(redis.call('HGET', buckets, stamp) or 0)
-      if gone >= over then
-        return tonumber(stamp) + s.width + 1 - at
-      end
-    end
-  end
-  return s.width
-end
-
-local joining = at < tonumber(read[3] or 0)
+local joining = at < tonumber(read[3] or 0) and clock < tonumber(read[7] or 0)
 local results = {}
 for n, call in ipairs(calls) do
   local short = {}
@@ -326,7 +220,10 @@ for n, call in ipairs(calls) do
     elseif joining or call[k + 1] > room(s) then
       short[#short + 1] = call[k]
       s.full = true
-      s.wait = math.max(s.wait, (s.kind <= 2) and wait(s, call[k + 1]) or 0)
+      if s.kind <= 2 and call[k + 1] > s.refused then
+        s.refused = call[k + 1]
+        s.wait = math.max(s.wait, wait(s, call[k + 1] - room(s), at))
+      end
     end
   end
   if #short == 0 then
@@ -372,7 +269,7 @@ for i, c in ipairs(counters) do
       local stamp = text(s.granule)
       local total = redis.call('HINCRBY', buckets, stamp, text(s.added))
       if total == s.added then
-        local keep = keep_ms(s.kind, c[3])
+        local keep = keep_ms(s.kind, c[3], behind)
         redis.call('PEXPIRE', buckets, keep)
         if s.kind == 2 then
           redis.call('RPUSH', main .. ':t:' .. name, stamp)
@@ -414,6 +311,9 @@ seq = seq + 1
 local k = #main_set
 main_set[k + 1], main_set[k + 2] = 'seq', text(seq)
 main_set[k + 3], main_set[k + 4] = 'at', text(at)
+if at - tonumber(read[5]) >= dead_us then
+  main_set[k + 5], main_set[k + 6] = 'heard', text(at + dead_us)
+end
 redis.call('HSET', main, unpack(main_set))
 if leaving == 1 then
   redis.call('HSET', mine, unpack(mine_set))

@@ -32,11 +32,12 @@ from gatehouse.limits.shared.connection import Connection
 from gatehouse.limits.shared.course import Course, Line
 from gatehouse.limits.shared.desk import Desk, Items, Verdict
 from gatehouse.limits.shared.holdings import Stake
-from gatehouse.limits.shared.parts import Part
+from gatehouse.limits.shared.parts import Part, part_of
 from gatehouse.limits.shared.reserving import ATTEMPTS, Reply, Reserving
 from gatehouse.limits.shared.scripts import State
 from gatehouse.limits.shared.standing import standing
-from gatehouse.model.limits import Bound, Clamp, LimitEntry, LimitEvent, Moment
+from gatehouse.model.limits import Bound, Clamp, LimitEntry, LimitEvent
+from gatehouse.model.moment import Moment
 
 TICK_SECONDS: Final = 0.25
 LEAVING_SECONDS: Final = 1.0
@@ -46,9 +47,12 @@ _EVENTS: Final = 10_000
 _LINES: Final = 4096
 
 
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 def monotonic_us() -> int:
-    """Microseconds of the monotonic clock."""
-    return time.monotonic_ns() // 1000
+    """Microseconds of a monotonic clock that goes on while the machine sleeps: then leases end too."""
+    return time.clock_gettime_ns(_CLOCK) // 1000
 
 
 class SharedLimits:
@@ -67,6 +71,8 @@ class SharedLimits:
         self._former: WeakValueDictionary[str, Part] = WeakValueDictionary()
         """Of counters that no limit stands on: as long as something is held of them, or to be told."""
         self._lines: dict[Plan, Line] = {}
+        self._version = 0
+        """Of the limits: how often they were configured."""
         self._ticking: asyncio.TimerHandle | None = None
 
     @property
@@ -99,6 +105,7 @@ class SharedLimits:
     def configure(self, entries: Mapping[str, LimitEntry], now: Moment) -> None:
         self._ledger.configure(entries, now)
         self._lines.clear()
+        self._version += 1
         for name, part in tuple(self._parts.items()):
             part.changed()
             if not part.counter.caps:
@@ -112,16 +119,20 @@ class SharedLimits:
             return None
         course = claim.kept = Course(line)
         claim.reserves = limited(line.funds)
+        return None if course.passes(self._clock()) else self._admit(claim, course, now, None)
+
+    def _admit(
+        self, claim: Claim, course: Course, now: Moment, waiting: asyncio.Future[GatehouseError | None] | None
+    ) -> GatehouseError | None | Awaitable[GatehouseError | None]:
+        """Try; where that takes the server, what is returned tells when it has answered. `waiting`: so it did before,
+        and whoever asked waits for that."""
+        line = course.line
         items = course.take(line.items, self._clock())
-        if not items:
-            course.enter()
-            return None
-        if line.desk.down is not None:
-            error = self._unchecked(claim, course, items)
-            if error is None:
-                course.enter()
+        if not items or line.desk.down is not None:
+            error = self._unchecked(claim, course, items) if items else None
+            self._entered(course, error, waiting)
             return error
-        future: asyncio.Future[GatehouseError | None] = self._loop.create_future()
+        future = waiting or self._loop.create_future()
 
         def answered(verdict: Verdict, short: list[tuple[Stake, State]]) -> None:
             error = None
@@ -131,16 +142,26 @@ class SharedLimits:
                 course.granted(items)
             else:
                 course.untake(self._clock())
-                error = self._refuse(_shut(short), line.desk.now(now))
-            if course.over or future.done():
-                course.untake(self._clock())  # nobody wants it any more
-            elif error is None:
-                course.enter()
-            if not future.done():
-                future.set_result(error)
+                shortages = _shut(short)
+                if not shortages and not course.over and not future.done():
+                    self._admit(claim, course, now, future)  # the limits in the way are other ones by now
+                    return
+                error = self._refuse(shortages, line.desk.now(now)) if shortages else None
+            self._entered(course, error, future)
 
         line.desk.ask(items, answered)
         return future
+
+    def _entered(
+        self, course: Course, error: GatehouseError | None, waiting: asyncio.Future[GatehouseError | None] | None
+    ) -> None:
+        """Admitted or refused: told to whoever waits."""
+        if course.over or (waiting is not None and waiting.done()):
+            course.untake(self._clock())  # nobody wants it any more
+        elif error is None:
+            course.enter()
+        if waiting is not None and not waiting.done():
+            waiting.set_result(error)
 
     def reserve(
         self, claim: Claim, bound: Bound, now: Moment
@@ -148,17 +169,25 @@ class SharedLimits:
         course = claim.kept
         if not isinstance(course, Course) or course.over or not course.line.funds:
             return None
-        needed = course.line.needed(bound)
-        for fund, amount in zip(course.line.funds, needed, strict=True):
+        line = course.line
+        needed = []
+        for fund in line.funds:
+            amount = fund.amount(bound)
             if amount < 0:
                 return unbounded(fund, bound)
+            needed.append(amount)
+        steady = self._clock()
+        line.turn(self._calendar, line.desk.unix(steady, now))
+        if not course.holds and course.affords(needed, steady):
+            claim.reserved = course.reserved()
+            return None
         return self._reserve(Reserving(claim, course, bound, needed, now))
 
     def _reserve(self, asked: Reserving) -> Reply | Awaitable[Reply]:
         """Try; where that takes the server, what is returned tells when it has answered."""
         course, claim, desk = asked.course, asked.claim, asked.course.line.desk
         steady = self._clock()
-        self._turn(course.line, desk.unix(steady, asked.now))
+        course.line.turn(self._calendar, desk.unix(steady, asked.now))
         items = course.take(course.needs(asked.needed), steady)
         if items and desk.down is None:
             future = asked.future = asked.future or self._loop.create_future()
@@ -195,7 +224,7 @@ class SharedLimits:
             course.untake(self._clock())  # nobody wants it any more
         elif error is None:
             course.hold()
-            asked.claim.reserved = course.told()
+            asked.claim.reserved = course.reserved()
         reply = error or asked.clamp
         if future is not None and not future.done():
             future.set_result(reply)
@@ -207,33 +236,37 @@ class SharedLimits:
         course = claim.kept
         if not isinstance(course, Course) or course.over:
             return
-        truths = [
-            None if estimated and fund.by_bound else fund.truth(tokens, cost)
-            for fund, _ in zip(course.line.funds, course.holds, strict=False)
-        ]
         steady = self._clock()
-        course.settle(truths, steady)
-        claim.settled = course.told(settled=True)
+        course.settle(tokens, cost, steady, estimated=estimated)
+        claim.settled = course.settled()
         course.leave(steady)
 
     def withdraw(self, claim: Claim, now: Moment) -> None:
         course = claim.kept
         if not isinstance(course, Course) or course.over:
             return
-        course.settle([0] * len(course.holds), self._clock())
-        course.leave(self._clock())
+        steady = self._clock()
+        course.give_up(steady)
+        course.leave(steady)
 
     def correct(self, claim: Claim, tokens: int | None, cost: int | None, now: Moment) -> None:
         """A settled call used this after all. `None`: as it was settled."""
         course = claim.kept
         if not isinstance(course, Course) or not claim.settled:
             return
-        course.correct([fund.truth(tokens, cost) for fund in course.line.funds])
-        claim.settled = course.told(settled=True)
+        course.correct(tokens, cost)
+        claim.settled = course.settled()
 
     def lines(self, claim: Claim, now: Moment) -> bytes:
-        line = self._line(claim)
-        return b"" if line is None else standing(line, self._calendar, line.desk.now(now))
+        course = claim.kept
+        line = course.line if isinstance(course, Course) else None
+        if line is None or line.version != self._version:
+            line = self._line(claim)
+        if line is None:
+            return b""
+        unix = line.desk.unix(self._clock(), now)
+        line.turn(self._calendar, unix)
+        return standing(line, self._calendar, unix)
 
     def events(self) -> Sequence[LimitEvent]:
         return self._notices.take()
@@ -250,7 +283,7 @@ class SharedLimits:
                 self._lines.clear()
             doors = [self._part(counter) for counter in plan.doors]
             parts = [self._part(counter) for counter in plan.funds]
-            line = self._lines[plan] = Line(self._desk(claim.tenant), doors, parts, claim.holder)
+            line = self._lines[plan] = Line(self._desk(claim.tenant), doors, parts, claim.holder, self._version)
         return line
 
     def _desk(self, tenant: str) -> Desk:
@@ -267,15 +300,6 @@ class SharedLimits:
             found.counter = counter
             found.changed()
         return found
-
-    def _turn(self, line: Line, unix: int) -> None:
-        """To the day it is."""
-        calendar = self._calendar
-        calendar.turn(unix)
-        if line.turned != calendar.turns:
-            line.turned = calendar.turns
-            for part in line.parts:
-                part.turn(calendar)
 
     # -- answers
 
@@ -295,7 +319,7 @@ class SharedLimits:
         """The server cannot say: by limit, refuse, or let pass and put it on record."""
         why = course.line.desk.down or "the server does not say anything that holds"
         passed = []
-        for part in dict.fromkeys(stake.owner for stake, _ in items if isinstance(stake.owner, Part)):
+        for part in dict.fromkeys(part_of(stake) for stake, _ in items):
             for cap in part.counter.caps:
                 entry = cap.entry
                 if entry.when_down == "closed" or (entry.when_down is None and entry.hard and entry.measure == "spend"):
@@ -309,4 +333,4 @@ class SharedLimits:
 
 
 def _shut(short: list[tuple[Stake, State]]) -> list[Shortage]:
-    return [one for stake, state in short if isinstance(stake.owner, Part) for one in stake.owner.shut(state)]
+    return [one for stake, state in short for one in part_of(stake).shut(state)]

@@ -19,7 +19,7 @@ from gatehouse.limits.refusals import Shortage
 from gatehouse.limits.shared.holdings import HELD, LOG, RATE, SPEND, Stake
 from gatehouse.limits.shared.scripts import State
 from gatehouse.limits.sliding import LONGEST_LOG
-from gatehouse.model.limits import Moment
+from gatehouse.model.moment import Moment
 
 _GRANULES: Final = 60
 _DAY_US: Final = 86_400_000_000
@@ -32,6 +32,25 @@ def stake_name(counter: str, period: str = "") -> str:
     return f"{name}@{period}" if period else name
 
 
+class Share:
+    """A holder's stake in what it may hold of a counter, and whose it is: alive as long as the stake is."""
+
+    __slots__ = ("__weakref__", "part", "stake")
+
+    def __init__(self, part: Part, name: str) -> None:
+        self.part = part
+        self.stake = Stake(name, HELD, 0, self)
+
+
+def part_of(stake: Stake) -> Part:
+    """The counter that it is a stake in, or in the shares of."""
+    owner = stake.owner
+    if isinstance(owner, Share):
+        return owner.part
+    assert isinstance(owner, Part)  # noqa: S101 - nobody else makes stakes
+    return owner
+
+
 class Part:
     """One counter, and this worker's stakes in it."""
 
@@ -42,7 +61,7 @@ class Part:
         """The one that a call admitted now counts in."""
         self.period = ""
         self._periods: dict[str, Stake] = {}
-        self._shares: WeakValueDictionary[str, Stake] = WeakValueDictionary()
+        self._shares: WeakValueDictionary[str, Share] = WeakValueDictionary()
         """By holder: as long as some `Line`, call or desk has them, so that there is never a second one."""
         self.changed()
 
@@ -57,11 +76,10 @@ class Part:
         counter = self.counter
         self.alarm.next = 0
         cap = -1 if counter.least == ENDLESS else counter.least
-        self.stake.cap = cap
-        for stake in self._periods.values():
-            stake.cap = cap
-        for stake in list(self._shares.values()):
-            stake.cap = self._share_cap()
+        for stake in (self.stake, *self._periods.values()):
+            _cap(stake, cap)
+        for share in list(self._shares.values()):
+            _cap(share.stake, self._share_cap())
         if counter.measure == "requests":
             kind = LOG if counter.least <= LONGEST_LOG else RATE
             if kind != self.stake.kind:
@@ -97,9 +115,9 @@ class Part:
             return None
         found = self._shares.get(holder)
         if found is None:
-            found = self._shares[holder] = Stake(f"{stake_name(counter.name)}%{holder}", HELD, 0, self)
-            found.cap = self._share_cap()
-        return found
+            found = self._shares[holder] = Share(self, f"{stake_name(counter.name)}%{holder}")
+            found.stake.cap = self._share_cap()
+        return found.stake
 
     def seen(self, stake: Stake, share: Stake | None, holder: str) -> PeriodBalance:
         """The counter as the server last said, for finding out what is in a call's way."""
@@ -149,3 +167,10 @@ class Part:
     def _share_cap(self) -> int:
         counter = self.counter
         return counter.least_share if isinstance(counter, Fund) and counter.least_share != ENDLESS else -1
+
+
+def _cap(stake: Stake, cap: int) -> None:
+    """From now on. What is leased was granted by the cap before."""
+    if 0 <= cap and (cap < stake.cap or stake.cap < 0):
+        stake.end()
+    stake.cap = cap

@@ -10,7 +10,8 @@
 --          msgpack {"bury", lane, {{name, settled}, ...}} -> {"lost" | "buried"}
 --
 -- `token`: of two machines that want to rebuild, one may; one that was too slow finds the fence gone, and has no effect.
--- `join_us`: for so long after opening workers say what they hold, and nothing is admitted.
+-- `join_us`: for so long after opening workers say what they hold, and nothing is admitted: until the time stored is
+-- `opens`, or, where that stands still because the server's own was set back, its own is `ready`.
 
 local main = KEYS[1]
 local m = cmsgpack.unpack(ARGV[1])
@@ -54,7 +55,8 @@ if act == 'open' then
     return cmsgpack.pack({'busy'})
   end
   local time = redis.call('TIME')
-  local at = math.max(time[1] * 1000000 + time[2], tonumber(redis.call('HGET', main, 'at') or 0))
+  local clock = time[1] * 1000000 + time[2]
+  local at = math.max(clock, tonumber(redis.call('HGET', main, 'at') or 0))
   for _, field in ipairs(redis.call('HKEYS', main)) do
     local kind, name = string.sub(field, 1, 2), string.sub(field, 3)
     if kind == 'l|' then
@@ -91,7 +93,8 @@ if act == 'open' then
       redis.call('HSET', main, 'k|' .. rate[1], '2', 'g|' .. rate[1], text(last), 'n|' .. rate[1], text(sum))
     end
   end
-  redis.call('HSET', main, 'epoch', epoch, 'run', run, 'opens', text(at + join_us), 'seq', '1', 'at', text(at))
+  redis.call('HSET', main, 'epoch', epoch, 'run', run, 'seq', '1', 'at', text(at))
+  redis.call('HSET', main, 'opens', text(at + join_us), 'ready', text(clock + join_us))
   redis.call('DEL', fence)
   return cmsgpack.pack({'open'})
 end
@@ -108,6 +111,11 @@ if not member or member == 'b' then
 end
 local counted = {}
 local all = redis.call('HGETALL', own(lane))
+if #all == 0 then
+  -- Nobody knows what of it is counted already.
+  redis.call('HDEL', main, 'epoch')
+  return cmsgpack.pack({'lost'})
+end
 for i = 1, #all, 2 do
   local kind, name = string.sub(all[i], 1, 2), string.sub(all[i], 3)
   if (kind == 'h|' or kind == 'r|') and all[i + 1] ~= '0' then

@@ -19,7 +19,8 @@ from gatehouse.limits.shared.course import Course
 from gatehouse.limits.shared.holdings import SPEND, Stake
 from gatehouse.limits.shared.parts import Part
 from gatehouse.limits.shared.scripts import State
-from gatehouse.model.limits import Bound, Clamp, Moment
+from gatehouse.model.limits import Bound, Clamp
+from gatehouse.model.moment import Moment
 
 ATTEMPTS: Final = 3
 """How often a call is told no before it is refused in any case."""

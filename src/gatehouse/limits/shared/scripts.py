@@ -58,13 +58,13 @@ def key(tenant: str) -> bytes:
     return b"gatehouse:{%b}" % tenant.encode()
 
 
-def script(name: str) -> Script:
-    """`ledger` or `rebuild`."""
-    text = resources.files(__package__).joinpath(f"{name}.lua").read_bytes()
+def script(*names: str) -> Script:
+    """Of one or several files: they see each other's functions."""
+    text = b"".join(resources.files(__package__).joinpath(f"{name}.lua").read_bytes() for name in names)
     return Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest().encode())
 
 
-LEDGER: Final = script("ledger")
+LEDGER: Final = script("windows", "ledger")
 REBUILD: Final = script("rebuild")
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

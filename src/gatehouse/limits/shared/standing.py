@@ -7,41 +7,40 @@ from typing import Final
 from gatehouse.limits.calendar import Calendar
 from gatehouse.limits.counters import ENDLESS
 from gatehouse.limits.shared.course import Line
-from gatehouse.limits.shared.holdings import HELD, LOG, RATE
-from gatehouse.limits.shared.parts import Part
-from gatehouse.limits.standing import NAMES
-from gatehouse.model.limits import Moment
+from gatehouse.limits.shared.holdings import HELD, LOG, RATE, Stake
+from gatehouse.model.limits import Window
 
 _SECOND: Final = 1_000_000
 
 
-def standing(line: Line, calendar: Calendar, now: Moment) -> bytes:
-    """The lines, as of now: of several hard limits of one measure the one with the least left."""
-    tightest: dict[str, tuple[int, Part]] = {}
-    for parts in (line.doors, line.parts):
-        for part in parts:
-            stake = part.stake
-            left = part.counter.least - stake.used - stake.settled + stake.free
-            known = tightest.get(part.counter.measure)
-            if part.counter.least != ENDLESS and (known is None or left < known[0]):
-                tightest[part.counter.measure] = (left, part)
-    said = ""
-    for left, part in tightest.values():
-        limit, remaining, reset = NAMES[part.counter.measure]
-        said += limit + str(part.counter.least) + remaining + str(max(0, left))
-        resets = _resets(part, calendar, now)
-        if resets is not None:
-            said += reset + str(-(-resets // _SECOND))
-        said += "\r\n"
-    return said.encode()
+def standing(line: Line, calendar: Calendar, unix: int) -> bytes:
+    """The lines, as of now, to which the line and the calendar were turned: of several hard limits of one measure the
+    one with the least left."""
+    said = b""
+    for measured in line.measures:
+        tightest, least_left = -1, ENDLESS
+        for index, stake in enumerate(measured.stakes):
+            left = measured.least[index] - stake.used - stake.settled + stake.free
+            if left < least_left:
+                tightest, least_left = index, left
+        if tightest < 0:
+            continue
+        if least_left < 0:
+            least_left = 0
+        resets = _resets(measured.stakes[tightest], measured.windows[tightest], calendar, unix)
+        head = measured.heads[tightest]
+        if resets is None:
+            said += b"%b%d\r\n" % (head, least_left)
+        else:
+            said += b"%b%d%b%d\r\n" % (head, least_left, measured.reset, -(-resets // _SECOND))
+    return said
 
 
-def _resets(part: Part, calendar: Calendar, now: Moment) -> int | None:
+def _resets(stake: Stake, window: Window, calendar: Calendar, unix: int) -> int | None:
     """Microseconds until more may be left."""
-    stake = part.stake
     if stake.kind == RATE:
-        return stake.width - now.unix % stake.width
+        return stake.width - unix % stake.width
     if stake.kind == LOG:
         return stake.width
-    ends = None if stake.kind == HELD else calendar.ends(part.counter.window)
-    return None if ends is None else ends - now.unix
+    ends = None if stake.kind == HELD else calendar.ends(window)
+    return None if ends is None else ends - unix

@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from gatehouse.auth.sessions import Standing
 from gatehouse.model.access import CredentialKind, Environment
-from gatehouse.model.limits import Measure, ScopeKind, Window
+from gatehouse.model.limits import DEFAULT_SHARE, AtCap, Measure, OnUnknown, ScopeKind, WhenDown, Window
 
 ActorKind = Literal["user", "key", "token", "operator", "system"]
 
@@ -195,20 +195,20 @@ class NewLimit(msgspec.Struct, frozen=True):
     window: Window
     cap: int
     hard: bool = True
-    at_cap: Literal["reject", "clamp"] = "reject"
-    on_unknown: Literal["bound", "estimate"] = "bound"
-    when_down: Literal["open", "closed"] | None = None
+    at_cap: AtCap = "reject"
+    on_unknown: OnUnknown = "bound"
+    when_down: WhenDown | None = None
     assumed: int | None = None
-    max_reserved_share: int = 25
+    max_reserved_share: int = DEFAULT_SHARE
     """Per cent."""
 
 
 class LimitChange(msgspec.Struct, frozen=True):
     cap: int | UnsetType = UNSET
     hard: bool | UnsetType = UNSET
-    at_cap: Literal["reject", "clamp"] | UnsetType = UNSET
-    on_unknown: Literal["bound", "estimate"] | UnsetType = UNSET
-    when_down: Literal["open", "closed"] | None | UnsetType = UNSET
+    at_cap: AtCap | UnsetType = UNSET
+    on_unknown: OnUnknown | UnsetType = UNSET
+    when_down: WhenDown | None | UnsetType = UNSET
     assumed: int | None | UnsetType = UNSET
     max_reserved_share: int | UnsetType = UNSET
 
@@ -287,6 +287,8 @@ class KeyFilter(msgspec.Struct, frozen=True):
     last4: str | None = None
     revoked: bool | None = False
     """`None`: revoked ones as well."""
+    ids: tuple[str, ...] | None = None
+    """Any of these."""
 
 
 class LimitFilter(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gatehouse.store import times
 from gatehouse.store.directory import ids
 from gatehouse.store.directory.changes import CredentialChange, CredentialFilter, Event, NewCredential
-from gatehouse.store.directory.errors import InUse, Taken
+from gatehouse.store.directory.errors import InUse
 from gatehouse.store.directory.limiting import drop_limits
 from gatehouse.store.directory.schema import bindings, credentials, projects
 from gatehouse.store.directory.scoped import Scoped, changed, folded, paged, viewed
@@ -31,7 +31,7 @@ class Credentials(Scoped):
         """Raises `Taken`, `NotThere`."""
         ids.require("credential", new.id)
         async with self._changing(event) as connection:
-            await self._credential_name_is_free(connection, new.name)
+            await self._name_is_free(connection, credentials, new.name, "credential")
             if new.exclusive is not None:
                 await self._row(connection, projects, new.exclusive, "project")
             more = {"name_key": folded(new.name), "rotated_at": event.at, "created_at": event.at, "disabled": False}
@@ -57,10 +57,7 @@ class Credentials(Scoped):
         async with self._changing(event) as connection:
             before = await self._row(connection, credentials, name, "credential")
             values = changed(change, "retiring")
-            if change.name is not UNSET:
-                values["name_key"] = folded(change.name)
-                if values["name_key"] != before.name_key:
-                    await self._credential_name_is_free(connection, change.name)
+            values |= await self._renamed(connection, credentials, before, change.name, "credential")
             if change.exclusive is not UNSET and change.exclusive is not None:
                 await self._row(connection, projects, change.exclusive, "project")
             if change.retiring is not UNSET:
@@ -119,8 +116,3 @@ class Credentials(Scoped):
 
     async def _credential(self, connection: AsyncConnection, name: str) -> Credential:
         return viewed(Credential, await self._row(connection, credentials, name, "credential"))
-
-    async def _credential_name_is_free(self, connection: AsyncConnection, name: str) -> None:
-        """Raises `Taken`."""
-        if not await self._free(connection, credentials, credentials.c.name_key == folded(name)):
-            raise Taken(f"there is a credential called {name} already")

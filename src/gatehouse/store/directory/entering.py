@@ -23,6 +23,14 @@ from gatehouse.store.directory.views import Page, PlatformToken, Session
 SECOND: Final = 1_000_000
 
 
+async def shut_out(connection: AsyncConnection, tenant: str, user: str, at: int) -> int:
+    """Whatever let a user in does so no more: sessions, which are counted, and platform tokens."""
+    held = (tokens.c.tenant == tenant, tokens.c.user_id == user, tokens.c.revoked_at.is_(None))
+    await connection.execute(update(tokens).where(*held).values(revoked_at=at))
+    where = (sessions.c.tenant == tenant, sessions.c.user_id == user)
+    return (await connection.execute(delete(sessions).where(*where))).rowcount
+
+
 class Entrances(Scoped):
     """Sessions and platform tokens."""
 
@@ -64,11 +72,10 @@ class Entrances(Scoped):
             await connection.execute(delete(sessions).where(*where))
 
     async def end_sessions(self, user: str, event: Event) -> int:
-        """All of a user's; how many there were. Raises `NotThere`."""
+        """All of a user's, and platform tokens; how many sessions there were. Raises `NotThere`."""
         async with self._changing(event, published=False) as connection:
             await self._row(connection, users, user, "user")
-            where = (sessions.c.tenant == self._tenant, sessions.c.user_id == user)
-            return (await connection.execute(delete(sessions).where(*where))).rowcount
+            return await shut_out(connection, self._tenant, user, event.at)
 
     async def create_token(self, new: NewToken, event: Event) -> PlatformToken:
         """Raises `NotThere` for a user who may not log in."""

@@ -51,6 +51,8 @@ class Keys(Scoped):
         conditions: list[ColumnElement[bool]] = [
             keys.c[name] == value for name, value in given.items() if value is not None
         ]
+        if wanted.ids is not None:
+            conditions.append(keys.c.id.in_(wanted.ids))
         if wanted.revoked is not None:
             conditions.append(keys.c.revoked_at.is_not(None) if wanted.revoked else keys.c.revoked_at.is_(None))
         return paged(Key, await self._page(keys, conditions, limit, cursor, offset))

@@ -1,7 +1,8 @@
 """Limits of one tenant.
 
-Rules: what a limit is on must be there. A key's limits belong to all of its rotations: they stand under the id of the
-first (`counts_as`). A limit that is deleted is marked, and its id never comes again.
+Rules: what a limit is on must be there; models, and users whom identity tokens alone name, need not. A key's limits
+belong to all of its rotations: they stand under the id of the first (`counts_as`). A limit that is deleted is marked,
+and its id never comes again.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Limits(Scoped):
         if scope == "tenant" and name != self._tenant:
             raise NotThere(f"there is no tenant {name}")
         table = _LIMITED.get(scope)
-        if table is None:
+        if table is None or (scope == "user" and not ids.is_id("user", name)):
             return name
         found = await self._row(connection, table, name, scope)
         return str(found.counts_as) if scope == "key" else name

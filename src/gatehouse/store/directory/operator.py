@@ -23,7 +23,7 @@ from gatehouse.store.directory.changes import Event, NewProject, NewTenant, NewU
 from gatehouse.store.directory.directory import Directory, tenant_view
 from gatehouse.store.directory.entering import SECOND, standing
 from gatehouse.store.directory.errors import NotThere, Taken
-from gatehouse.store.directory.people import OWNER
+from gatehouse.store.directory.people import OWNER, role_now
 from gatehouse.store.directory.published import read
 from gatehouse.store.directory.schema import (
     credentials,
@@ -121,10 +121,10 @@ class OperatorStore:
                 await inside.create_project(project, made_project)
             await inside.create_user(owner, made_owner)
 
-    async def has_owner(self, tenant: str = ids.DEFAULT) -> bool:
-        """Whether somebody can log in there who may do everything."""
+    async def has_owner(self) -> bool:
+        """Whether somebody can log in to the first tenant who may do everything there."""
         async with self._opened() as connection:
-            return await _has_owner(connection, tenant)
+            return await _has_owner(connection, ids.DEFAULT)
 
     async def who_logs_in(self, email: str) -> list[LogIn]:
         """Users with this e-mail address, in any case: at most one per tenant."""
@@ -166,7 +166,15 @@ class OperatorStore:
             role=found.role,
             project=found.project,
             addresses=tuple(found.addresses),
+            maker_role=await self._role(found.tenant, found.created_by),
         )
+
+    async def _role(self, tenant: str, name: str | None) -> str | None:
+        """What somebody may be now. `None`: that is nobody."""
+        where = (users.c.tenant == tenant, users.c.id == name)
+        async with self._opened() as connection:
+            found: str | None = (await connection.execute(select(role_now(users)).where(*where))).scalar_one_or_none()
+            return found
 
     async def revision(self) -> int:
         """Changes with every change of what `sections` gives."""
@@ -252,7 +260,7 @@ class OperatorStore:
 
 
 def _holder(kind: Any, row: Row[Any], **more: Any) -> Holder:
-    given: dict[str, Any] = {"kind": kind, "scopes": (), "role": None, "project": None, "addresses": ()}
+    given = {"kind": kind, "scopes": (), "role": None, "project": None, "addresses": (), "maker_role": None}
     return viewed(Holder, row, **(given | more))
 
 

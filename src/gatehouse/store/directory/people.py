@@ -1,7 +1,8 @@
 """Users of one tenant.
 
 Rules: an e-mail address names one user per tenant, in any case; a sign-on provider's (issuer, subject) as well. What
-tells who somebody was can be erased, the id stays. A tenant that has an owner keeps one.
+tells who somebody was can be erased, the id stays. A tenant that has an owner keeps one. Whose password is replaced,
+or who is disabled, is shut out: sessions and platform tokens end.
 """
 
 from __future__ import annotations
@@ -9,21 +10,27 @@ from __future__ import annotations
 from typing import Any, Final
 
 from msgspec import UNSET
-from sqlalchemy import ColumnElement, Row, delete, update
+from sqlalchemy import ColumnElement, FromClause, Row, case, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gatehouse.auth.invitations import is_invitation
 from gatehouse.store.directory import ids
 from gatehouse.store.directory.changes import Event, NewUser, UserChange, UserFilter
+from gatehouse.store.directory.entering import shut_out
 from gatehouse.store.directory.errors import InUse, NotThere, Taken
 from gatehouse.store.directory.limiting import drop_limits
-from gatehouse.store.directory.schema import keys, sessions, tokens, users
+from gatehouse.store.directory.schema import keys, users
 from gatehouse.store.directory.scoped import Scoped, changed, folded, viewed
 from gatehouse.store.directory.views import Page, User
 
 OWNER: Final = "owner"
 """The role that a tenant is never without, once somebody has it (`auth.roles`)."""
 NOBODY: Final = {"email": None, "email_key": None, "name": None, "password_hash": None, "issuer": None, "subject": None}
+
+
+def role_now(people: FromClause) -> ColumnElement[str | None]:
+    """Of a row of users: the role that counts; of whoever is disabled, one that may nothing."""
+    return case((people.c.disabled, ""), else_=people.c.role)
 
 
 class People(Scoped):
@@ -84,7 +91,7 @@ class People(Scoped):
                 await self._nobody_else(connection, None, *link)
             await self._change(connection, users, name, **values)
             if "password_hash" in values or values.get("disabled"):
-                await self._end_sessions(connection, name)
+                await shut_out(connection, self._tenant, name, event.at)
             return _user(await self._row(connection, users, name, "user"))
 
     async def erase_user(self, name: str, event: Event) -> None:
@@ -98,14 +105,8 @@ class People(Scoped):
             await self._change(connection, users, name, disabled=True, erased_at=event.at, **NOBODY)
             own = (keys.c.tenant == self._tenant, keys.c.user_id == name)
             await connection.execute(update(keys).where(*own).values(owner=None, name=None))
-            theirs = (tokens.c.tenant == self._tenant, tokens.c.user_id == name, tokens.c.revoked_at.is_(None))
-            await connection.execute(update(tokens).where(*theirs).values(revoked_at=event.at))
-            await self._end_sessions(connection, name)
+            await shut_out(connection, self._tenant, name, event.at)
             await drop_limits(connection, self._tenant, "user", name, event.at)
-
-    async def _end_sessions(self, connection: AsyncConnection, user: str) -> int:
-        where = (sessions.c.tenant == self._tenant, sessions.c.user_id == user)
-        return (await connection.execute(delete(sessions).where(*where))).rowcount
 
     async def _nobody_else(
         self, connection: AsyncConnection, email: str | None, issuer: str | None, subject: str | None

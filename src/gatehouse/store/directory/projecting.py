@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from msgspec import UNSET
 from sqlalchemy import ColumnElement, Row, and_, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gatehouse.store.directory import ids
 from gatehouse.store.directory.changes import Event, NewBinding, NewProject, ProjectChange, ProjectFilter
-from gatehouse.store.directory.errors import InUse, NotThere, Taken
+from gatehouse.store.directory.errors import InUse, NotThere
 from gatehouse.store.directory.limiting import drop_limits
 from gatehouse.store.directory.schema import bindings, credentials, issuers, keys, projects
 from gatehouse.store.directory.scoped import Scoped, changed, folded, viewed
@@ -29,7 +28,7 @@ class Projects(Scoped):
         """Raises `Taken`."""
         ids.require("project", new.id)
         async with self._changing(event) as connection:
-            await self._name_is_free(connection, new.name)
+            await self._name_is_free(connection, projects, new.name, "project")
             more = {"name_key": folded(new.name), "created_at": event.at, "disabled": False}
             await self._put(connection, projects, new, **more)
             return await self._project(connection, new.id)
@@ -55,12 +54,8 @@ class Projects(Scoped):
         """Raises `NotThere`, `Taken`."""
         async with self._changing(event) as connection:
             before = await self._row(connection, projects, name, "project")
-            values = changed(change)
-            if change.name is not UNSET:
-                values["name_key"] = folded(change.name)
-                if values["name_key"] != before.name_key:
-                    await self._name_is_free(connection, change.name)
-            await self._change(connection, projects, name, **values)
+            renamed = await self._renamed(connection, projects, before, change.name, "project")
+            await self._change(connection, projects, name, **changed(change), **renamed)
             return await self._project(connection, name)
 
     async def delete_project(self, name: str, event: Event) -> None:
@@ -111,11 +106,6 @@ class Projects(Scoped):
             bindings.c.provider == provider,
             bindings.c.credential == credential,
         )
-
-    async def _name_is_free(self, connection: AsyncConnection, name: str) -> None:
-        """Raises `Taken`."""
-        if not await self._free(connection, projects, projects.c.name_key == folded(name)):
-            raise Taken(f"there is a project called {name} already")
 
     async def _project(self, connection: AsyncConnection, name: str) -> Project:
         row: Row[Any] = await self._row(connection, projects, name, "project")

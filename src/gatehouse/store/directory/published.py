@@ -3,7 +3,9 @@
 Rules: revoked keys, disabled or deleted credentials and issuers, deleted projects and limits are not there; disabled
 tenants, projects and keys are, and say so, since they are answered otherwise than unknown ones. What has an end of its
 own is there until then and after: the worker compares times. A key that was rotated ends when it retires. A project
-keeps its binding to a credential that is disabled: its callers are not sent elsewhere behind its back.
+keeps its binding to a credential that is disabled: its callers are not sent elsewhere behind its back. A key is worth
+what whoever stands behind it may now: whose user may make no calls is disabled. One with a role that may make no calls
+opens nothing on the data plane.
 """
 
 from __future__ import annotations
@@ -15,9 +17,12 @@ from typing import Any, Final
 from sqlalchemy import Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gatehouse.auth.roles import Permission, allowed
+from gatehouse.auth.scopes import worth
 from gatehouse.model.access import Binding, CredentialEntry, IssuerEntry, KeyEntry, ProjectEntry, TenantEntry
 from gatehouse.model.limits import LimitEntry
 from gatehouse.model.snapshot import Sections
+from gatehouse.store.directory.people import role_now
 from gatehouse.store.directory.schema import bindings, credentials, issuers, keys, limits, projects, tenants, users
 
 _SECOND: Final = 1_000_000
@@ -70,13 +75,19 @@ async def _projects(connection: AsyncConnection) -> dict[str, ProjectEntry]:
 
 
 def _valid_keys() -> Select[Any]:
-    user = and_(users.c.tenant == keys.c.tenant, users.c.id == keys.c.user_id)
-    columns = select(keys, func.coalesce(users.c.disabled, False).label("user_disabled"))
-    return columns.outerjoin(users, user).where(keys.c.revoked_at.is_(None))
+    user, maker = users.alias("person"), users.alias("maker")
+    columns = select(keys, role_now(user).label("user_role"), role_now(maker).label("maker_role"))
+    return (
+        columns.outerjoin(user, and_(user.c.tenant == keys.c.tenant, user.c.id == keys.c.user_id))
+        .outerjoin(maker, and_(maker.c.tenant == keys.c.tenant, maker.c.id == keys.c.created_by))
+        .where(keys.c.revoked_at.is_(None))
+    )
 
 
 def _key(row: Any) -> KeyEntry:
     ends = [end for end in (row.expires_at, row.retires_at) if end is not None]
+    idle = row.user_id is not None and not allowed(row.user_role, Permission.PROXY_WRITE)
+    calls = row.role is None or allowed(row.role, Permission.PROXY_WRITE)
     return KeyEntry(
         id=row.id,
         tenant=row.tenant,
@@ -84,12 +95,12 @@ def _key(row: Any) -> KeyEntry:
         digest=row.digest,
         environment=row.environment,
         user=row.user_id,
-        scopes=tuple(row.scopes),
+        scopes=worth(row.scopes, (row.user_role, row.maker_role)) if calls else (),
         models=tuple(row.models),
         providers=tuple(row.providers),
         addresses=tuple(row.addresses),
         expires=min(ends) // _SECOND if ends else None,
-        disabled=row.disabled_at is not None or bool(row.user_disabled),
+        disabled=row.disabled_at is not None or idle,
         role=row.role,
         counts_as=None if row.counts_as == row.id else row.counts_as,
     )

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from sqlalchemy import ColumnElement, Row, Select, Table, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -77,6 +77,21 @@ class Scoped:
         """Whether no row of the tenant is like that."""
         where = (table.c.tenant == self._tenant, *conditions)
         return (await connection.execute(select(table.c.tenant).where(*where).limit(1))).first() is None
+
+    async def _name_is_free(self, connection: AsyncConnection, table: Table, name: str, what: str) -> None:
+        """Raises `Taken`; `what` it would name, for the message."""
+        if not await self._free(connection, table, table.c.name_key == folded(name)):
+            raise Taken(f"there is a {what} called {name} already")
+
+    async def _renamed(
+        self, connection: AsyncConnection, table: Table, before: Row[Any], name: str | UnsetType, what: str
+    ) -> dict[str, Any]:
+        """What changes with a name beside it. Raises `Taken`."""
+        if isinstance(name, UnsetType):
+            return {}
+        if folded(name) != before.name_key:
+            await self._name_is_free(connection, table, name, what)
+        return {"name_key": folded(name)}
 
     async def _page(
         self, table: Table, conditions: Sequence[ColumnElement[bool]], limit: int, cursor: str | None, offset: int = 0

@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import Final
 
 import asyncpg  # type: ignore[import-untyped]
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gatehouse.store import walls
 from gatehouse.store.directory.schema import LINEAGE, metadata, outbox
-from gatehouse.store.engine import BUSY_SECONDS, StoreError, shown
-from gatehouse.store.postgresql import READ_SECONDS, WRITE_SECONDS, connect, leave, without_zeros
+from gatehouse.store.engine import StoreError, shown
+from gatehouse.store.postgresql import READ_SECONDS, WRITE_SECONDS, connect, leave, pooled
 from gatehouse.store.walls import show
 
 __all__ = ["migrator", "reader", "show", "take_turns", "wall_off", "writer"]
@@ -66,15 +66,4 @@ def _engine(url: URL, settings: dict[str, str], *, seconds: int | None, connecti
                 raise StoreError(f"cannot use the store {shown(url)}: {error}") from error
         return connection
 
-    engine = create_async_engine(
-        url,
-        async_creator=opened,
-        pool_size=connections,
-        max_overflow=0,
-        pool_timeout=BUSY_SECONDS,
-        hide_parameters=True,
-        # Connections that a restart of the server has cut are replaced unnoticed.
-        pool_pre_ping=True,
-    )
-    event.listen(engine.sync_engine, "before_cursor_execute", without_zeros, retval=True)
-    return engine
+    return pooled(url, opened, connections)

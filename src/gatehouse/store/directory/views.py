@@ -13,7 +13,7 @@ import msgspec
 
 from gatehouse.auth.sessions import Standing
 from gatehouse.model.access import CredentialKind, Environment
-from gatehouse.model.limits import Measure, ScopeKind, Window
+from gatehouse.model.limits import AtCap, Measure, OnUnknown, ScopeKind, WhenDown, Window
 from gatehouse.store.views import Time
 
 Health = Literal["unknown", "healthy", "unhealthy"]
@@ -135,7 +135,7 @@ class Key(msgspec.Struct, frozen=True):
     revoked_at: Time | None
     created_at: Time
     created_by: str | None
-    """Id of the user, key or token that made it; `null`: the operator."""
+    """Id of the user who made it, also by a token or key of theirs; `null`: the operator."""
     succeeded_by: str | None
     """The key it was rotated to."""
     retires_at: Time | None
@@ -154,9 +154,9 @@ class Limit(msgspec.Struct, frozen=True):
     window: Window
     cap: int
     hard: bool
-    at_cap: Literal["reject", "clamp"]
-    on_unknown: Literal["bound", "estimate"]
-    when_down: Literal["open", "closed"] | None
+    at_cap: AtCap
+    on_unknown: OnUnknown
+    when_down: WhenDown | None
     assumed: int | None
     max_reserved_share: int
     created_at: Time
@@ -245,6 +245,8 @@ class Holder(msgspec.Struct, frozen=True):
     expires_at: Time | None
     addresses: tuple[str, ...] = ()
     """Networks that a key may be used from; empty: from anywhere."""
+    maker_role: str | None = None
+    """The present role of whoever made a key; `None`: nobody of the tenant did."""
 
 
 class Presented(_Guarded, frozen=True):
