@@ -7,7 +7,7 @@ import gzip
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from gatehouse.limits.claim import Claim
 from gatehouse.limits.local import LocalLimits
 from gatehouse.limits.shared.connection import Connection, server
 from gatehouse.limits.shared.limits import SharedLimits
-from gatehouse.model.limits import LimitEntry, Measure, ScopeKind, Window
+from gatehouse.model.limits import Bound, LimitEntry, LimitEvent, Measure, ScopeKind, Window
 from gatehouse.model.moment import Moment
 from gatehouse.model.record import Decision, Outcome
 from tests import fakes
@@ -446,26 +446,45 @@ class TestWebSocket:
         assert decision.reserved[0].amount == outcome.settled[0].amount == 1000
 
 
-class Hesitant(LocalLimits):
+class Hesitant:
     """A limiter that has to be asked for (`ports.Limits`), and answers when it is let."""
 
+    active = True
+
     def __init__(self) -> None:
-        super().__init__()
         self.waiting: list[Callable[[], None]] = []
         self.at_reserve = False
+        self._behind = LocalLimits()
 
     def _later(self, answer: Callable[[], Any]) -> Any:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.waiting.append(lambda: future.set_result(answer()))
         return future
 
+    def configure(self, entries: Mapping[str, LimitEntry], now: Moment) -> None:
+        self._behind.configure(entries, now)
+
     def admit(self, claim: Claim, now: Moment) -> Any:
         if self.at_reserve:
-            return super().admit(claim, now)
-        return self._later(lambda: LocalLimits.admit(self, claim, now))
+            return self._behind.admit(claim, now)
+        return self._later(lambda: self._behind.admit(claim, now))
 
-    def reserve(self, claim: Claim, bound: Any, now: Moment) -> Any:
-        return self._later(lambda: LocalLimits.reserve(self, claim, bound, now))
+    def reserve(self, claim: Claim, bound: Bound, now: Moment) -> Any:
+        return self._later(lambda: self._behind.reserve(claim, bound, now))
+
+    def settle(
+        self, claim: Claim, tokens: int | None, cost: int | None, now: Moment, *, estimated: bool = False
+    ) -> None:
+        self._behind.settle(claim, tokens, cost, now, estimated=estimated)
+
+    def withdraw(self, claim: Claim, now: Moment) -> None:
+        self._behind.withdraw(claim, now)
+
+    def lines(self, claim: Claim, now: Moment) -> bytes:
+        return self._behind.lines(claim, now)
+
+    def events(self) -> Sequence[LimitEvent]:
+        return self._behind.events()
 
 
 class TestShared:
