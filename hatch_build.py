@@ -1,4 +1,4 @@
-"""Compiles the hot path with mypyc when a wheel is built: the same source, about 40 % less CPU time a call.
+"""Compiles the hot path with mypyc when a wheel is built: the same source, less than half of its own CPU time a call.
 
 Rules: what is compiled behaves as it does interpreted, and the suite runs both ways (`make test`). Where there is no C
 compiler, or Python's headers are missing, the wheel is built without, and works. An editable install is never compiled:
