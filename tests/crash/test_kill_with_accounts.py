@@ -35,6 +35,8 @@ LIMITS = [
     {"measure": "concurrency", "window": "now", "cap": CALLS},
     {"measure": "requests", "window": "day", "cap": 1_000_000},
 ]
+LEASED = 2.5
+"""Seconds after which nothing is leased any more (`docs/limits.md`)."""
 STRIKES = ("valkey", "worker", "control", "control and valkey")
 REMAINING = "x-gatehouse-ratelimit-remaining"
 
@@ -124,11 +126,13 @@ def settled(house: Owned, counter: str) -> tuple[int, int]:
 def assert_quiet(house: Owned, key: Key) -> None:
     """What limits say is left is what the journal says, and nobody holds anything."""
     counter = f"default/key/{key.id}/spend/total"
+    wanted, found = (0, 0, 0), (-1, -1, -1)
 
     def agreed() -> bool:
+        nonlocal wanted, found
+        # Workers give back what they leased while nobody calls: each look is a call.
+        time.sleep(LEASED)
         before, held = settled(house, counter)
-        if held:
-            return False
         with httpx2.Client(timeout=15, trust_env=False) as client:
             answer = ask(house, key, client)
         if answer.status_code != 200:
@@ -139,9 +143,14 @@ def assert_quiet(house: Owned, key: Key) -> None:
         decision = next(line.body for line in lines if line.kind == "decision" and line.body["call"] == call)
         own = next(one["amount"] for one in decision["reserved"] if one["counter"] == counter)
         left = int(answer.headers[f"{REMAINING}-spend"])
-        return left == CAP - before - own and int(answer.headers[f"{REMAINING}-concurrency"]) == CALLS - 1
+        wanted = 0, CAP - before - own, CALLS - 1
+        found = held, left, int(answer.headers[f"{REMAINING}-concurrency"])
+        return found == wanted
 
-    wait_until(agreed, 30.0, "limits and journal agree, and nothing is held")
+    try:
+        wait_until(agreed, 40.0, "limits and journal agree, and nothing is held")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: held, left, concurrency: {found} rather than {wanted}") from None
 
 
 def assert_on_record(house: Owned, busy: Busy) -> None:
