@@ -12,7 +12,6 @@ Rules
 from __future__ import annotations
 
 import fnmatch
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -23,6 +22,7 @@ from gatehouse.auth.injection import Injection
 from gatehouse.auth.keys import digest
 from gatehouse.auth.positions import Positions
 from gatehouse.auth.scopes import covers
+from gatehouse.config.addresses import networks, parsed, within
 from gatehouse.errors import GatehouseError
 from gatehouse.model.access import CredentialEntry, IssuerEntry, KeyEntry, ProjectEntry, TenantEntry
 from gatehouse.model.call import Principal
@@ -32,7 +32,6 @@ Opened = Callable[[CredentialEntry], Injection | None]
 
 _USER_ID: Final = re.compile("usr_[0-9a-z]{26}")
 """Of the directory's users (`store.directory.ids`)."""
-_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Stored:
@@ -92,9 +91,7 @@ class Grant:
         self.providers = frozenset(key.providers) if key is not None and key.providers else None
         patterns = key.models if key is not None else ()
         self._models = [re.compile(fnmatch.translate(pattern)) for pattern in patterns]
-        self._networks: list[_Network] = [
-            ipaddress.ip_network(each, strict=False) for each in (key.addresses if key is not None else ())
-        ]
+        self._networks = networks(key.addresses if key is not None else ())
         self._addresses: dict[str, bool] = {}
 
     @property
@@ -148,12 +145,7 @@ class Grant:
     def _from(self, address: str) -> bool:
         known = self._addresses.get(address)
         if known is None:
-            try:
-                parsed = ipaddress.ip_address(address)
-            except ValueError:
-                return False
-            mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-            known = any([(mapped or parsed) in network for network in self._networks])
+            known = within(parsed(address), self._networks)
             if len(self._addresses) < _REMEMBERED:
                 self._addresses[address] = known
         return known

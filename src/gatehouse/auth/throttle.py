@@ -13,10 +13,11 @@ Rules
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import math
 import unicodedata
 from typing import Final, NamedTuple
+
+from gatehouse.config.addresses import parsed
 
 REMEMBERED: Final = 16_384
 """Accounts, and likewise addresses."""
@@ -122,12 +123,7 @@ def _account(name: str) -> bytes:
 
 def _address(text: str) -> bytes:
     """Of IPv6 the /64: one customer has at least as many addresses as that. What is no address is one of its own."""
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
+    found = parsed(text.partition("%")[0])
+    if found is None:
         return b""
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is None:
-            return address.packed[:8]
-        address = address.ipv4_mapped
-    return address.packed
+    return found.packed[:8] if found.version == 6 else found.packed

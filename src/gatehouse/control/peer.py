@@ -6,8 +6,9 @@ the socket has none, or not one that we believe.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Final
+
+from gatehouse.config.addresses import parsed
 
 HEADER: Final = "x-gatehouse-peer"
 JOURNAL_HEADER: Final = "x-gatehouse-journal"
@@ -16,9 +17,5 @@ JOURNAL_HEADER: Final = "x-gatehouse-journal"
 
 def is_loopback(address: str) -> bool:
     """Whether this is an address of the machine's own loopback interface; false for what is no address."""
-    try:
-        parsed = ipaddress.ip_address(address.strip())
-    except ValueError:
-        return False
-    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    return (mapped or parsed).is_loopback
+    found = parsed(address.strip())
+    return found is not None and found.is_loopback

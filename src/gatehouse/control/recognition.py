@@ -11,7 +11,6 @@ Rules
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -22,6 +21,7 @@ from gatehouse import errors
 from gatehouse.auth import sessions
 from gatehouse.auth.keys import digest, resembles
 from gatehouse.auth.roles import Permission, granted, permissions
+from gatehouse.config.addresses import networks, parsed, within
 from gatehouse.control import cookies
 from gatehouse.control.accounts import Accounts
 from gatehouse.control.administration import own_event
@@ -173,7 +173,7 @@ def _by_key(holder: Holder, address: str) -> Caller:
     if holder.role is None:
         detail = "this gateway key has no role: it opens the data plane, and nothing here"
         raise Refused(GatehouseError(errors.FORBIDDEN, detail))
-    if holder.addresses and not _within(address, holder.addresses):
+    if holder.addresses and not within(parsed(address), networks(holder.addresses)):
         raise Refused(GatehouseError(errors.FORBIDDEN, "this gateway key may not be used from this address"))
     may = permissions(holder.role)
     if holder.user is not None:
@@ -181,15 +181,6 @@ def _by_key(holder: Holder, address: str) -> Caller:
     if holder.maker_role is not None:
         may &= permissions(holder.maker_role)
     return Caller("key", holder.tenant, holder.id, holder.user, holder.role, may, address=address)
-
-
-def _within(address: str, networks: Sequence[str]) -> bool:
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return any((mapped or found) in ipaddress.ip_network(network, strict=False) for network in networks)
 
 
 async def _rotated(accounts: Accounts, found: Presented, secure: bool, now: int) -> list[str]:

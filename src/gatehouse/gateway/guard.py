@@ -15,9 +15,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gatehouse import errors
+from gatehouse.config.addresses import parsed
 from gatehouse.config.settings import Settings
 from gatehouse.errors import GatehouseError
-from gatehouse.gateway.proxies import Proxies, address, sent_by_proxy
+from gatehouse.gateway.proxies import Proxies, sent_by_proxy
 from gatehouse.http.message import Head
 
 _LOOPBACK_NAMES: Final = frozenset(("localhost", "127.0.0.1", "::1"))
@@ -100,5 +101,5 @@ class Guard:
         if name in self._hosts:
             return True
         # A literal address cannot be rebound by DNS; ours is as good as a name.
-        literal = address(name)
-        return literal is not None and literal == address(local)
+        literal = parsed(name)
+        return literal is not None and literal == parsed(local)

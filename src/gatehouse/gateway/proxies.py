@@ -7,15 +7,12 @@ machine: an address of a loopback interface is one of the proxy's, or a lie.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from gatehouse.config.addresses import Address, networks, parsed, within
 from gatehouse.http.message import Fields, Headers
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 UNKNOWN: Final = ""
 """The client of a proxy that does not say who it is."""
@@ -30,13 +27,12 @@ _FOR: Final = re.compile(r'(?:^|;)\s*for\s*=\s*(?:"([^"\\]*)"|([^\s;"]*))\s*(?:;
 class Proxies:
     """`server.trusted_proxies`."""
 
-    def __init__(self, networks: Iterable[str]) -> None:
-        self._networks: tuple[Network, ...] = tuple(ipaddress.ip_network(entry, strict=False) for entry in networks)
+    def __init__(self, trusted: Iterable[str]) -> None:
+        self._networks = networks(trusted)
 
     def trusts(self, peer: str) -> bool:
         """Whether this is the address of a proxy that is believed."""
-        found = address(peer)
-        return found is not None and any(found in network for network in self._networks)
+        return within(parsed(peer), self._networks)
 
     def client(self, headers: Headers, fields: Fields, peer: str) -> str:
         """Whose request it is: an address, or `UNKNOWN`. `peer`: who sent it; `fields`: of `headers`."""
@@ -54,7 +50,7 @@ class Proxies:
         found: Address | None = None
         for hop in reversed(hops):
             found = _hop(hop)
-            if found is None or not any(found in network for network in self._networks):
+            if not within(found, self._networks):
                 break
         return UNKNOWN if found is None or found.is_loopback else str(found)
 
@@ -66,20 +62,9 @@ def sent_by_proxy(fields: Fields) -> bytes | None:
     return next((name for name in fields if name in _NAMES or name.startswith(_PREFIX)), None)
 
 
-def address(text: str) -> Address | None:
-    """An address; of one that is IPv4 in IPv6's clothes, the IPv4 one."""
-    try:
-        found = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        return found.ipv4_mapped
-    return found
-
-
 def _hop(text: str) -> Address | None:
     match = _HOP.fullmatch(text)
-    return None if match is None else address(match[1] or match[2] or match[3])
+    return None if match is None else parsed(match[1] or match[2] or match[3])
 
 
 def _listed(headers: Headers) -> list[str]:
