@@ -11,15 +11,16 @@ references), Google's service account key files as google-auth 2.62 reads them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from gatehouse.model.access import CredentialKind
+from gatehouse.model.guarded import Guarded
 
 _VISIBLE: Final = r"^[\x21-\x7e]+$"
 Word = Annotated[str, Meta(min_length=1, max_length=4096, pattern=_VISIBLE)]
@@ -34,17 +35,11 @@ _LEAST: Final = 12
 """Of shorter secrets nothing is shown: four characters would be too much of them."""
 
 
-class Kept(Struct, frozen=True):
+class Kept(Guarded, frozen=True):
     """One secret. Subclasses are told apart by their tag, which is sealed with them."""
 
     identifies: ClassVar[str]
     """The field whose last characters tell one secret from another."""
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        return []
 
     @property
     def last4(self) -> str:

@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from gatehouse.auth.sessions import Standing
 from gatehouse.model.access import CredentialKind, Environment
+from gatehouse.model.guarded import Guarded
 from gatehouse.model.limits import DEFAULT_SHARE, AtCap, Measure, OnUnknown, ScopeKind, WhenDown, Window
 
 ActorKind = Literal["user", "key", "token", "operator", "system"]
@@ -43,13 +44,6 @@ class Outgoing(msgspec.Struct, frozen=True):
     event: Event
 
 
-class _Guarded(msgspec.Struct, frozen=True):
-    """What must not be printed by accident."""
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({getattr(self, 'id', '…')})"
-
-
 class NewTenant(msgspec.Struct, frozen=True):
     id: str
     name: str
@@ -60,7 +54,7 @@ class TenantChange(msgspec.Struct, frozen=True):
     disabled: bool | UnsetType = UNSET
 
 
-class NewUser(_Guarded, frozen=True):
+class NewUser(Guarded, frozen=True):
     id: str
     email: str
     role: str
@@ -71,7 +65,7 @@ class NewUser(_Guarded, frozen=True):
     """With `issuer`, or neither."""
 
 
-class UserChange(_Guarded, frozen=True):
+class UserChange(Guarded, frozen=True):
     email: str | UnsetType = UNSET
     name: str | None | UnsetType = UNSET
     role: str | UnsetType = UNSET
@@ -111,7 +105,7 @@ class NewBinding(msgspec.Struct, frozen=True):
     """`None`: the credential's."""
 
 
-class NewCredential(_Guarded, frozen=True):
+class NewCredential(Guarded, frozen=True):
     id: str
     name: str
     provider: str
@@ -129,7 +123,7 @@ class NewCredential(_Guarded, frozen=True):
     """What calls of the hook are signed with, sealed."""
 
 
-class CredentialChange(_Guarded, frozen=True):
+class CredentialChange(Guarded, frozen=True):
     name: str | UnsetType = UNSET
     settings: Mapping[str, Any] | UnsetType = UNSET
     weight: int | UnsetType = UNSET
@@ -143,7 +137,7 @@ class CredentialChange(_Guarded, frozen=True):
     disabled: bool | UnsetType = UNSET
 
 
-class NewKey(_Guarded, frozen=True):
+class NewKey(Guarded, frozen=True):
     id: str
     digest: bytes
     """SHA-256 of the key's text."""
@@ -162,7 +156,7 @@ class NewKey(_Guarded, frozen=True):
     created_by: str | None = None
 
 
-class Successor(_Guarded, frozen=True):
+class Successor(Guarded, frozen=True):
     """The key that another is rotated to. All that is not named here it takes over."""
 
     id: str
@@ -239,7 +233,7 @@ class IssuerChange(msgspec.Struct, frozen=True):
     disabled: bool | UnsetType = UNSET
 
 
-class NewSession(_Guarded, frozen=True):
+class NewSession(Guarded, frozen=True):
     id: str
     user: str
     standing: Standing
@@ -254,7 +248,7 @@ class NewToken(msgspec.Struct, frozen=True):
     expires_at: int
 
 
-class NewWebhook(_Guarded, frozen=True):
+class NewWebhook(Guarded, frozen=True):
     url: str
     sealed: bytes
 

@@ -13,6 +13,7 @@ import msgspec
 
 from gatehouse.auth.sessions import Standing
 from gatehouse.model.access import CredentialKind, Environment
+from gatehouse.model.guarded import Guarded
 from gatehouse.model.limits import AtCap, Measure, OnUnknown, ScopeKind, WhenDown, Window
 from gatehouse.store.views import Time
 
@@ -211,14 +212,7 @@ class Webhook(msgspec.Struct, frozen=True):
     created_at: Time
 
 
-class _Guarded(msgspec.Struct, frozen=True):
-    """What must not be printed by accident."""
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(…)"
-
-
-class LogIn(_Guarded, frozen=True):
+class LogIn(Guarded, frozen=True):
     """Who may be logging in, and what the password is held against."""
 
     tenant: str
@@ -249,14 +243,14 @@ class Holder(msgspec.Struct, frozen=True):
     """The present role of whoever made a key; `None`: nobody of the tenant did."""
 
 
-class Presented(_Guarded, frozen=True):
+class Presented(Guarded, frozen=True):
     """A session's token that somebody came with: whether it still serves is for `auth.sessions.judged` to say."""
 
     holder: Holder
     standing: Standing
 
 
-class StoredSecret(_Guarded, frozen=True):
+class StoredSecret(Guarded, frozen=True):
     """A credential as the control plane needs it: to fetch tokens from, to rotate, to remind of."""
 
     tenant: str
@@ -277,7 +271,7 @@ class StoredSecret(_Guarded, frozen=True):
     health: Health
 
 
-class Sealed(_Guarded, frozen=True):
+class Sealed(Guarded, frozen=True):
     """Something sealed under the master key, wherever it stands: for `gatehouse secrets rotate`."""
 
     tenant: str
@@ -297,7 +291,7 @@ class KeySet(msgspec.Struct, frozen=True):
     keys_at: Time | None
 
 
-class Hook(_Guarded, frozen=True):
+class Hook(Guarded, frozen=True):
     """A tenant's webhook, with the secret its posts are signed with."""
 
     tenant: str
