@@ -7,10 +7,12 @@ from typing import Any, Final, get_args
 
 import click
 
+from gatehouse.cli import names
 from gatehouse.cli.client import Api, Where, api_options
 from gatehouse.cli.confidential import secret, secret_option
 from gatehouse.cli.listing import Shown, echo_item, echo_list, format_option, moment
 from gatehouse.cli.names import called, identified, path
+from gatehouse.cli.options import wanted
 from gatehouse.config.printable import clean
 from gatehouse.model.access import CredentialKind
 
@@ -103,12 +105,7 @@ def update(where: Where, /, form: str, credential: str, enable: bool, **given: A
     """Change the credential NAME; what is not named stays. An empty PROJECT or URL, or 0 DAYS, is none."""
 
     async def work(api: Api) -> Mapping[str, Any]:
-        body = await _body(api, given) | ({"disabled": False} if enable else {})
-        if not body:
-            raise click.UsageError("Name something to change.")
-        place = path("credential", await identified(api, "credential", credential))
-        changed: Mapping[str, Any] = await api.patch(place, body)
-        return changed
+        return await names.patch(api, "credential", credential, wanted(await _body(api, given), enable))
 
     _echo_made(form, where.run(work))
 
@@ -118,11 +115,7 @@ def update(where: Where, /, form: str, credential: str, enable: bool, **given: A
 @api_options
 def disable(where: Where, /, name: str) -> None:
     """No worker uses the credential NAME any more, and none another one instead."""
-
-    async def work(api: Api) -> None:
-        await api.patch(path("credential", await identified(api, "credential", name)), {"disabled": True})
-
-    where.run(work)
+    where.run(lambda api: names.patch(api, "credential", name, {"disabled": True}))
     click.echo(f"credential {clean(name)} is disabled")
 
 
@@ -131,11 +124,7 @@ def disable(where: Where, /, name: str) -> None:
 @api_options
 def delete(where: Where, /, name: str) -> None:
     """Delete the credential NAME and its secret, on every worker. No project may use it any more."""
-
-    async def work(api: Api) -> None:
-        await api.delete(path("credential", await identified(api, "credential", name)))
-
-    where.run(work)
+    where.run(lambda api: names.delete(api, "credential", name))
     click.echo(f"credential {clean(name)} is deleted")
 
 

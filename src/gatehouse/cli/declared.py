@@ -25,6 +25,8 @@ from gatehouse.model.access import CredentialKind, Environment
 from gatehouse.model.limits import DEFAULT_SHARE, WINDOWS, AtCap, OnUnknown, WhenDown
 
 MAX_BYTES: Final = 16 * 1024 * 1024
+TOP: Final = ("tenant", "user", "model", "credential")
+"""What the file's section `limits` is about; a project's limits and a key's stand with it."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 _STEP: Final = re.compile(r"\.([A-Za-z_]+)|\[([0-9]+)\]")

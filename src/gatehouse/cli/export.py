@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import click
 
-from gatehouse.cli import caps
+from gatehouse.cli import caps, declared
 from gatehouse.cli.applying import state
 from gatehouse.cli.client import Where, api_options
 from gatehouse.cli.limit import IDENTITY
@@ -25,7 +25,6 @@ from gatehouse.store.directory import ids
 _SHORT: Final = 0xFFFF
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.@/*-]*|[0-9][0-9.]*[A-Za-z]*/[a-z]+|[0-9][0-9.]*usd", re.ASCII)
 _WORDS: Final = frozenset(("null", "true", "false", "yes", "no", "on", "off", "y", "n"))
-_TOP: Final = ("tenant", "user", "model", "credential")
 
 
 @click.command(name="export")
@@ -53,7 +52,7 @@ def exported(found: State) -> dict[str, Any]:
         "limits": [
             {"on": _on(scope, name, names, found), **cap}
             for (scope, name), caps_on in limits.items()
-            if scope in _TOP and _on(scope, name, names, found)
+            if scope in declared.TOP and _on(scope, name, names, found)
             for cap in caps_on
         ],
     }

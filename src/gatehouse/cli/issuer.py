@@ -11,6 +11,7 @@ from gatehouse.auth.scopes import SCOPES
 from gatehouse.cli.client import Api, Where, api_options
 from gatehouse.cli.listing import Shown, echo_item, echo_list, format_option, moment
 from gatehouse.cli.names import identified, labels
+from gatehouse.cli.options import wanted
 from gatehouse.config.printable import clean
 from gatehouse.store.directory import ids
 
@@ -115,10 +116,7 @@ def update(where: Where, /, form: str, name: str, enable: bool, **given: Any) ->
     """Change ISSUER (its URL, or its id); what is not named stays. Returns when every worker goes by it."""
 
     async def work(api: Api) -> Mapping[str, Any]:
-        body = await _body(api, given) | ({"disabled": False} if enable else {})
-        if not body:
-            raise click.UsageError("Name something to change.")
-        return await _patched(api, name, body)
+        return await _patched(api, name, wanted(await _body(api, given), enable))
 
     _echo(form, where.run(work), {})
 

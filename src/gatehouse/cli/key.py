@@ -9,12 +9,13 @@ from typing import Any, Final
 import click
 
 from gatehouse.auth.scopes import SCOPES
-from gatehouse.cli import caps
+from gatehouse.cli import caps, names
 from gatehouse.cli.client import Api, Where, api_options
 from gatehouse.cli.limit import terms_told
 from gatehouse.cli.listing import Shown, echo_item, echo_list, format_option, moment
 from gatehouse.cli.moments import SpanType, ahead
 from gatehouse.cli.names import called, identified, labels, path, rotations
+from gatehouse.cli.options import wanted
 from gatehouse.config.printable import clean
 from gatehouse.model.limits import WINDOWS, Measure
 from gatehouse.store import times
@@ -172,11 +173,8 @@ def update(where: Where, /, form: str, key: str, enable: bool, **given: Any) -> 
     """Change the gateway key NAME; what is not named stays. Lists are replaced; an empty value empties them."""
 
     async def work(api: Api) -> tuple[Mapping[str, Any], Mapping[str, str], Mapping[str, str]]:
-        body = await _body(api, given) | ({"disabled": False} if enable else {})
-        if not body:
-            raise click.UsageError("Name something to change.")
-        changed: Mapping[str, Any] = await api.patch(path("key", await identified(api, "key", key)), body)
-        return changed, await labels(api, "project"), await labels(api, "user")
+        asked = wanted(await _body(api, given), enable)
+        return await names.patch(api, "key", key, asked), await labels(api, "project"), await labels(api, "user")
 
     changed, projects, users = where.run(work)
     named = {

@@ -11,6 +11,7 @@ from gatehouse.cli import caps
 from gatehouse.cli.client import Api, Where, api_options
 from gatehouse.cli.listing import Shown, echo_item, echo_list, format_option, moment
 from gatehouse.cli.names import Kind, identified, labels
+from gatehouse.cli.options import wanted
 from gatehouse.config.printable import clean
 from gatehouse.model.limits import WINDOWS, Measure, ScopeKind
 
@@ -138,9 +139,7 @@ def update(where: Where, /, form: str, id_: str, cap: str | None, **given: Any) 
         if cap is not None:
             found: Mapping[str, Any] = await api.get(place)
             body["cap"] = _amount(found, cap)
-        if not body:
-            raise click.UsageError("Name something to change.")
-        changed: dict[str, Any] = await api.patch(place, body)
+        changed: dict[str, Any] = await api.patch(place, wanted(body))
         return changed, await _names(api, [changed])
 
     _echo(form, *where.run(work))

@@ -6,6 +6,7 @@ same name are an error that lists their ids.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 import click
@@ -61,6 +62,17 @@ async def called(api: Api, kind: Kind, name: str, **asked: Any) -> dict[str, Any
             f"{len(items)} {kind}s are called {clean(name)}: name one by its id ({', '.join(e['id'] for e in items)})"
         )
     return items[0]
+
+
+async def patch(api: Api, kind: Kind, name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is called `name`, by name or id, after `body` was asked of it."""
+    answered: Mapping[str, Any] = await api.patch(path(kind, await identified(api, kind, name)), body)
+    return answered
+
+
+async def delete(api: Api, kind: Kind, name: str) -> None:
+    """Delete what is called `name`, by name or id."""
+    await api.delete(path(kind, await identified(api, kind, name)))
 
 
 async def rotations(api: Api, name: str) -> list[str]:

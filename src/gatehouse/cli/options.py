@@ -61,6 +61,14 @@ def tenant_option(command: _Command) -> _Command:
     )(command)
 
 
+def wanted(body: Mapping[str, Any], enable: bool = False) -> dict[str, Any]:
+    """What an `update` asks for: what was named, and `--enable`. Raises `click.UsageError` where nothing was."""
+    asked = {**body, "disabled": False} if enable else dict(body)
+    if not asked:
+        raise click.UsageError("Name something to change.")
+    return asked
+
+
 def set_up(environ: Mapping[str, str], data: str | None, config: Path | None, flags: Sequence[Flag] = ()) -> Setup:
     """Read the configuration and all that depends on it. Raises `ConfigError` with every problem."""
     directory = DataDir.locate(data, environ)

@@ -44,8 +44,6 @@ DEFAULT: Final = "default"
 _PROJECT: Final = ("type", "environment", "team", "own_keys", "disabled")
 _CREDENTIAL: Final = ("weight", "test", "exclusive", "rotate_every_days", "rotate_hook", "retiring", "disabled")
 _KEY: Final = ("owner", "user", "scopes", "models", "providers", "addresses", "role", "expires_at", "disabled")
-_TOP: Final = ("tenant", "user", "model", "credential")
-"""What the section `limits` is about."""
 _ONLY_LATER: Final = frozenset(("retiring", "disabled"))
 """What a thing that is made cannot be from the start."""
 
@@ -289,7 +287,7 @@ class _Planning:
             self._limits.on(kind, ref, on, limits, known)
         if self._prune and not isinstance(wanted, UnsetType):
             for (scope, known), limits_now in self._limits.there.items():
-                if scope in _TOP and (scope, known) not in governed:
+                if scope in declared.TOP and (scope, known) not in governed:
                     label = self._names.get(known) or self._state.users.get(known) or known
                     self._limits.gone(scope if scope == "tenant" else f"{scope} {label}", limits_now)
 

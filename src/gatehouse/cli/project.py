@@ -8,9 +8,11 @@ from urllib.parse import quote
 
 import click
 
+from gatehouse.cli import names
 from gatehouse.cli.client import Api, Where, api_options
 from gatehouse.cli.listing import Shown, echo_item, echo_list, format_option, moment, word
 from gatehouse.cli.names import called, identified, labels, path
+from gatehouse.cli.options import wanted
 from gatehouse.config.printable import clean
 
 OWN_KEYS: Final[dict[str, bool | None]] = {"yes": True, "no": False, "auto": None}
@@ -94,11 +96,9 @@ def show(where: Where, /, form: str, name: str) -> None:
 @api_options
 def update(where: Where, /, form: str, project: str, enable: bool, **given: Any) -> None:
     """Change the project NAME; what is not named stays."""
-    body = _body(given) | ({"disabled": False} if enable else {})
-    if not body:
-        raise click.UsageError("Name something to change.")
-    changed = where.run(lambda api: _patched(api, project, body))
-    echo_item(form, changed, told(changed, {}))
+    asked = wanted(_body(given), enable)
+    found = where.run(lambda api: names.patch(api, "project", project, asked))
+    echo_item(form, found, told(found, {}))
 
 
 @command.command(name="disable")
@@ -106,7 +106,7 @@ def update(where: Where, /, form: str, project: str, enable: bool, **given: Any)
 @api_options
 def disable(where: Where, /, name: str) -> None:
     """Refuse calls of the keys of project NAME. Returns when every worker does."""
-    where.run(lambda api: _patched(api, name, {"disabled": True}))
+    where.run(lambda api: names.patch(api, "project", name, {"disabled": True}))
     click.echo(f"project {clean(name)} is disabled")
 
 
@@ -115,11 +115,7 @@ def disable(where: Where, /, name: str) -> None:
 @api_options
 def delete(where: Where, /, name: str) -> None:
     """Delete the project NAME with its limits. Its keys have to be revoked before."""
-
-    async def work(api: Api) -> None:
-        await api.delete(path("project", await identified(api, "project", name)))
-
-    where.run(work)
+    where.run(lambda api: names.delete(api, "project", name))
     click.echo(f"project {clean(name)} is deleted")
 
 
@@ -185,8 +181,3 @@ def _body(given: Mapping[str, Any]) -> dict[str, Any]:
     if "own_keys" in body:
         body["own_keys"] = OWN_KEYS[body["own_keys"]]
     return body
-
-
-async def _patched(api: Api, name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-    changed: Mapping[str, Any] = await api.patch(path("project", await identified(api, "project", name)), body)
-    return changed

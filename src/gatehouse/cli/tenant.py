@@ -9,6 +9,7 @@ import click
 
 from gatehouse.cli.client import Api, Where, api_options, tenant_id
 from gatehouse.cli.listing import Shown, echo_item, echo_list, format_option, moment
+from gatehouse.cli.options import wanted
 from gatehouse.config.printable import clean
 
 _PATH: Final = "/api/v1/tenants"
@@ -62,9 +63,7 @@ def list_(where: Where, /, form: str) -> None:
 @api_options
 def update(where: Where, /, form: str, which: str, name: str | None, enable: bool) -> None:
     """Change the tenant NAME (or an id); what is not named stays."""
-    body: dict[str, Any] = ({"name": name} if name is not None else {}) | ({"disabled": False} if enable else {})
-    if not body:
-        raise click.UsageError("Name something to change.")
+    body = wanted({"name": name} if name is not None else {}, enable)
     echo_item(form, where.run(lambda api: _patched(api, which, body)))
 
 

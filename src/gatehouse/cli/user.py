@@ -8,10 +8,12 @@ from typing import Any, Final
 import click
 
 from gatehouse.auth.roles import ROLES
+from gatehouse.cli import names
 from gatehouse.cli.client import Api, Where, api_options
 from gatehouse.cli.init import new_password
 from gatehouse.cli.listing import Shown, echo_item, echo_list, format_option, moment
 from gatehouse.cli.names import called, identified, path
+from gatehouse.cli.options import wanted
 from gatehouse.config.printable import clean
 
 _COLUMNS: Final[Shown] = {
@@ -82,12 +84,10 @@ def show(where: Where, /, form: str, user: str) -> None:
 @api_options
 def update(where: Where, /, form: str, user: str, enable: bool, **given: str | None) -> None:
     """Change the user USER; what is not named stays."""
-    body: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    body |= {"disabled": False} if enable else {}
-    if not body:
-        raise click.UsageError("Name something to change.")
-    changed = where.run(lambda api: _patched(api, user, body))
-    echo_item(form, changed, _told(changed))
+    body = {name: value for name, value in given.items() if value is not None}
+    asked = wanted(body, enable)
+    found = where.run(lambda api: names.patch(api, "user", user, asked))
+    echo_item(form, found, _told(found))
 
 
 @command.command(name="disable")
@@ -95,7 +95,7 @@ def update(where: Where, /, form: str, user: str, enable: bool, **given: str | N
 @api_options
 def disable(where: Where, /, user: str) -> None:
     """End the sessions of USER, and refuse the user's keys. Returns when every worker does."""
-    where.run(lambda api: _patched(api, user, {"disabled": True}))
+    where.run(lambda api: names.patch(api, "user", user, {"disabled": True}))
     click.echo(f"user {clean(user)} is disabled")
 
 
@@ -119,20 +119,11 @@ def invite(where: Where, /, form: str, user: str) -> None:
 @api_options
 def erase(where: Where, /, user: str) -> None:
     """Erase who USER was. The id stays, on calls and in the audit; the user's keys are refused."""
-
-    async def work(api: Api) -> None:
-        await api.delete(path("user", await identified(api, "user", user)))
-
-    where.run(work)
+    where.run(lambda api: names.delete(api, "user", user))
     click.echo(f"user {clean(user)} is erased")
 
 
 command.add_command(erase, "delete")
-
-
-async def _patched(api: Api, user: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-    changed: Mapping[str, Any] = await api.patch(path("user", await identified(api, "user", user)), body)
-    return changed
 
 
 def _echo_made(form: str, made: Mapping[str, Any]) -> None:
