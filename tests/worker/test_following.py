@@ -13,17 +13,22 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from gatehouse.config.settings import Auth
 from gatehouse.control.publishing import Publisher
 from gatehouse.gateway import persisted
 from gatehouse.gateway.snapshot import filled
+from gatehouse.worker.subscription import ASK_SECONDS
 from tests import running
 from tests.control.workers import Directory, published, until, workers
 from tests.crash.processes import control_pid, kill, wait_until
-from tests.gateway.entries import PLAIN, key, sections, without
+from tests.gateway.entries import PLAIN, SETTINGS, key, sections, without
 from tests.worker import admitting
 from tests.worker.tree import Tree, tree
 
 KEY = {"authorization": "Bearer sk-of-the-caller"}
+ACCOUNTS = msgspec.structs.replace(SETTINGS, auth=Auth(enabled=True))
 MANY = filled(PLAIN, sections(1_000), 7)
 
 
@@ -46,6 +51,36 @@ def test_a_worker_starts_and_serves_with_control_away(tmp_path: Path) -> None:
         made.start(1)
         assert time.monotonic() - begun < 30
         assert made.versions() == {0: 1, 1: 7} and made.served()
+
+
+def test_with_accounts_nobody_is_turned_away_before_it_knows_them(tmp_path: Path) -> None:
+    """On a machine that joins others, or has lost its snapshot: every key would be unknown (401) until control has
+    read the directory, so calls wait for that."""
+    directory = Directory(sections(10, revision=10))
+
+    async def run(made: Tree) -> None:
+        starting = asyncio.create_task(asyncio.to_thread(made.start, 0))
+        await until(lambda: made.versions() == {0: 1})
+        assert not (await asyncio.wait((starting,), timeout=ASK_SECONDS + 0.5))[0]
+        async with _publisher(made, directory) as publisher:
+            await publisher.publish()
+            await starting
+            assert made.versions() == {0: 10}
+
+    with tree(tmp_path, settings=ACCOUNTS) as made:
+        _run(run(made))
+
+
+def test_it_ends_while_it_waits_for_them(tmp_path: Path) -> None:
+    async def run(made: Tree) -> None:
+        starting = asyncio.create_task(asyncio.to_thread(made.start, 0))
+        await until(lambda: made.versions() == {0: 1})
+        assert not (await asyncio.wait((starting,), timeout=ASK_SECONDS + 0.5))[0]
+        os.kill(made.loads.registered()[0].pid, signal.SIGTERM)
+        assert await asyncio.to_thread((await starting).wait, 20) == 0
+
+    with tree(tmp_path, settings=ACCOUNTS) as made:
+        _run(run(made))
 
 
 def test_control_is_killed_while_workers_serve_and_comes_back() -> None:

@@ -85,14 +85,14 @@ def _run(test: Coroutine[Any, Any, None]) -> None:
 
 
 def test_without_a_file_it_starts_from_the_configuration(tmp_path: Path, loads: Loads) -> None:
-    assert begin(tmp_path / "snapshot.bin", SETTINGS, loads, 1) == Begun(PLAIN, exact=True)
+    assert begin(tmp_path / "snapshot.bin", SETTINGS, loads, 1) == Begun(PLAIN, exact=True, published=False)
     assert loads.registered() == [Registered(1, os.getpid(), 1)]
 
 
 def test_with_one_from_that(tmp_path: Path, loads: Loads) -> None:
     path = tmp_path / "snapshot.bin"
     persisted.write(path, TEN)
-    assert begin(path, SETTINGS, loads, 1) == Begun(TEN, exact=True)
+    assert begin(path, SETTINGS, loads, 1) == Begun(TEN, exact=True, published=True)
     assert loads.registered() == [Registered(1, os.getpid(), 5)]
 
 
@@ -113,7 +113,7 @@ def test_a_damaged_file_is_ignored_and_left_to_control(
     path = tmp_path / "snapshot.bin"
     persisted.write(path, TEN)
     path.write_bytes(path.read_bytes()[:-1])
-    assert begin(path, SETTINGS, loads, 0) == Begun(PLAIN, exact=True)
+    assert begin(path, SETTINGS, loads, 0) == Begun(PLAIN, exact=True, published=False)
     assert os.listdir(tmp_path) == ["snapshot.bin"]
     assert caplog.messages == [
         f"{path} is ignored, the configuration alone holds: its digest is not that of its content"
@@ -167,7 +167,7 @@ def test_it_takes_what_control_publishes(tmp_path: Path, loads: Loads) -> None:
     async def run() -> None:
         async with (
             published(tmp_path, loads, directory) as publisher,
-            _following(served, tmp_path / "snapshot.sock", Begun(PLAIN, True)) as subscription,
+            _following(served, tmp_path / "snapshot.sock", Begun(PLAIN, True, published=False)) as subscription,
         ):
             assert await subscription.answered()
             assert served.version == 5 and served.snapshots[0].keys == directory.sections.keys
@@ -191,7 +191,7 @@ def test_keys_to_be_cut_come_with_the_version_that_shuts_them_out(tmp_path: Path
     async def run() -> None:
         async with (
             published(tmp_path, loads, directory) as publisher,
-            _following(served, tmp_path / "snapshot.sock", Begun(PLAIN, True)) as subscription,
+            _following(served, tmp_path / "snapshot.sock", Begun(PLAIN, True, published=False)) as subscription,
         ):
             assert await subscription.answered()
             directory.sections = without(directory.sections, key(1).id)
@@ -206,7 +206,7 @@ def test_keys_to_be_cut_come_with_the_version_that_shuts_them_out(tmp_path: Path
         late = Served(loads)
         async with (
             published(tmp_path, loads, directory) as publisher,
-            _following(late, tmp_path / "snapshot.sock", Begun(PLAIN, False)) as subscription,
+            _following(late, tmp_path / "snapshot.sock", Begun(PLAIN, False, published=False)) as subscription,
         ):
             assert await subscription.answered()
             assert late.cut == [], "whoever comes later runs no call of theirs"
@@ -222,7 +222,7 @@ def test_who_has_it_already_swaps_nothing(tmp_path: Path, loads: Loads) -> None:
     async def run() -> None:
         async with (
             published(tmp_path, loads),
-            _following(served, tmp_path / "snapshot.sock", Begun(PLAIN, True)) as subscription,
+            _following(served, tmp_path / "snapshot.sock", Begun(PLAIN, True, published=False)) as subscription,
         ):
             assert await subscription.answered()
             assert served.snapshots == [] and served.version == 1
@@ -232,7 +232,9 @@ def test_who_has_it_already_swaps_nothing(tmp_path: Path, loads: Loads) -> None:
 
 def test_without_control_it_waits_no_longer_than_it_should(tmp_path: Path, loads: Loads) -> None:
     async def run() -> None:
-        async with _following(Served(loads), tmp_path / "snapshot.sock", Begun(TEN, True)) as subscription:
+        async with _following(
+            Served(loads), tmp_path / "snapshot.sock", Begun(TEN, True, published=False)
+        ) as subscription:
             begun = time.monotonic()
             assert not await subscription.answered(0.3)
             assert 0.29 <= time.monotonic() - begun < 10  # the timers of a loop are a millisecond off
@@ -246,7 +248,7 @@ def test_control_goes_and_comes_back(tmp_path: Path, loads: Loads) -> None:
     socket = tmp_path / "snapshot.sock"
 
     async def run() -> None:
-        async with _following(served, socket, Begun(PLAIN, True)):
+        async with _following(served, socket, Begun(PLAIN, True, published=False)):
             for round_ in range(3):
                 async with published(tmp_path, loads, directory) as publisher:
                     await until(lambda: served.version == 5 + round_, 1.5)  # noqa: B023
@@ -280,7 +282,7 @@ def test_what_is_refused_changes_nothing_and_all_is_asked_for(
 
     async def run() -> None:
         with control_side(tmp_path / "s", bad, [GO, WHOLE]) as side:
-            async with _following(served, tmp_path / "s", Begun(TEN, True)):
+            async with _following(served, tmp_path / "s", Begun(TEN, True, published=False)):
                 await until(lambda: len(side.hellos) == 2)
                 assert served.snapshots == [] and served.version == 5
                 side.go()
@@ -298,7 +300,7 @@ def test_who_is_cut_off_in_the_midst_asks_again_for_what_it_lacks(tmp_path: Path
 
     async def run() -> None:
         with control_side(tmp_path / "s", [*SPLIT[:2], SPLIT[2][:100]], [*SPLIT]) as side:
-            async with _following(served, tmp_path / "s", Begun(TEN, True)) as subscription:
+            async with _following(served, tmp_path / "s", Begun(TEN, True, published=False)) as subscription:
                 assert await subscription.answered(5)
                 assert side.hellos == [5, 5] and len(served.snapshots) == 1 and len(served.snapshots[0].keys) == 5_000
 
@@ -310,7 +312,7 @@ def test_one_with_a_configuration_of_its_own_asks_for_all(tmp_path: Path, loads:
 
     async def run() -> None:
         with control_side(tmp_path / "s", [WHOLE]) as side:
-            async with _following(served, tmp_path / "s", Begun(TEN, exact=False)) as subscription:
+            async with _following(served, tmp_path / "s", Begun(TEN, exact=False, published=True)) as subscription:
                 assert await subscription.answered(5)
                 assert side.hellos == [0]
 
@@ -346,7 +348,7 @@ def test_100_000_keys_do_not_hold_up_the_loop(tmp_path: Path, loads: Loads) -> N
         served = Served(loads)
         served.swap = swap  # type: ignore[method-assign]
         with control_side(tmp_path / "s", [piece for each in scripts for piece in (GO, each)]) as side:
-            async with _following(served, tmp_path / "s", Begun(PLAIN, True)):
+            async with _following(served, tmp_path / "s", Begun(PLAIN, True, published=False)):
                 await until(lambda: side.hellos)
                 turn()
                 for version in (10, 11, 12):

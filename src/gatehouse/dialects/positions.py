@@ -1,9 +1,9 @@
 """Where the top-level members of a JSON body stand, so that one can be changed and every other byte kept (I1). Pure.
 
 Positions come from lengths: where the top-level names and values of a body, with the least punctuation, add up to
-exactly its size, it has no white space outside them and no repeated name, and every offset follows. Else from the bytes
-of the names, where nothing is escaped and each stands there once. Any other body is scanned. A body with repeated or
-case-variant names that matter has no positions: nobody knows which one is read.
+exactly its size, it has no white space outside them and no repeated name, and every offset follows. With a space after
+each colon and comma (how Python's `json` writes) each is held against the bytes in turn. Any other body is scanned. A
+body with repeated or case-variant names that matter has no positions: nobody knows which one is read.
 """
 
 from __future__ import annotations
@@ -13,19 +13,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from gatehouse.dialects.nesting import spaces
+from gatehouse.dialects.asking import crowded
 from gatehouse.dialects.scan import SLICE, Scanner, scan, scan_now
 from gatehouse.dialects.values import UNREADABLE
 
 WHOLE: Final = 8 * 1024 * 1024
 """Largest body decoded in one go (0.45 ms/MiB), as `limits.read_whole` has it."""
-
-_COLON: Final = ord(":")
-_SPACES: Final = b" \t\n\r"
-_BACKSLASH: Final = b"\\"
-"""A single byte is found at once."""
-_ESCAPE: Final = b"\\u"
-"""Without it every name stands in the bytes as it is: none that anybody wants has a character that must be escaped."""
 
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -57,7 +50,7 @@ def locate(body: bytes, wanted: Names) -> dict[str, Span] | None:
         spans = _by_lengths(body, members, wanted)
         if spans is not None or len(body) > SLICE:
             return spans
-        spans = _by_names(body, members, wanted)
+        spans = _by_turns(body, members, wanted)
         if spans is not None:
             return spans
     return _by_scan(scan_now(body, wanted.folded), wanted) if len(body) <= SLICE else None
@@ -91,6 +84,8 @@ def doubt(body: bytes, wanted: Names) -> Generator[None, None, str | None]:
 
 
 def _decoded(body: bytes) -> dict[str, msgspec.Raw] | None:
+    if crowded(body):
+        return None
     try:
         members: dict[str, msgspec.Raw] = _members(body)
     except UNREADABLE:
@@ -113,27 +108,25 @@ def _by_lengths(body: bytes, members: dict[str, msgspec.Raw], wanted: Names) -> 
     return spans if at == len(body) and members else None
 
 
-def _by_names(body: bytes, members: dict[str, msgspec.Raw], wanted: Names) -> dict[str, Span] | None:
-    """Positions by where the names' bytes are; `None` if one that matters is escaped, spelt otherwise, or there twice,
-    be it as a value or further within."""
-    if body.find(_BACKSLASH) >= 0 and body.find(_ESCAPE) >= 0:
-        return None
+def _by_turns(body: bytes, members: dict[str, msgspec.Raw], wanted: Names) -> dict[str, Span] | None:
+    """Positions in a body with one space after each colon and comma: every name and every value is found where the one
+    before it ends, so nothing else is there; `None` if any is not."""
     exact, folded = wanted
     spans: dict[str, Span] = {}
+    lead, at = b"{", 0
     for name, raw in members.items():
-        if name in exact:
-            quoted = b'"%b"' % name.encode()
-            at = body.find(quoted)
-            after = at + len(quoted)
-            if body.find(quoted, after) >= 0:
-                return None
-            start = after + 1 if body[after] == _COLON else spaces(body, after) + 1
-            if body[start] in _SPACES:
-                start = spaces(body, start + 1)
-            spans[name] = (start, start + len(raw))
-        elif not name.isascii() or name.casefold() in folded:
+        matters = name in exact
+        if not matters and (not name.isascii() or name.casefold() in folded):
             return None
-    return spans
+        spelt = b'%b"%b": ' % (lead, name.encode())
+        start = at + len(spelt)
+        if not body.startswith(spelt, at) or not body.startswith(raw, start):
+            return None
+        at = start + len(raw)
+        if matters:
+            spans[name] = (start, at)
+        lead = b", "
+    return spans if members and body[at:] == b"}" else None
 
 
 def _by_scan(found: Scanner, wanted: Names) -> dict[str, Span] | None:

@@ -1,8 +1,8 @@
 """A worker's life: start from the settings and the snapshot, accept, sweep, drain, stop.
 
-Rules: it needs no control plane to serve, and takes newer snapshots from it as they come. On SIGTERM it accepts nothing
-more, lets running answers finish for the grace time, then interrupts the rest, each with its outcome on the record, and
-closes its lane.
+Rules: it needs no control plane to serve, once control has told it or another before it which accounts there are, and
+takes newer snapshots from it as they come. On SIGTERM it accepts nothing more, lets running answers finish for the
+grace time, then interrupts the rest, each with its outcome on the record, and closes its lane.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ from gatehouse.worker.limits import WorkerLimits
 from gatehouse.worker.noticing import Noticing
 from gatehouse.worker.subscription import Subscription, begin
 
-_LOG: Final = logging.getLogger(__name__)
 _GC_THRESHOLDS: Final = (20_000, 20, 20)
 """Calls leave no cycles behind: looking for some every 700 objects, as is the default, only costs."""
 _LAST_WORDS_SECONDS: Final = 2.0
+_log = logging.getLogger(__name__)
 
 
 def main(process: leash.WorkerProcess) -> int:
@@ -94,9 +94,9 @@ class Worker:
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor's business
         following = loop.create_task(self._subscription.follow())
         following.add_done_callback(lambda ended: stop.set())
-        await self._subscription.answered()
-        await self._limits.restore(self._snapshot)
-        self._acceptor.start()
+        if await self._informed(stop):
+            await self._limits.restore(self._snapshot)
+            self._acceptor.start()
         sweeping = loop.create_task(self._sweep())
         sweeping.add_done_callback(lambda ended: stop.set())
         self._sweep_once()  # what it says of itself stands there from the first moment
@@ -115,12 +115,27 @@ class Worker:
             following.result()  # only a bug ends it: who cannot hear of revocations must not go on
         following.cancel()
 
+    async def _informed(self, stop: asyncio.Event) -> bool:
+        """Whether there is something to decide by: soon, but with accounts that nobody has told it of yet. Until then
+        every key would be unknown, so that this waits for control, for ever if need be; `False`: it is to `stop`."""
+        if await self._subscription.answered() or not self._settings.auth.enabled or self._begun.published:
+            return True
+        _log.warning("nothing says which keys there are: waiting for the control plane")
+        told = asyncio.ensure_future(self._subscription.answered(None))
+        ended = asyncio.ensure_future(stop.wait())
+        await asyncio.wait((told, ended), return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        if told.done():
+            return True
+        told.cancel()
+        return False
+
     # -- assembling
 
     def _assemble(self) -> None:
         settings = self._settings
         loop = asyncio.get_running_loop()
-        begun = begin(self._data.snapshot, settings, self._loads, self._process.index)
+        begun = self._begun = begin(self._data.snapshot, settings, self._loads, self._process.index)
         snapshot = self._snapshot = begun.snapshot
         self._journal = JournalWriter(self._data.journal, "worker", settings.journal, loop)
         self._journal.open()

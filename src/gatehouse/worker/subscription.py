@@ -52,6 +52,8 @@ class Begun(NamedTuple):
     snapshot: Snapshot
     exact: bool
     """It is what control published under this version, and not one with this configuration put in."""
+    published: bool
+    """Its sections are what control published; else there is the configuration alone."""
 
 
 def begin(path: Path, settings: Settings, loads: Loads, index: int) -> Begun:
@@ -78,9 +80,9 @@ def _found(path: Path, settings: Settings) -> Begun:
         _log.warning("%s is ignored, the configuration alone holds: %s", path, error)
         last = None
     if last is None:
-        return Begun(plain, exact=True)
+        return Begun(plain, exact=True, published=False)
     exact = last.providers == plain.providers and last.prices == plain.prices
-    return Begun(filled(plain, last, last.version), exact)
+    return Begun(filled(plain, last, last.version), exact, published=True)
 
 
 class Subscription:
@@ -107,8 +109,9 @@ class Subscription:
         self._answered = asyncio.Event()
         self._delay = _FIRST_DELAY
 
-    async def answered(self, seconds: float = ASK_SECONDS) -> bool:
-        """Whether what control had to say at first is in place, once it is or after `seconds`. While `follow` runs."""
+    async def answered(self, seconds: float | None = ASK_SECONDS) -> bool:
+        """Whether what control had to say at first is in place, once it is or after `seconds` (`None`: once it is).
+        While `follow` runs."""
         try:
             await asyncio.wait_for(self._answered.wait(), seconds)
         except TimeoutError:
