@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gatehouse.cli import init
 from gatehouse.cli.main import run
@@ -20,6 +21,7 @@ from gatehouse.config.paths import DataDir
 from gatehouse.control.founding import Owner
 from gatehouse.gateway import persisted
 from tests.cli.conftest import Cli
+from tests.cli.recording import decision, new_ids, outcome, record
 from tests.control.doors import hashed
 
 OWNER = "ann@example.com"
@@ -359,3 +361,24 @@ def test_in_another_tenant(house: Cli) -> None:
     # A name of the first tenant is none of the second's.
     done = house("key", "create", "x", "--user", OWNER, "--tenant", "Acme")
     assert (done.code, done.err) == (1, f"Error: there is no user {OWNER}\n")
+
+
+def test_a_report_calls_keys_and_projects_by_their_names(house: Cli, data: Path) -> None:
+    """For people; programs get the ids, and what was deleted keeps the name it had."""
+    made = [house("key", "create", "ci", "--project", where, "--format", "json") for where in ("web", "default")]
+    keys = [json.loads(each.out) for each in made]
+    assert house("key", "revoke", keys[1]["id"]).code == 0
+    record(
+        data,
+        [
+            (replace(decision(call), key=key["id"], project=key["project"]), outcome(call))
+            for key, call in zip(keys, new_ids(2), strict=True)
+        ],
+    )
+    table = house("report", "--by", "project,key").out
+    for key, project in zip(keys, ("web", "default"), strict=True):
+        assert re.search(rf"^ *{project} +ci \(…{key['id'][-6:]}\) ", table, re.MULTILINE), table
+    said = json.loads(house("report", "--by", "project,key", "--format", "json").out)["rows"]
+    assert {(row["project"], row["key"]) for row in said} == {(key["project"], key["id"]) for key in keys}
+    explained = house("explain", "cost", "--since", "1h").out
+    assert f"ci (…{keys[0]['id'][-6:]})" in explained and keys[0]["id"] not in explained, explained

@@ -11,11 +11,13 @@ from typing import Any, Final
 
 import click
 import msgspec
+from msgspec.structs import replace
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gatehouse.cli.called import NAMED, names
 from gatehouse.cli.moments import Moment, MomentType, at
 from gatehouse.cli.options import config_option, data_option, set_up, tenant_option
 from gatehouse.cli.recorded import ask
@@ -66,6 +68,9 @@ def command(
     elif form == "csv":
         echo_csv(Contribution, found.items)
     else:
+        called = names(setup, tenant, (item.value for item in found.items if item.dimension in NAMED and item.value))
+        items = [replace(item, value=called.get(item.value or "", item.value)) for item in found.items]
+        found = replace(found, items=items)
         console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
         console.print(Text("\n".join(sentences(found))))
         if found.change is not None and told_apart(found):

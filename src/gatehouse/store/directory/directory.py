@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from msgspec import UNSET
-from sqlalchemy import Row, delete, update
+from sqlalchemy import Row, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gatehouse.store.directory.changes import Event, NewWebhook, TenantChange
@@ -19,9 +19,12 @@ from gatehouse.store.directory.keying import Keys
 from gatehouse.store.directory.limiting import Limits
 from gatehouse.store.directory.people import People
 from gatehouse.store.directory.projecting import Projects
-from gatehouse.store.directory.schema import tenants, webhooks
+from gatehouse.store.directory.schema import keys, projects, tenants, users, webhooks
 from gatehouse.store.directory.scoped import changed, folded, viewed
 from gatehouse.store.directory.views import Tenant, Webhook
+
+_AT_ONCE: Final = 1_000
+"""Ids in one statement."""
 
 
 class Directory(People, Projects, Credentials, Keys, Limits, Issuers, Entrances):
@@ -37,6 +40,18 @@ class Directory(People, Projects, Credentials, Keys, Limits, Issuers, Entrances)
         """Raises `NotThere`."""
         async with self._opened() as connection:
             return tenant_view(await self._own(connection))
+
+    async def names(self, wanted: Collection[str]) -> dict[str, str]:
+        """What projects, keys and users with these ids are called, or were; by id."""
+        found: dict[str, str] = {}
+        ids = sorted(wanted)
+        async with self._opened() as connection:
+            for start in range(0, len(ids), _AT_ONCE):
+                some = ids[start : start + _AT_ONCE]
+                for table, name in ((projects, projects.c.name), (keys, keys.c.name), (users, users.c.email)):
+                    asked = select(table.c.id, name).where(table.c.tenant == self._tenant, table.c.id.in_(some))
+                    found.update((id_, called) for id_, called in await connection.execute(asked) if called)
+        return found
 
     async def update_tenant(self, change: TenantChange, event: Event) -> Tenant:
         """Raises `NotThere`, `Taken`."""
