@@ -6,8 +6,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CHECKED := src tests bench hatch_build.py
 COMPILED := $(CURDIR)/build/compiled
-# Two at a time, file by file, long ones first (tests/conftest.py): half of the suite's time is spent waiting.
-SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
+# Four at a time, file by file, long ones first (tests/conftest.py): half of the suite's time is spent waiting.
+SPREAD := -n 4 --dist loadfile --no-loadscope-reorder
 
 .DELETE_ON_ERROR:
 .PHONY: help serve test lint types layers unit compiled soak bench prices docs pins clean
@@ -29,6 +29,9 @@ types: .venv/dev
 
 layers: .venv/dev
 	$(BIN)/lint-imports
+
+# Tests start hundreds of processes, and what they import is not to be compiled in each of them.
+unit compiled soak: export PYTHONDONTWRITEBYTECODE :=
 
 unit: .venv/dev ## The test suite alone (ARGS="-k name" to choose).
 	$(BIN)/python -m pytest $(SPREAD) $(ARGS)

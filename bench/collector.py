@@ -216,7 +216,10 @@ def control(data: DataDir) -> Iterator[int]:
 def measure(data: DataDir, rate: float, seconds: float, open_seconds: float) -> list[tuple[str, str]]:
     """One run; rows for people."""
     command = [sys.executable, "-m", "bench.collector", "--rate", str(rate), "--seconds", str(seconds)]
-    with control(data) as pid, contextlib.closing(sqlite3.connect(data.store, isolation_level=None)) as store:
+    with (
+        control(data) as pid,
+        contextlib.closing(sqlite3.connect(data.root / "store.db", isolation_level=None)) as store,
+    ):
         used, began = cpu_seconds(pid), time.monotonic()
         with running(
             start([*command, "--open", str(open_seconds), "--write", str(data.journal)], core=WORK_CORE)
@@ -251,7 +254,7 @@ def measure(data: DataDir, rate: float, seconds: float, open_seconds: float) -> 
         ("CPU per call", f"{used / calls * 1e6:.0f} µs"),
         ("CPU of one core", f"{used / took:.0%}"),
         ("RSS of control", f"{resident / 1e6:.0f} MB"),
-        ("store per call", f"{data.store.stat().st_size / calls:,.0f} bytes"),
+        ("store per call", f"{(data.root / 'store.db').stat().st_size / calls:,.0f} bytes"),
         ("journal per call", f"{written / calls:,.0f} bytes"),
     ]
 

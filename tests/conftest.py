@@ -1,21 +1,32 @@
-"""What tests of several directories share: stores on every database, and the PostgreSQL that some of them are on.
+"""What tests of several directories share: stores on every database, and the PostgreSQL and Valkey some of them are on.
 
 Random examples have no deadline: a machine that stands still for a second has found no bug.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import gc
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.limits.shared.servers import Valkey, valkey
 from tests.store import databases
 from tests.store.databases import KINDS, Kind, NoServerError, Server
 
-LONG = ("sdk/test_frameworks.py", "sdk/test_node.py", "cli/test_administration_page.py", "store/test_sight.py")
-"""And `crash/`: half a minute and more a file."""
+LONG = (
+    "cli/test_administration_page.py",
+    "cli/test_administering.py",
+    "store/test_rollups.py",
+    "store/test_analytics.py",
+    "store/test_sight.py",
+    "control/test_parquet.py",
+    "sdk/test_frameworks.py",
+    "sdk/test_node.py",
+)
+"""And `crash/`: a quarter of a minute and more a file."""
 
 settings.register_profile("gatehouse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gatehouse")
@@ -47,6 +58,13 @@ def new_place(
     return lambda: databases.place(tmp_path_factory.mktemp(kind), None if server is None else server.create())
 
 
+@pytest.fixture(scope="module")
+def valkey_server() -> Iterator[Valkey]:
+    """A Valkey for the tests of a file."""
+    with valkey() as running:
+        yield running
+
+
 @pytest.fixture
 def place(new_place: Callable[[], Path]) -> Path:
     """A data directory."""
@@ -60,6 +78,17 @@ def empty_place(kind: Kind, request: pytest.FixtureRequest, tmp_path: Path) -> P
     return databases.place(tmp_path, None if server is None else server.create_empty())
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Some ten thousand tests and what they import stay to the end: no garbage collection looks through them."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long goes first: begun last, it would leave the other process with nothing to do."""
+    """What takes long goes first: begun last, it would leave the other processes with nothing to do."""
     items.sort(key=lambda item: not item.path.as_posix().endswith(LONG) and item.path.parent.name != "crash")

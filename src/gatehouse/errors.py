@@ -1,4 +1,4 @@
-"""Every failure a client of the data plane can see: code, status, blame, and whether a retry elsewhere is safe.
+"""Every failure a client of the data plane can see: code, status, and whether a retry elsewhere is safe.
 
 The closed list of top-level codes is part of the contract (`docs/errors.md`). How an error is worded for a caller's
 SDK belongs to `dialects.errors`; this module knows no wire format. A provider's own error answer is not an error here:
@@ -7,17 +7,8 @@ it is passed on as it is.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from typing import Final, NamedTuple
-
-
-class Blame(enum.StrEnum):
-    """Whose fault a failure is."""
-
-    CALLER = "caller"
-    GATEWAY = "gateway"
-    UPSTREAM = "upstream"
 
 
 class Kind(NamedTuple):
@@ -29,38 +20,37 @@ class Kind(NamedTuple):
 
     code: str
     status: int
-    blame: Blame
     retry_elsewhere: bool
     word: str
     """The `error.code` that the OpenAI and Anthropic dialects use for this failure."""
 
 
-BAD_REQUEST: Final = Kind("BAD_REQUEST", 400, Blame.CALLER, False, "invalid_request")
-HEADERS_TOO_LARGE: Final = Kind("BAD_REQUEST", 431, Blame.CALLER, False, "headers_too_large")
-UNAUTHORIZED: Final = Kind("UNAUTHORIZED", 401, Blame.CALLER, False, "invalid_api_key")
-AMBIGUOUS_CREDENTIALS: Final = Kind("UNAUTHORIZED", 401, Blame.CALLER, False, "ambiguous_credentials")
-FORBIDDEN: Final = Kind("FORBIDDEN", 403, Blame.CALLER, False, "forbidden")
-SCOPE_DENIED: Final = Kind("SCOPE_DENIED", 403, Blame.CALLER, False, "scope_denied")
-MODEL_DENIED: Final = Kind("MODEL_DENIED", 403, Blame.CALLER, False, "model_denied")
-POLICY_BLOCKED: Final = Kind("POLICY_BLOCKED", 403, Blame.CALLER, False, "policy_blocked")
-NO_CREDENTIAL: Final = Kind("NO_CREDENTIAL", 403, Blame.GATEWAY, True, "no_credential")
-UNBOUNDED_COST: Final = Kind("UNBOUNDED_COST", 403, Blame.CALLER, False, "unbounded_cost")
-NOT_FOUND: Final = Kind("NOT_FOUND", 404, Blame.CALLER, False, "not_found")
-METHOD_NOT_ALLOWED: Final = Kind("NOT_FOUND", 405, Blame.CALLER, False, "method_not_allowed")
-TIMEOUT: Final = Kind("TIMEOUT", 408, Blame.CALLER, False, "request_timeout")
-TOO_LARGE: Final = Kind("TOO_LARGE", 413, Blame.CALLER, False, "request_too_large")
-UPGRADE_UNSUPPORTED: Final = Kind("UPGRADE_UNSUPPORTED", 426, Blame.CALLER, False, "upgrade_unsupported")
-RATE_LIMITED: Final = Kind("RATE_LIMITED", 429, Blame.CALLER, False, "rate_limit_exceeded")
-BUDGET_EXCEEDED: Final = Kind("BUDGET_EXCEEDED", 429, Blame.CALLER, False, "insufficient_quota")
-RATE_NEVER_FITS: Final = Kind("RATE_LIMITED", 429, Blame.CALLER, False, "never_fits")
-BUDGET_NEVER_FITS: Final = Kind("BUDGET_EXCEEDED", 429, Blame.CALLER, False, "never_fits")
-INTERNAL: Final = Kind("UPSTREAM_ERROR", 500, Blame.GATEWAY, False, "internal_error")
-UPSTREAM_ERROR: Final = Kind("UPSTREAM_ERROR", 502, Blame.UPSTREAM, False, "upstream_error")
-UPSTREAM_UNREACHED: Final = Kind("UPSTREAM_ERROR", 502, Blame.UPSTREAM, True, "upstream_unreached")
-CREDENTIAL_REJECTED: Final = Kind("CREDENTIAL_REJECTED", 502, Blame.GATEWAY, True, "credential_rejected")
-CIRCUIT_OPEN: Final = Kind("CIRCUIT_OPEN", 503, Blame.UPSTREAM, True, "circuit_open")
-JOURNAL_FULL: Final = Kind("JOURNAL_FULL", 503, Blame.GATEWAY, False, "journal_full")
-OVERLOADED: Final = Kind("OVERLOADED", 503, Blame.GATEWAY, False, "overloaded")
+BAD_REQUEST: Final = Kind("BAD_REQUEST", 400, False, "invalid_request")
+HEADERS_TOO_LARGE: Final = Kind("BAD_REQUEST", 431, False, "headers_too_large")
+UNAUTHORIZED: Final = Kind("UNAUTHORIZED", 401, False, "invalid_api_key")
+AMBIGUOUS_CREDENTIALS: Final = Kind("UNAUTHORIZED", 401, False, "ambiguous_credentials")
+FORBIDDEN: Final = Kind("FORBIDDEN", 403, False, "forbidden")
+SCOPE_DENIED: Final = Kind("SCOPE_DENIED", 403, False, "scope_denied")
+MODEL_DENIED: Final = Kind("MODEL_DENIED", 403, False, "model_denied")
+POLICY_BLOCKED: Final = Kind("POLICY_BLOCKED", 403, False, "policy_blocked")
+NO_CREDENTIAL: Final = Kind("NO_CREDENTIAL", 403, True, "no_credential")
+UNBOUNDED_COST: Final = Kind("UNBOUNDED_COST", 403, False, "unbounded_cost")
+NOT_FOUND: Final = Kind("NOT_FOUND", 404, False, "not_found")
+METHOD_NOT_ALLOWED: Final = Kind("NOT_FOUND", 405, False, "method_not_allowed")
+TIMEOUT: Final = Kind("TIMEOUT", 408, False, "request_timeout")
+TOO_LARGE: Final = Kind("TOO_LARGE", 413, False, "request_too_large")
+UPGRADE_UNSUPPORTED: Final = Kind("UPGRADE_UNSUPPORTED", 426, False, "upgrade_unsupported")
+RATE_LIMITED: Final = Kind("RATE_LIMITED", 429, False, "rate_limit_exceeded")
+BUDGET_EXCEEDED: Final = Kind("BUDGET_EXCEEDED", 429, False, "insufficient_quota")
+RATE_NEVER_FITS: Final = Kind("RATE_LIMITED", 429, False, "never_fits")
+BUDGET_NEVER_FITS: Final = Kind("BUDGET_EXCEEDED", 429, False, "never_fits")
+INTERNAL: Final = Kind("UPSTREAM_ERROR", 500, False, "internal_error")
+UPSTREAM_ERROR: Final = Kind("UPSTREAM_ERROR", 502, False, "upstream_error")
+UPSTREAM_UNREACHED: Final = Kind("UPSTREAM_ERROR", 502, True, "upstream_unreached")
+CREDENTIAL_REJECTED: Final = Kind("CREDENTIAL_REJECTED", 502, True, "credential_rejected")
+CIRCUIT_OPEN: Final = Kind("CIRCUIT_OPEN", 503, True, "circuit_open")
+JOURNAL_FULL: Final = Kind("JOURNAL_FULL", 503, False, "journal_full")
+OVERLOADED: Final = Kind("OVERLOADED", 503, False, "overloaded")
 
 KINDS: Final[tuple[Kind, ...]] = tuple(kind for kind in list(globals().values()) if isinstance(kind, Kind))
 """The whole table, for the docs and for the test that proves every dialect words every row."""

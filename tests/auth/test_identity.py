@@ -388,6 +388,22 @@ def test_a_bad_key_does_not_spoil_the_others() -> None:
     refused(only_bad, signed({"alg": "HS256", "kid": "ec"}, json.dumps(claims()).encode(), hmac_key(b"s" * 32)))
 
 
+@pytest.mark.parametrize(("modulus", "exponent"), [(256, 250), (384, 380), (512, 8), (256, 5), (1025, 3), (2048, 3)])
+def test_I8_a_key_whose_signatures_take_long_to_check_is_none(modulus: int, exponent: int) -> None:
+    """Bytes of each. Who may configure an issuer chooses its keys, and all tenants' calls wait while one is tried."""
+    slow = {"kty": "RSA", "n": b64(b"\xff" * modulus).decode(), "e": b64(b"\xff" * exponent).decode(), "kid": "rsa"}
+    who = identities(issuer(jwks=json.dumps({"keys": [slow]}).encode()))
+    assert "(`kid`)" in refused(who, token(RSA, "rsa", "RS256"))
+
+
+def test_I8_of_many_keys_with_one_name_few_are_tried() -> None:
+    public = {**STRANGER.as_dict(private=False), "kid": "ec"}
+    last = {**EC.as_dict(private=False), "kid": "ec"}
+    assert identities(issuer(jwks=json.dumps({"keys": [public] * 3 + [last]}).encode())).verify(token(), NOW)
+    crowd = identities(issuer(jwks=json.dumps({"keys": [public] * 4 + [last]}).encode()))
+    assert "signature" in refused(crowd, token())
+
+
 def test_a_large_set_is_read_in_part() -> None:
     keys: dict[str, Key] = {f"k{number}": EC for number in range(200)}
     who = identities(issuer(jwks=key_set(keys)))

@@ -6,6 +6,7 @@ Header names: openai-py 3.52 (`OpenAI.auth_headers`, `lib/azure.py`), anthropic-
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from gatehouse import errors
 from gatehouse.auth import positions
 from gatehouse.auth.injection import KINDS, Injection, injection
 from gatehouse.auth.secrets import ApiKey, AwsKeys, EntraClient, Secret, Token
-from gatehouse.auth.signing import NO_BODY, Signer
+from gatehouse.auth.signing import Signer
 from gatehouse.auth.vault import Vault, VaultError, binding_of
 from gatehouse.config.settings import Settings
 from gatehouse.errors import GatehouseError
@@ -29,6 +30,7 @@ VAULT = Vault([Fernet.generate_key()])
 ORIGIN = "https://api.example.com"
 AWS = AwsKeys("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "us-west-2")
 NOW = 1_440_938_160
+NO_BODY = hashlib.sha256(b"").hexdigest()
 
 
 def ready(auth: ProviderAuth, kind: CredentialKind, secret: Secret, origin: str = ORIGIN) -> Injection:

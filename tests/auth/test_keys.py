@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.auth.keys import checksum, digest, gateway_key, masked, new_key, resembles
+from gatehouse.auth.keys import checksum, digest, gateway_key, masked, new_key, resembles, whole
 from gatehouse.model.access import Environment
 
 LIVE = gateway_key("live", "0123456789ABCDEFGHIJabcdefghij")
@@ -51,6 +51,7 @@ def test_shape() -> None:
     assert is_whole(TEST)
     for wrong in (LIVE[:-1], LIVE + "0", LIVE.replace("live", "prod"), LIVE.upper(), " " + LIVE, LIVE + "\n", ""):
         assert not is_whole(wrong)
+        assert not whole(wrong.encode())
 
 
 @pytest.mark.parametrize("secret", ["", "x" * 29, "x" * 31, "x" * 29 + "-", "x" * 29 + "é"])
@@ -65,7 +66,7 @@ def test_the_checksum_catches_a_typo(secret: str, position: int, letter: str) ->
     assert is_whole(key)
     assert len(checksum(key)) == 6
     mistyped = key[:position] + letter + key[position + 1 :]
-    assert is_whole(mistyped) is (mistyped == key)
+    assert is_whole(mistyped) is (mistyped == key) is whole(mistyped.encode())
 
 
 @pytest.mark.parametrize(

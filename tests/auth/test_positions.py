@@ -328,6 +328,27 @@ def test_subprotocols_are_cleared() -> None:
     assert mixed.own().headers == [(name, b"openai-insecure-api-key.sk-own")]
 
 
+def test_I8_a_head_full_of_keys_is_soon_read() -> None:
+    """Before anybody is authenticated: 64 KB of them took a tenth of a second, to be told apart each from each."""
+    name, prefix = b"Sec-WebSocket-Protocol", "openai-insecure-api-key."
+    crowd = [f"{prefix}sk-{number}" for number in range(2000)]
+    positions = found([(name, ",".join(crowd).encode())], PATH, "")
+    assert positions.provider == [f"sk-{number}".encode() for number in range(64)]
+    assert positions.cleared().headers == []
+    last = [*["realtime"] * 64, f"{prefix}sk-own"]
+    assert found([(name, ",".join(last).encode())], PATH, "").cleared().headers == [
+        (name, ", ".join(["realtime"] * 64).encode())
+    ]
+    ours = [(b"X-Api-Key", gateway_key("live", f"{number:030}").encode()) for number in range(100)]
+    positions = found([*ours, (b"X-Api-Key", b"sk-own")], PATH, "")
+    assert (len(positions.gateway), positions.provider) == (8, [b"sk-own"])
+    with pytest.raises(GatehouseError) as refused:
+        positions.single()
+    assert refused.value.kind is errors.AMBIGUOUS_CREDENTIALS and len(refused.value.detail) < 256
+    padded = b"Basic " + b"A=" * 30_000 + b64encode(f":{LIVE}".encode())
+    assert found([(b"Authorization", padded)], PATH, "").gateway == [LIVE.encode()]
+
+
 def test_only_the_gateway_key_leaves_a_query_of_the_callers_own() -> None:
     positions = found([], PATH, f"alt=sse&key={LIVE}&key=AIza&userProject=p")
     assert (positions.single(), positions.provider) == (LIVE.encode(), [b"AIza"])

@@ -73,6 +73,8 @@ def test_a_key_file_cannot_say_where_its_signature_goes() -> None:
         ("api_key", "sk\r\nx-evil: 1", "key: "),
         ("api_key", "schlüssel-0123456789", "key: "),
         ("api_key", "x" * 4097, "key: "),
+        ("api_key", f'"{PLANTED}"', "key: begins with a quotation mark"),
+        ("api_key", f"OPENAI_API_KEY={PLANTED}", "key: begins with the name of a variable"),
         ("api_key", {"key": 7}, "key: "),
         ("api_key", {"key": PLANTED, "also": "x"}, "nothing else"),
         ("aws_keys", "AKIA", "is a mapping with access_key_id"),

@@ -13,8 +13,9 @@ import hashlib
 
 import pytest
 
-from gatehouse.auth.signing import NO_BODY, Signer, canonical_headers, canonical_path, canonical_query
+from gatehouse.auth.signing import Signer, canonical_headers, canonical_path, canonical_query
 
+NO_BODY = hashlib.sha256(b"").hexdigest()
 AT = calendar.timegm((2015, 8, 30, 12, 36, 0))
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 HOST = (b"Host", b"example.amazonaws.com")

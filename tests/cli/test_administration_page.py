@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests import fakes
 from tests.running import gateway
 
@@ -26,6 +28,7 @@ def lines() -> list[str]:
     return found
 
 
+@pytest.mark.timeout(300)
 def test_the_commands_run_one_after_the_other(tmp_path: Path) -> None:
     (tmp_path / "new-secret").write_text("sk-planted-9876543210")
     done = _bash(tmp_path, lines(), tmp_path / "data")

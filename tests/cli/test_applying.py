@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import Any, cast
 
 import click
@@ -23,15 +24,21 @@ class Sibling:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, Any]] = []
         self.go = asyncio.Event()
+        self.slow = asyncio.Event()
+        self.slow.set()
+        """All but the first answer wait for this as well."""
         self.under_way = asyncio.Event()
 
     async def request(self, method: str, path: str, body: Any = None) -> Any:
         self.asked.append((method, path, body))
+        number = len(self.asked)
         self.under_way.set()
         if "wrong" in path:
             raise click.ClickException("it is wrong")
         await self.go.wait()
-        return {"id": f"id{len(self.asked)}"}
+        if number > 1:
+            await self.slow.wait()
+        return {"id": f"id{number}"}
 
 
 def step(phase: int, name: str, path: tuple[str | Ref, ...] = ("/x",), **fields: Any) -> Step:
@@ -73,21 +80,44 @@ def test_a_failure_lets_end_what_is_under_way_and_begins_nothing_more() -> None:
 def test_ctrl_c_waits_for_what_may_be_made_already() -> None:
     async def run() -> list[str]:
         sibling, told = Sibling(), []
-        steps = [step(0, "key"), step(1, "later")]
+        steps = [*(step(0, f"key {n}") for n in range(applying.AT_A_TIME + 1)), step(1, "later")]
         given: dict[Ref, Any] = {}
         task = asyncio.ensure_future(
             applying.apply(cast(Api, sibling), steps, NOTHING, given, lambda each, _: told.append(each.says))
         )
         await sibling.under_way.wait()
         task.cancel()
-        await asyncio.sleep(0)
+        for _ in range(10):
+            await asyncio.sleep(0)
         assert not task.done()
+        # One answer comes before the others.
         sibling.go.set()
+        sibling.slow.clear()
+        asyncio.get_running_loop().call_later(0.05, sibling.slow.set)
         with pytest.raises(asyncio.CancelledError):
             await task
+        assert len(sibling.asked) == len(told)
         return told
 
-    assert asyncio.run(run()) == ["key"]
+    assert sorted(asyncio.run(run())) == [f"key {n}" for n in range(applying.AT_A_TIME)]
+
+
+def test_what_could_not_be_written_down_is_said() -> None:
+    """A full disk under `--keys-out`, or a reader of stdout that left: keys nobody has the text of."""
+
+    def tell(_each: Step, _answer: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def run() -> None:
+        sibling = Sibling()
+        sibling.go.set()
+        await applying.apply(cast(Api, sibling), [step(0, f"key {n}") for n in range(50)], NOTHING, {}, tell)
+
+    with pytest.raises(click.ClickException) as caught:
+        asyncio.run(run())
+    lines = caught.value.message.splitlines()
+    assert lines[0].startswith("key 0: done, but") and lines[0].endswith("device; revoke or rotate it")
+    assert len(lines) <= applying.AT_A_TIME
 
 
 def test_secrets_are_read_before_anything_is_done() -> None:

@@ -16,11 +16,9 @@ import click
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gatehouse.cli import client
 from gatehouse.cli.client import Api, ApiError, Where
 from gatehouse.cli.unattended import occupied
 from gatehouse.config.paths import DataDir, create_or_read_secret
-from gatehouse.control import caller
 from gatehouse.control.process import Server, listen, server_config
 from gatehouse.supervisor.lock import lock
 from gatehouse.supervisor.serving import Serving, publish
@@ -206,10 +204,6 @@ def test_the_running_gateways_socket_with_the_local_token(served_directory: Data
     secret = served_directory.local_token.read_bytes().hex()
     assert {each["x-gatehouse-local-token"] for each in sibling.asked} == {secret}
     assert [each.get("x-gatehouse-tenant") for each in told] == [None, "ten_2", "ten_2"]
-
-
-def test_headers_are_called_as_the_gate_reads_them() -> None:
-    assert (client.LOCAL_TOKEN_HEADER, client.TENANT_HEADER) == (caller.LOCAL_TOKEN_HEADER, caller.TENANT_HEADER)
 
 
 def test_a_socket_that_nobody_answers(served_directory: DataDir) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from gatehouse.cli.confidential import LIMIT, content, given_token, read, secret
+from gatehouse.cli.confidential import LIMIT, content, given, read, secret
 
 
 def test_a_secret_is_read_as_its_kind_has_it(tmp_path: Path) -> None:
@@ -47,8 +47,8 @@ def test_files_that_cannot_hold_one(tmp_path: Path) -> None:
 def test_a_token_is_the_files_first_line(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("abc.def.ghi \nrest\n")
-    assert given_token(None, str(file)) == "abc.def.ghi"
-    assert given_token(None, None) is None
+    assert given("token", None, str(file)) == "abc.def.ghi"
+    assert given("token", None, None) is None
     for wrong in ("", "a b", "a\x1b", "ü"):
         with pytest.raises(click.UsageError, match="empty or holds characters"):
-            given_token(wrong, None)
+            given("token", wrong, None)

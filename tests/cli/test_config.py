@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gatehouse.config.load import load
 from tests.cli.conftest import Cli
+from tests.config.loading import load
 
 FILE = """
 server:

@@ -115,6 +115,17 @@ def test_a_journal_near_its_limit_warns(cli: Cli, data: Path) -> None:
     assert "calls are refused" in done.out
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_lane_that_cannot_be_read_fails(cli: Cli, data: Path) -> None:
+    lane = data / "journal" / "lane"
+    lane.mkdir(parents=True)
+    lane.chmod(0)
+    done = cli("doctor")
+    lane.chmod(0o700)
+    assert done.code == 1
+    assert lines(done.out)["journal"] == f"fail cannot read {lane}: Permission denied"
+
+
 def test_a_store_that_is_none_fails(cli: Cli, data: Path) -> None:
     data.mkdir(mode=0o700)
     (data / "store.db").write_text("this is not a database, and long enough to be looked at as one" * 100)

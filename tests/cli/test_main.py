@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -117,6 +118,53 @@ def test_a_broken_pipe_is_quiet(tmp_path: Path) -> None:
     )
     assert done.stdout == "# no configuration file\n"
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["key", "show", "\udcff\udcfe"],
+        ["project", "create", "a\udcff"],
+        ["debug", "\udcff"],
+        ["report", "--by", "\udcff"],
+        ["wrap\udcff"],
+    ],
+)
+def test_arguments_that_are_no_text_are_refused(cli: Cli, data: Path, arguments: list[str]) -> None:
+    done = cli(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert re.fullmatch("Error: the argument .*\N{REPLACEMENT CHARACTER}+ is not UTF-8\n", done.err)
+    assert not data.exists()
+
+
+def test_what_is_written_to_a_file_is_utf_8_whatever_the_locale(tmp_path: Path) -> None:
+    """So that what `export` wrote can be applied, and JSON be read."""
+    file = tmp_path / "ü – ….yaml"
+    file.write_text("{}")
+    done = subprocess.run(
+        [sys.executable, "-m", "gatehouse", "config", "show", "--config", str(file)],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        timeout=30,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "ü – ….yaml" in done.stdout.decode()
+
+
+def test_a_full_disk_under_the_output_is_said(data: Path) -> None:
+    command = [sys.executable, "-m", "gatehouse", "config", "show", "--data", str(data)]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: what there is to say cannot be written: No space left on device; what was done is done\n"
+    )
+
+
+def test_a_closed_stdout_is_no_failure(tmp_path: Path) -> None:
+    command = ["bash", "-c", f"exec {sys.executable} -m gatehouse version >&-"]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_ctrl_c_is_130_and_quiet(tmp_path: Path) -> None:

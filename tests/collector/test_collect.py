@@ -19,12 +19,12 @@ from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 from gatehouse.config import settings
-from gatehouse.journal.recovery import recover
 from gatehouse.journal.writer import JournalWriter
 from gatehouse.model.record import Capture
 from gatehouse.store import reading, times
 from gatehouse.store.rows import Batch
 from tests.collector.lanes_on_disk import Worker, calls, collect, collecting, held, of_calls, refusal
+from tests.journal.samples import recover
 from tests.store import databases
 from tests.store.samples import concluded, decided, opened, queried
 
@@ -96,7 +96,7 @@ def test_recovery_ends_the_calls_of_a_dead_worker_in_the_store_too(place: Path) 
     asyncio.run(run())
 
 
-@hypothesis(max_examples=10, deadline=None)
+@hypothesis(max_examples=10)
 @given(data=st.data())
 def test_any_interleaving_of_lanes_and_collecting_gives_the_same_store(data: st.DataObject) -> None:
     """Lines are written to several lanes and collected meanwhile, by collectors that stop and start anywhere."""

@@ -14,7 +14,6 @@ from sqlalchemy import text
 from gatehouse.collector.lock import CollectorLock
 from gatehouse.collector.rebuild import NotRebuiltError, Rebuilt, rebuild
 from gatehouse.config.settings import Database, Settings
-from gatehouse.journal.recovery import recover
 from gatehouse.model.record import Capture
 from gatehouse.store import engine
 from gatehouse.store.queries import TraceFilter
@@ -23,6 +22,7 @@ from gatehouse.store.rows import AuditRow, Batch, LedgerRow, Rolled
 from gatehouse.store.schema import rolled
 from gatehouse.store.sight import Sight
 from tests.collector.lanes_on_disk import Worker, calls, collect, held, refusal
+from tests.journal.samples import recover
 from tests.store import databases
 from tests.store.samples import START, opened, queried
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from gatehouse.collector.tally import BOUNDS, LABEL, MOST_PAIRS, MOST_SERIES, OTHER, Tally
-from gatehouse.journal.recovery import recover
 from gatehouse.store.present import TOKEN_PARTS
 from gatehouse.store.rows import Batch, Concluded, Decided, Mark, RefusedCount
 from tests.collector.lanes_on_disk import Worker, calls, collect, collecting, refusal
+from tests.journal.samples import recover
 from tests.store.samples import LANE, START, call_id, concluded, decided
 
 CHAT = ("openai", "openai/chat", "gpt-4o-mini")

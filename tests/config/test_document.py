@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from gatehouse.config import document, environment, schema
-from gatehouse.config.load import load
 from gatehouse.config.settings import Settings
+from tests.config.loading import load
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 

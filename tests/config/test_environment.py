@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gatehouse.config import environment, schema
-from gatehouse.config.load import load
 from gatehouse.config.settings import ModelPrice, Provider, RouteTimeouts, Settings
 from gatehouse.errors import ConfigError
+from tests.config.loading import load
 
 
 def refused(environ: dict[str, str]) -> list[str]:

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatehouse.config.importing import Imported, translate
-from gatehouse.config.load import load
 from gatehouse.config.settings import Capture, Database, Provider, Server, Settings
 from gatehouse.errors import ConfigError
+from tests.config.loading import load
 
 SECRET = "s3cr3t-value"
 
@@ -210,7 +210,7 @@ _FILES = st.dictionaries(
 
 
 @given(theirs=_FILES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_whatever_the_file_says_the_result_is_valid(tmp_path_factory: pytest.TempPathFactory, theirs: Any) -> None:
     run(theirs, tmp_path_factory.getbasetemp())
 

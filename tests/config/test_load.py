@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gatehouse.config.load import Effective, Flag, find, load, resolve
+from gatehouse.config.load import Effective, Flag, find, resolve
 from gatehouse.config.settings import Provider, Settings
 from gatehouse.errors import ConfigError
+from tests.config.loading import load
 
 
 def write(folder: Path, text: str) -> Path:

@@ -107,7 +107,7 @@ def test_halves_of_a_character() -> None:
 
 
 @given(st.text(max_size=200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         parse(text)
@@ -126,7 +126,7 @@ _VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.text("abc-_9", min_size=1), _VALUES, max_size=4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_what_pyyaml_writes_is_read_back(value: dict[str, object]) -> None:
     text = yaml.dump(value, default_style='"', allow_unicode=True)
     tree, problems = parse(text)

@@ -22,13 +22,13 @@ from gatehouse.auth.platform import PlatformTokens
 from gatehouse.auth.vault import Vault
 from gatehouse.collector.feed import Feed
 from gatehouse.collector.tally import Tally
+from gatehouse.config import control_headers
 from gatehouse.config.loads import Loads
 from gatehouse.config.paths import DataDir
 from gatehouse.config.settings import Callouts, Secrets, Sso
 from gatehouse.control import app, founding
 from gatehouse.control.accounts import Accounts
 from gatehouse.control.administration import Administration, Engines, Means
-from gatehouse.control.caller import LOCAL_TOKEN_HEADER
 from gatehouse.control.callout import Callout, Resolve
 from gatehouse.control.cookies import Origins
 from gatehouse.control.doors import Doors
@@ -47,7 +47,7 @@ from tests.store import databases
 
 URL = "https://gateway.example"
 LOCAL = bytes(range(32))
-OPERATOR = {LOCAL_TOKEN_HEADER: LOCAL.hex()}
+OPERATOR = {control_headers.LOCAL_TOKEN: LOCAL.hex()}
 PASSWORD = "correct horse battery"
 OWNER = "owner@example.com"
 ELSEWHERE = "203.0.113.9"

@@ -386,7 +386,7 @@ _VALUES = (
 _QUERIES = st.lists(st.tuples(st.sampled_from(_KEYS) | st.text(max_size=8), _VALUES), max_size=3)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(asked=st.lists(st.tuples(st.sampled_from([*ROUTES, "logs", "stats"]), _QUERIES), min_size=15, max_size=25))
 def test_no_query_makes_a_bug(new_place: Callable[[], Path], asked: list[tuple[str, list[tuple[str, str]]]]) -> None:
     """Never a 500 for bad input."""

@@ -60,7 +60,7 @@ def test_a_call_over_tls(pem: Path) -> None:
         async with place(hello, server_context(pem), "sts.example.com") as there:
             client = Callout(callouts(there.url, ca_file=pem), resolve=to_loopback(calls))
             found = await client.send("POST", f"{there.url}/a%20b?x=1", headers={"x-one": "1"}, body=b"body")
-        assert (found.status, found.headers["x-kind"], found.body) == (200, "test", b"hello")
+        assert (found.status, found.body) == (200, b"hello")
         (asked,) = there.asked
         assert (asked.method, asked.target, asked.body) == ("POST", "/a%20b?x=1", b"body")
         assert asked.headers["host"] == f"sts.example.com:{there.port}"
@@ -131,7 +131,6 @@ def test_addresses_that_are_never_called(url: str, said: str) -> None:
     with pytest.raises(CalloutError, match=said) as caught:
         run(Callout(callouts(), resolve=resolve).send("GET", url))
     assert "planted" not in str(caught.value)
-    assert not caught.value.sent
 
 
 def test_plain_http_is_for_listed_loopback() -> None:
@@ -162,7 +161,6 @@ def test_no_redirect_is_followed(status: int) -> None:
                 await Callout(callouts(there.url)).send("GET", there.url)
         assert len(there.asked) == 1
         assert PLANTED not in str(caught.value)
-        assert caught.value.sent
 
     run(calling())
 
@@ -223,9 +221,8 @@ def test_the_next_address_is_tried() -> None:
     async def calling() -> None:
         async with place(hello) as there:
             assert (await Callout(callouts(there.url), resolve=resolve).send("GET", there.url)).status == 200
-        with pytest.raises(CalloutError, match="localhost: does not take connections") as caught:
+        with pytest.raises(CalloutError, match="localhost: does not take connections"):
             await Callout(callouts(there.url), resolve=resolve).send("GET", there.url)
-        assert not caught.value.sent
 
     run(calling())
 

@@ -117,7 +117,16 @@ def test_descriptors_that_ran_out_are_told_for_a_while() -> None:
     assert (told.status, told.services["journal"]) == ("degraded", "connected")
     assert len(told.problems) == 1
     assert "worker 0 is out of file descriptors" in told.problems[0]
-    assert told_by_workers(well(), {0: short}, now=60_000_000_000) == well()
+    assert told_by_workers(well(), {0: short._replace(swept=60_000_000_000)}, now=60_000_000_000) == well()
+
+
+def test_a_worker_that_hangs_is_told() -> None:
+    """I7: what it has accepted waits, while whoever asks another worker would hear that all is well."""
+    hung = QUIET._replace(swept=1_000_000_000)
+    told = told_by_workers(well(), {0: QUIET._replace(swept=8_000_000_000), 1: hung}, now=8_400_000_000)
+    assert told.status == "degraded"
+    assert told.problems == ["worker 1 hangs since 7 s: its connections wait, others serve on"]
+    assert told_by_workers(well(), {1: hung}, now=5_900_000_000) == well()
 
 
 @pytest.mark.parametrize(("jump", "says"), [(7200.0, "7200 s forward: "), (-60.5, "60 s back"), (59.0, None)])

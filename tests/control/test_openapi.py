@@ -104,7 +104,7 @@ def test_whatever_is_sent_is_answered_as_described(running: Running) -> None:
 
 
 def _fuzz(cases: Any, names: list[str], send: Callable[[Any, str | None], None]) -> None:
-    @settings(max_examples=8, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=8, database=None, suppress_health_check=list(HealthCheck))
     @given(case=cases, name=st.sampled_from([None, *names]))
     def fuzz(case: Any, name: str | None) -> None:
         send(case, name)

@@ -16,7 +16,7 @@ from gatehouse.control.publishing import Publisher
 from gatehouse.errors import ConfigError
 from gatehouse.gateway import openings, persisted
 from gatehouse.gateway.openings import Openings, Spent
-from gatehouse.gateway.snapshot import build
+from gatehouse.gateway.snapshot import build, filled
 from gatehouse.model.limits import LimitEntry
 from gatehouse.model.snapshot import Sections
 from gatehouse.store import engine, times, version
@@ -74,7 +74,7 @@ def test_several_workers_with_hard_limits_and_no_place_to_share_them_do_not_star
     url = engine.locate(tmp_path, None)
     Counting(settings, data, url, publisher, None)
     limit = LimitEntry("lim_1", "ten", "key", "key_a", "spend", "total", 5)
-    persisted.write(data.snapshot, build(settings, Sections(limits={"lim_1": limit}), 7))
+    persisted.write(data.snapshot, filled(build(settings), Sections(limits={"lim_1": limit}), 7))
     with pytest.raises(ConfigError, match="valkey"):
         Counting(settings, data, url, publisher, None)
     Counting(Settings(), data, url, publisher, None)

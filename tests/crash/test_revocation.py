@@ -20,6 +20,7 @@ from gatehouse.limits.shared.embedded import binary
 from tests import fakes
 from tests.crash.owned import Key, Owned, owned
 from tests.crash.processes import wait_until
+from tests.crash.threads import Threads
 from tests.running import Record
 
 CALLERS = 8
@@ -33,23 +34,22 @@ LIMITS = [
 ]
 
 
-class Load:
+class Load(Threads):
     """Callers with connections of their own that keep to `RATE` for as long as the block lasts."""
 
     def __init__(self, house: Owned, key: Key) -> None:
+        super().__init__(*[self._run] * CALLERS)
         self.statuses: Counter[tuple[str, int]] = Counter()
         """By what the requests said of themselves, and what they got."""
         self.revoked = threading.Event()
         self._house = house
         self._key = key
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(CALLERS)]
 
     def _run(self) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._house.gateway.port, timeout=20)
         body = json.dumps(CHAT)
         due = time.monotonic()
-        while not self._over.is_set():
+        while not self.over.is_set():
             run = "after" if self.revoked.is_set() else "before"
             connection.request("POST", "/v1/chat/completions", body, self._key.headers | {"x-gatehouse-run": run})
             answer = connection.getresponse()
@@ -58,17 +58,6 @@ class Load:
             due += CALLERS / RATE
             time.sleep(max(0.0, due - time.monotonic()))
         connection.close()
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join(20)
-            assert not thread.is_alive()
 
 
 class Stream:
@@ -93,9 +82,9 @@ class Stream:
             self._connection.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def house() -> Iterator[Owned]:
-    """Two workers, who count on the embedded Valkey."""
+    """Two workers, who count on the embedded Valkey. Every test makes keys of its own."""
     assert binary() is not None, "the extra `valkey` is installed for the suite"
     with fakes.openai(gzip_policy="never") as fake, owned(fake, workers=2) as made:
         yield made
@@ -121,17 +110,17 @@ def test_no_call_is_admitted_after_the_revocation_answered(house: Owned) -> None
     assert {status for run, status in load.statuses if run == "before"} <= {200, 401}, load.statuses
     assert all(b"[DONE]" in stream.rest() for stream in streams), "what ran goes on"
     assert [each.outcome["outcome"] for each in _ended(house, [stream.id for stream in streams])] == ["ok"] * 4
-    decisions = [line for line in house.gateway.journal.poll() if line.kind == "decision"]
-    assert len({line.header["lane"] for line in decisions}) == 2, "both workers served the key"
-    assert all(line.body["key"] == key.id and line.body.get("run") != "after" for line in decisions)
-    assert max(datetime.fromisoformat(line.header["time"]) for line in decisions) <= answered
+    lines = [line for line in house.gateway.journal.poll() if line.kind == "decision" and line.body["key"] == key.id]
+    assert len({line.header["lane"] for line in lines}) == 2, "both workers served the key"
+    assert all(line.body.get("run") != "after" for line in lines)
+    assert max(datetime.fromisoformat(line.header["time"]) for line in lines) <= answered
     assert house.gateway.worker_pids(), "nobody had to be killed for it"
 
 
 @pytest.mark.parametrize("by", ["revoke", "disable"])
 def test_cut_ends_what_runs(house: Owned, by: str) -> None:
     """`?cut=true`: when it answers, the key's calls have ended, and another key's have not."""
-    key, other = house.key(name="web"), house.key()
+    key, other = house.key(), house.key()
     streams, others = [Stream(house, key) for _ in range(6)], [Stream(house, other) for _ in range(2)]
     if by == "revoke":
         house.api("DELETE", f"/keys/{key.id}?cut=true", status=204)

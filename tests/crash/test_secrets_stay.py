@@ -24,7 +24,7 @@ import pytest
 
 from gatehouse.config import settings as config
 from gatehouse.gateway import persisted
-from gatehouse.gateway.snapshot import build
+from gatehouse.gateway.snapshot import build, filled
 from gatehouse.journal.writer import JournalWriter
 from gatehouse.model.record import Capture, Decision, Outcome, Refusal
 from gatehouse.ports import Written
@@ -153,7 +153,7 @@ def test_I3_no_sink_holds_a_secret(tmp_path: Path, fake: Fake, caplog: pytest.Lo
         pipeline = repr(vars(running.pipeline))
     assert len(journal.refusals) > 15 and len(journal.decisions) > 8 and journal.captures
     asyncio.run(collect(tmp_path))
-    persisted.write(tmp_path / "snapshot.bin", build(settings, tenancy.sections))
+    persisted.write(tmp_path / "snapshot.bin", filled(build(settings), tenancy.sections, 1))
 
     sinks = {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in _files(tmp_path)}
     assert any(name.startswith("store") for name in sinks) and any(name.startswith("journal/") for name in sinks)

@@ -43,7 +43,7 @@ def reframed(draw: st.DrawFn, stream: bytes, noise: list[bytes]) -> bytes:
 
 
 @pytest.mark.parametrize(("dialect", "endpoint", "stream", "by_sdk"), STREAMS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_a_meter_sees_what_the_sdk_sees(
     dialect: Dialect, endpoint: str, stream: bytes, by_sdk: Callable[[list[bytes]], list[Event]], data: st.DataObject

@@ -103,6 +103,10 @@ def test_tools() -> None:
         ({"compaction": {"type": "auto"}}, False),
         ({"context_management": {"edits": [{"type": "compact_20260112"}]}}, False),
         ({"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}}, True),
+        ({"speed": "fast"}, False),
+        ({"speed": "standard"}, True),
+        ({"inference_geo": "us"}, False),
+        ({"inference_geo": "global", "service_tier": "auto"}, True),
         ({"thinking": {"type": "adaptive"}, "metadata": {"user_id": "x"}}, True),
     ],
 )

@@ -317,7 +317,7 @@ anything = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(DIALECTS)), st.lists(st.one_of(anything, st.binary(max_size=20)), max_size=8))
 def test_nothing_escapes(dialect: str, messages: list[object]) -> None:
     conversation = DIALECTS[dialect](ASK)

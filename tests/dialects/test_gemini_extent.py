@@ -90,6 +90,15 @@ def test_tools_of_the_provider_have_no_maximum(name: str) -> None:
     assert cache_extent(json.dumps({"contents": [], "tools": [{name: {}}]}).encode()).unbounded is None
 
 
+@pytest.mark.parametrize("name", ["serviceTier", "service_tier"])
+def test_service_beyond_the_list_price_has_no_bound_i4(name: str) -> None:
+    """`google.genai.types.ServiceTier`, in any capitals."""
+    for tier in ("flex", "STANDARD", "unspecified", None):
+        assert ask({"text": "x"}, **{name: tier}).unbounded is None
+    for dear in ("priority", "Priority", "new", 1):
+        assert "`serviceTier`" in str(ask({"text": "x"}, **{name: dear}).unbounded)
+
+
 def test_embeddings_of_text_and_of_anything_else() -> None:
     text = b'{"requests":[{"model":"models/m","content":{"parts":[{"text":"hi"}]}}]}'
     assert embedding_extent(text) == Extent(len(text))

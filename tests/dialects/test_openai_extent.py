@@ -60,6 +60,7 @@ MEMBERS: dict[str, Any] = {
     "prediction": {"type": "content", "content": "x"},
     "models": ["a"],
     "stop": ["a"],
+    "service_tier": "priority",
     "temperature": 0.5,
     "user": '"messages":[{',
 }
@@ -268,6 +269,19 @@ def test_hosted_tools_are_bounded_by_max_tool_calls_or_not_at_all() -> None:
         assert kind in str(response(tools=[{"type": kind}], max_tool_calls=4).unbounded)
     assert "stored prompt" in str(response(prompt={"id": "pmpt_1"}).unbounded)
     assert "context_management" in str(response(context_management=[{"type": "compaction"}]).unbounded)
+
+
+@pytest.mark.parametrize("tier", [None, "auto", "default", "flex", "on_demand", "priority", "fast", "new", ["auto"]])
+def test_service_beyond_the_list_price_has_no_bound_i4(tier: Any) -> None:
+    """`openai.types.responses.response_create_params`: `priority` and `fast` are charged above the list."""
+    bounded = tier in (None, "auto", "default", "flex", "on_demand")
+    for found in (chat("hi", service_tier=tier), response(service_tier=tier)):
+        assert (found.unbounded is None) is bounded
+        assert bounded or "`service_tier`" in str(found.unbounded)
+    escaped = chat_extent(b'{"messages":[{"content":"hi"}],"service_ti\\u0065r":"priority"}')
+    assert "`service_tier`" in str(escaped.unbounded)
+    large = json.dumps({"messages": [{"content": "x" * 3_000_000}], "service_tier": tier}).encode()
+    assert (drained(for_endpoint("openai", "chat").extent_slices(large)).unbounded is None) is bounded
 
 
 def test_a_large_body_is_searched_for_what_matters_beside_the_conversation() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import get_args
 
 import pytest
@@ -24,6 +25,41 @@ def test_anthropics_count_tokens_reads_the_model() -> None:
         next(slices)
     assert done.value.value == expected
     assert endpoint.read(b"oops", None).unread is not None
+
+
+INTRICATE = {
+    ("openai", "chat"): b'{"messages":[%b]}',
+    ("openai", "responses"): b'{"input":[%b]}',
+    ("openai", "completions"): b'{"prompt":[%b]}',
+    ("openai", "image_edit"): b'{"images":[%b]}',
+    ("anthropic", "messages"): b'{"messages":[{"content":[%b]}]}',
+    ("anthropic", "count_tokens"): b'{"messages":[%b]}',
+    ("google", "generate_content"): b'{"contents":[{"parts":[%b]}]}',
+    ("google", "cached_contents"): b'{"contents":[%b]}',
+}
+
+
+@pytest.mark.parametrize(("dialect", "endpoint"), INTRICATE)
+def test_I8_a_body_of_a_million_objects_is_not_decoded(dialect: Dialect, endpoint: str) -> None:
+    """Eight megabytes of `{}` held the loop for two seconds, to tell how much the request may come to."""
+    few, many = (INTRICATE[dialect, endpoint] % b",".join([b"{}"] * number) for number in (20_000, 400_000))
+    entry = for_endpoint(dialect, endpoint)
+    assert entry.intricate(many) and not entry.intricate(few)
+    assert not entry.intricate(few + b" " * 8_000_000)
+    tracemalloc.start()
+    slices = entry.extent_slices(many)
+    with pytest.raises(StopIteration) as done:
+        while True:
+            next(slices)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1024 * 1024
+    assert done.value.value.window and done.value.value.dear and done.value.value.size == len(many)
+
+
+def test_of_what_is_text_and_nothing_else_size_is_enough() -> None:
+    numbers = b'{"input":[' + b"1," * 400_000 + b"1]}"
+    assert not for_endpoint("openai", "embeddings").intricate(numbers)
 
 
 def test_what_anthropic_counted_was_not_used() -> None:

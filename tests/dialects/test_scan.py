@@ -12,7 +12,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gatehouse.dialects.scan import MAX_MEMBERS, MAX_STEPS, SLICE, Member, Scanner, scan, scan_now
+from gatehouse.dialects.scan import (
+    MAX_MEMBERS,
+    MAX_SLICED_STEPS,
+    MAX_STEPS,
+    PIECE,
+    SLICE,
+    Member,
+    Scanner,
+    scan,
+    scan_now,
+)
 from tests.dialects.samples import CUTS, cut
 
 NAMES = st.sampled_from(["model", "stream", "Model", "straße", "a", 'quote"d', "back\\slash", ""]) | st.text(max_size=6)
@@ -171,6 +181,16 @@ def _longest_slice(body: bytes) -> float:
         longest, begun = max(longest, now - begun), now
     assert count >= 7
     return longest
+
+
+def test_scanning_in_slices_gives_up_too() -> None:
+    """However fairly it is done: a small request, compressed, would keep a worker busy for a quarter of a minute."""
+    slices = scan(b'{"a":[' + b"[]," * MAX_SLICED_STEPS + b'[]],"model":"m"}', frozenset({"model"}))
+    with pytest.raises(StopIteration) as done:
+        while True:
+            next(slices)
+    assert done.value.value.fault == "too intricate to be searched"
+    assert done.value.value.steps < MAX_SLICED_STEPS + PIECE
 
 
 def test_scanning_in_one_go_gives_up_on_a_hostile_body() -> None:

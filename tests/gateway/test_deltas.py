@@ -8,10 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatehouse.gateway import frames
-from gatehouse.gateway.deltas import DeltaError, Draft, apply, changes_nothing, delta, parts, whole
+from gatehouse.gateway.deltas import DeltaError, Draft, changes_nothing, delta, parts, whole
 from gatehouse.gateway.snapshot import filled
 from gatehouse.model.snapshot import SECTIONS, Change, Delta, Snapshot
 from tests.gateway.entries import PLAIN, any_snapshots, key, sections, without
+
+
+def apply(snapshot: Snapshot, change: Delta) -> Snapshot:
+    draft = Draft(snapshot, change)
+    draft.add(change)
+    return draft.finish()
 
 
 def _decoded(change: Delta) -> Delta:
@@ -19,7 +25,7 @@ def _decoded(change: Delta) -> Delta:
     return msgspec.msgpack.decode(msgspec.msgpack.encode(change), type=Delta)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(any_snapshots(3), any_snapshots(7))
 def test_a_delta_leads_from_the_old_to_the_new(old: Snapshot, new: Snapshot) -> None:
     before = msgspec.msgpack.encode(old)
@@ -28,7 +34,7 @@ def test_a_delta_leads_from_the_old_to_the_new(old: Snapshot, new: Snapshot) -> 
     assert msgspec.msgpack.encode(old) == before, "the old snapshot is never touched"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(any_snapshots(3), any_snapshots(7), st.integers(1, 7), st.booleans())
 def test_in_parts_of_any_size_it_comes_to_the_same(old: Snapshot, new: Snapshot, most: int, all_of_it: bool) -> None:
     change = whole(new) if all_of_it else delta(old, new)
@@ -41,7 +47,7 @@ def test_in_parts_of_any_size_it_comes_to_the_same(old: Snapshot, new: Snapshot,
     assert draft.finish() == new
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(any_snapshots(3), any_snapshots(7))
 def test_nothing_changes_exactly_where_nothing_differs(old: Snapshot, new: Snapshot) -> None:
     assert changes_nothing(delta(old, new)) is (msgspec.structs.replace(new, version=3) == old)

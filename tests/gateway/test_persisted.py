@@ -30,7 +30,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["snapshot.bin"]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(any_snapshots(2**40))
 def test_any_snapshot_survives(tmp_path_factory: pytest.TempPathFactory, snapshot: object) -> None:
     path = tmp_path_factory.getbasetemp() / "any-snapshot.bin"
@@ -38,7 +38,7 @@ def test_any_snapshot_survives(tmp_path_factory: pytest.TempPathFactory, snapsho
     assert persisted.read(path) == snapshot
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_any_damage_is_seen(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Every byte counts, those of the version in the header too: by them a worker decides whether to read again."""

@@ -63,7 +63,7 @@ def test_entries_of_nobody_or_that_lead_to_another_tenant_stay_out() -> None:
     ]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(any_sections())
 def test_what_is_left_fits_together(given: Sections) -> None:
     """I6."""

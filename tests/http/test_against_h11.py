@@ -165,7 +165,7 @@ def written(draw: st.DrawFn) -> bytes:
 requests = st.one_of(streams, st.lists(written(), min_size=1, max_size=3).map(b"".join), st.binary(min_size=1))
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 @given(requests, st.lists(st.integers(0, 10_000), max_size=8))
 @example(
     b"\n\rPOST  /a   HTTP/1.1\r\nHost: gw\r\nContent-Length: 5\r\n\r\nhelloGET / HTTP/1.1\r\nHost: gw\r\n\r\n", [9]
@@ -235,7 +235,7 @@ def answered(draw: st.DrawFn) -> bytes:
 answers = st.one_of(st.sampled_from([FIXED, CHUNKED, *MALFORMED.values()]), answered(), answered(), answer_soup)
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 @given(answers, st.lists(st.integers(0, 10_000), max_size=8), st.sampled_from(["POST", "HEAD"]), st.booleans())
 @example(an_answer(b"Content-Length: 5", body=b"hello" + FIXED), [], "POST", False)
 def test_an_answer_we_take_whole_is_the_same_answer_to_h11(

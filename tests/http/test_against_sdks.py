@@ -83,7 +83,7 @@ def streams(draw: st.DrawFn, lines: st.SearchStrategy[bytes] = _LINES) -> bytes:
 
 
 @pytest.mark.parametrize("by_sdk", [by_openai, by_anthropic])
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(streams(), _PLACES)
 @example(b"event: add\r\ndata: x\r\n\r\ndata: y\r\r\ndata: z\n\n", [5, 20, 21, 23])
 @example(b"data: x\r\n\r", [9, 10])
@@ -92,7 +92,7 @@ def test_openai_and_anthropic_read_the_same_events(by_sdk: Decode, data: bytes, 
         assert by_sdk(cut(data, places)) == by_us(cut(data, places))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     streams(st.one_of(_TEXT.map("data: {}".format), st.just(""), st.just('data: {"a": "b"}')).map(str.encode)), _PLACES
 )

@@ -40,7 +40,7 @@ answers = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(answers, st.lists(st.integers(0, 1000), max_size=6), st.sampled_from(["POST", "HEAD"]))
 @example(b"HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nhello", [3], "POST")
 def test_any_split_gives_the_same_answer_and_nothing_escapes(data: bytes, places: list[int], method: str) -> None:

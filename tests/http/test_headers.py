@@ -55,6 +55,14 @@ def test_the_rest_goes_as_it_came() -> None:
     assert RequestHeaders().upstream(headers) == headers
 
 
+@pytest.mark.parametrize("name", [b"Content-Type", b"content-encoding"])
+def test_what_a_body_is_read_by_goes_under_its_own_name_alone(name: bytes) -> None:
+    """HARD-PARTS 2.1: what we did not read it by, nobody upstream shall, nor without what we did."""
+    sent: Headers = [(name, b"v"), (b"Connection", name)]
+    others = [name.replace(b"-", b"_"), name.replace(b"-", b"_").upper(), name + b"_", b"_" + name]
+    assert RequestHeaders().upstream([*sent, *((other, b"w") for other in others)]) == [(name, b"v")]
+
+
 @pytest.mark.parametrize(
     ("value", "gone"),
     [

@@ -75,7 +75,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(streams, st.lists(st.integers(0, 10_000), max_size=12))
 @example(UPGRADES["chunked"] + GET + UPGRADES["Content-Length"], [40])
 @example(GET + post(b"Transfer-Encoding: chunked", body=b"1\r\na\r\nX"), [50, 120])
@@ -86,7 +86,7 @@ def test_any_split_gives_the_same_answers(data: bytes, places: list[int]) -> Non
         assert outcome([data[i : i + 1] for i in range(len(data))]) == whole
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(
         st.one_of(

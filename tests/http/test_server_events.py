@@ -175,7 +175,7 @@ class World:
                 assert answer.headers.get("connection") != "close", "nothing follows the last answer"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 2**32), st.integers(10, 400))
 def test_any_order_of_events(seed: int, steps: int) -> None:
     world = World(random.Random(seed))

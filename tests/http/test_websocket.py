@@ -6,7 +6,7 @@ import re
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
@@ -45,7 +45,6 @@ messages = st.lists(
 controls = st.lists(st.tuples(st.sampled_from([9, 10]), st.binary(max_size=125)), max_size=4)
 
 
-@settings(deadline=None)
 @given(messages, controls, st.booleans(), st.lists(st.integers(0, 4000), max_size=12))
 def test_any_split_gives_the_same_messages(
     sent: list[tuple[list[bytes], int]], between: list[tuple[int, bytes]], masked: bool, places: list[int]
@@ -77,7 +76,6 @@ def test_any_split_gives_the_same_messages(
     assert [message for i in range(len(data)) for message in read(one, data[i : i + 1])] == expected
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=50), max_size=10), st.booleans(), st.integers(0, 100))
 def test_nothing_escapes(pieces: list[bytes], masked: bool, limit: int) -> None:
     reader = FrameReader(limit, masked=masked)

@@ -18,6 +18,7 @@ from gatehouse.config import settings
 from gatehouse.errors import GatehouseError
 from gatehouse.journal.files import Files, SystemFiles
 from gatehouse.journal.reader import LaneReader, Line
+from gatehouse.journal.recovery import Recovery, RecoveryReport
 from gatehouse.journal.verify import verify
 from gatehouse.journal.writer import JournalWriter
 from gatehouse.model.record import Candidate, Decision, Outcome, Refusal
@@ -235,3 +236,10 @@ class FaultyFiles:
 def _raise(number: int | None) -> None:
     if number is not None:
         raise OSError(number, os.strerror(number))
+
+
+def recover(directory: Path, writer: JournalWriter) -> RecoveryReport:
+    """Close all dead lanes of a journal, at once."""
+    recovery = Recovery(directory, writer)
+    recovery.examine()
+    return recovery.commit()

@@ -345,6 +345,57 @@ def test_a_segment_that_is_taken_away_is_left(
     assert "000001.jsonl was taken away" in caplog.text
 
 
+@pytest.mark.parametrize("durability", ["process", "disk"])
+def test_a_segment_that_is_emptied_while_it_is_written_is_left(tmp_path: Path, durability: str) -> None:
+    """I7: `logrotate` with `copytruncate`. What is written before that is noticed stands behind a hole."""
+
+    async def run() -> None:
+        told = Told()
+        async with journal(tmp_path, durability=durability) as writer:
+            writer.decide("default", decision("early"), told("early"))
+            await until(lambda: "early" in told.stood)
+            writer.sweep()
+            os.truncate(tmp_path / writer.lane / "000001.jsonl", 0)
+            writer.conclude("default", outcome("early"))
+            writer.decide("default", decision("between"), told("between"))
+            await until(lambda: "between" in told.stood)
+            writer.sweep()
+            writer.conclude("default", outcome("between"))
+        second = (tmp_path / writer.lane / "000002.jsonl").read_bytes()
+        assert b'"between"' in second and second.count(b"\n") == 3
+        assert "000001.jsonl" in str(verify(tmp_path).first_bad)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("durability", ["process", "disk"])
+def test_a_segment_that_is_cut_off_is_left(tmp_path: Path, caplog: pytest.LogCaptureFixture, durability: str) -> None:
+    """I7: behind the hole that writing on would leave, nobody could read what follows."""
+
+    async def run() -> None:
+        told = Told()
+        async with journal(tmp_path, durability=durability) as writer:
+            writer.decide("default", decision("early"), told("early"))
+            await until(lambda: "early" in told.stood)
+            segment = tmp_path / writer.lane / "000001.jsonl"
+            whole = segment.read_bytes().rstrip(b"\0")
+            os.truncate(segment, len(whole) - 100)
+            writer.sweep()
+            assert state(writer) == "ok"
+            writer.conclude("default", outcome("early"))
+            writer.decide("default", decision("later"), told("later"))
+            await until(lambda: "later" in told.stood)
+            writer.conclude("default", outcome("later"))
+        assert segment.read_bytes() == whole[:-100]
+        second = (tmp_path / writer.lane / "000002.jsonl").read_bytes().splitlines()
+        assert [b'"later"' in line for line in second] == [False, False, True, True, False]
+        said = str(verify(tmp_path).first_bad)
+        assert "000002.jsonl:1: line 3 of the lane stands where line 2 belongs" in said
+
+    asyncio.run(run())
+    assert "000001.jsonl was cut off; the lines in it are lost" in caplog.text
+
+
 def test_a_failed_sync_abandons_the_segment(tmp_path: Path) -> None:
     """After a failed fdatasync nothing in the segment is trusted: who waits is told, and a new one is begun."""
 

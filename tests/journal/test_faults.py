@@ -72,7 +72,7 @@ class Play:
             self.writer.conclude(f"t{int(call[-1]) % 2}", outcome(call))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(actions=ACTIONS, durability=st.sampled_from(["process", "process", "disk"]), ahead=st.booleans())
 def test_any_sequence_of_faults_leaves_the_truth(
     tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[str, int]], durability: str, ahead: bool

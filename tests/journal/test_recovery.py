@@ -14,7 +14,7 @@ from gatehouse.config import settings
 from gatehouse.journal.files import CLOSED, RESERVE_FILE, take_lock
 from gatehouse.journal.lines import JournalError
 from gatehouse.journal.reader import lanes
-from gatehouse.journal.recovery import Recovery, RecoveryReport, recover
+from gatehouse.journal.recovery import Recovery, RecoveryReport
 from gatehouse.journal.segment import RESERVE
 from gatehouse.journal.verify import verify
 from gatehouse.journal.writer import JournalWriter
@@ -28,6 +28,7 @@ from tests.journal.samples import (
     outcome,
     read_all,
     read_lane,
+    recover,
     refusal,
     turn,
 )

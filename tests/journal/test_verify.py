@@ -17,11 +17,21 @@ from hypothesis import strategies as st
 from gatehouse.journal.files import CLOSED
 from gatehouse.journal.lines import JournalError
 from gatehouse.journal.records import LaneClosed, OpenCall, SegmentDeleted
-from gatehouse.journal.recovery import recover
 from gatehouse.journal.retention import compress
 from gatehouse.journal.verify import Report, verify
 from gatehouse.journal.writer import JournalWriter
-from tests.journal.samples import Told, calls_of, decision, journal, outcome, read_all, read_lane, refusal, turn
+from tests.journal.samples import (
+    Told,
+    calls_of,
+    decision,
+    journal,
+    outcome,
+    read_all,
+    read_lane,
+    recover,
+    refusal,
+    turn,
+)
 from tests.journal.test_recovery import control, dead_worker, die
 
 
@@ -330,7 +340,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=ACTIONS, segment_bytes=st.sampled_from([2_000, 6_000, 1_000_000]), killed=st.booleans())
 def test_any_interleaving_verifies(
     tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[str, int]], segment_bytes: int, killed: bool

@@ -215,7 +215,7 @@ def _used(prompt: int, generated: int, *, dear: bool, chance: random.Random) -> 
     return Usage(new, read, write, write_1h, output, reasoning, heard, spoken, seen, drawn, reseen, reheard)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.randoms(use_true_random=False),
     st.integers(0, 1_500_000),

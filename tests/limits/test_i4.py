@@ -416,6 +416,4 @@ class Caps(RuleBasedStateMachine):
 
 
 TestCaps = Caps.TestCase
-TestCaps.settings = settings(
-    max_examples=200, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestCaps.settings = settings(max_examples=200, stateful_step_count=50, suppress_health_check=list(HealthCheck))

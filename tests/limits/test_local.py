@@ -58,6 +58,18 @@ def test_each_scope_limits(scope: str, scope_id: str) -> None:
     assert house.refused(house.claim(user="usr")).kind is errors.RATE_LIMITED
 
 
+@pytest.mark.parametrize(
+    "asked", ["gemini-x", "Gemini-X", "models/gemini-x", "google:models/gemini-X", "google:GEMINI-X"]
+)
+@pytest.mark.parametrize("named", ["gemini-x", "models/Gemini-x"])
+def test_a_model_is_limited_however_it_is_written(named: str, asked: str) -> None:
+    """Azure's deployments know no capitals, and Google's models have two spellings."""
+    house = House(entry("requests", "minute", 1, scope="model", scope_id=named))
+    house.admitted(Claim("ten", "prj", "key_a", None, asked, "crd"))
+    house.refused(Claim("ten", "prj", "key_a", None, "gemini-x", "crd"))
+    house.admitted(Claim("ten", "prj", "key_a", None, "gemini-xl", "crd"))
+
+
 def test_sixty_a_minute_is_sixty_in_any_minute() -> None:
     house = House(entry("requests", "minute", 60))
     for _ in range(60):

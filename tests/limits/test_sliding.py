@@ -39,7 +39,7 @@ def counted(admitted: list[tuple[int, int]], since: int) -> int:
 
 
 @given(begin=begins, steps=st.lists(st.tuples(gaps, st.integers(1, 9)), max_size=200), most=st.integers(1, 40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_granules_never_admit_more_than_n_in_any_interval_i4(
     begin: int, steps: list[tuple[int, int]], most: int
 ) -> None:
@@ -57,7 +57,7 @@ def test_granules_never_admit_more_than_n_in_any_interval_i4(
 
 
 @given(begin=begins, steps=st.lists(gaps, max_size=200), most=st.integers(1, 40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_log_admits_exactly_n_in_any_interval_i4(begin: int, steps: list[int], most: int) -> None:
     window = Log(W)
     admitted: list[tuple[int, int]] = []
@@ -73,7 +73,7 @@ def test_a_log_admits_exactly_n_in_any_interval_i4(begin: int, steps: list[int],
 
 
 @given(begin=begins, steps=st.lists(st.tuples(gaps, st.integers(1, 9), st.integers(0, 9)), max_size=100))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_what_is_corrected_counts_as_corrected_while_it_counts(begin: int, steps: list[tuple[int, int, int]]) -> None:
     window = Granules(W)
     truth: list[tuple[int, int]] = []
@@ -90,7 +90,7 @@ def test_what_is_corrected_counts_as_corrected_while_it_counts(begin: int, steps
 
 @pytest.mark.parametrize("kind", [Log, Granules])
 @given(begin=begins, steps=st.lists(gaps, min_size=1, max_size=60), needed=st.integers(1, 60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_it_says_when_enough_will_have_left(kind: type[Window], begin: int, steps: list[int], needed: int) -> None:
     window = kind(W)
     now = begin
@@ -107,7 +107,7 @@ def test_it_says_when_enough_will_have_left(kind: type[Window], begin: int, step
 
 
 @given(begin=begins, steps=st.lists(gaps, min_size=1, max_size=60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_what_moves_to_another_kind_is_counted_no_shorter(begin: int, steps: list[int]) -> None:
     for source, target in ((Log(W), Granules(W)), (Granules(W), Log(W))):
         now = begin

@@ -21,7 +21,7 @@ from gatehouse.errors import GatehouseError
 from gatehouse.gateway.front import Front, Management
 from gatehouse.gateway.guard import Guard
 from gatehouse.gateway.opening import Opening
-from gatehouse.gateway.snapshot import build, live
+from gatehouse.gateway.snapshot import build, filled, live
 from gatehouse.http.exchange import Exchange
 from gatehouse.http.server import Server
 from gatehouse.limits.claim import Claim
@@ -107,7 +107,8 @@ class House:
         self.settings = settings
         self._make_limits = limits
         self.opening = opening
-        self.snapshot = build(settings, sections)
+        self._plain = build(settings)
+        self.snapshot = filled(self._plain, sections or Sections(), self._plain.version)
         self.journal = journal or MemoryJournal()
         self._management = management or NoManagement()
         self.port = 0
@@ -134,7 +135,7 @@ class House:
         """Decide by these sections from the next call on."""
 
         def swapped() -> None:
-            newer = build(self.settings, sections, self.snapshot.version + 1)
+            newer = filled(self._plain, sections, self.snapshot.version + 1)
             before = self.snapshot, self.pipeline.live
             self.pipeline.live = live(newer, self.settings, before, opening=self.opening)
             self.snapshot = newer

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from tests import fakes
+from tests.auth.tokens import issuer, token
 from tests.fakes import sockets
 from tests.fakes.server import Answer, Fake
 from tests.pipeline.house import House, house, pointing_at
@@ -440,3 +441,19 @@ class TestWebSocket:
                 assert caller.rest() == sockets.close(1001)
                 outcome = running.wait(1).outcomes[0]
         assert (outcome.outcome, outcome.reason) == ("interrupted", "the gateway key is no longer in force")
+
+
+@pytest.mark.parametrize(("tenant", "status"), [("ten_b", 200), ("ten_a", 401)])
+def test_I6_another_tenants_issuer_makes_nobodys_provider_key_ours(
+    tenant: str, status: int, tenancy: Tenancy, fake: Fake
+) -> None:
+    """A provider's key may be a JWT, of an issuer (Entra) that several tenants of the gateway know."""
+    tenancy.issuer(issuer(tenant=tenant))
+    own, key = token().decode(), tenancy.key()
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+        answer = post(running, authorization=f"Bearer {own}", **{"X-Gatehouse-Key": key.text})
+    assert answer.status_code == status, answer.text
+    if status == 200:
+        assert fake.last.header("authorization") == f"Bearer {own}"
+    else:
+        assert answer.json()["error"]["code"] == "ambiguous_credentials"

@@ -273,6 +273,34 @@ def test_a_model_that_a_key_may_not_ask_for_is_found_wherever_it_hides(
     assert len(fake.requests) == (plainly is not None)
 
 
+def form(boundary: str, model: str, *, also: str = "") -> str:
+    part = 'content-disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+    parts = [part.format("model", model), *([part.format("prompt", also)] if also else [])]
+    return "".join(f"--{boundary}\r\n{each}" for each in parts) + f"--{boundary}--"
+
+
+@pytest.mark.parametrize("lines", [
+    ("Content-Type: multipart/form-data; boundary=a", "Content-Type: multipart/form-data; boundary=b"),
+    ("Content-Type: multipart/form-data; boundary=b", "Content-Type: multipart/form-data; boundary=a"),
+    ("Content-Type: multipart/form-data; boundary=b", "Content_Type: multipart/form-data; boundary=a"),
+])  # fmt: skip
+def test_nor_in_a_form_within_a_form(lines: tuple[str, ...], tenancy: Tenancy, fake: Fake) -> None:
+    """Once, the last Content-Type was ours and the first the provider's: each read its own boundary."""
+    key = tenancy.key(models=("whisper-1",))
+    body = f"{form('b', 'whisper-1', also=form('a', 'o3'))}\r\n".encode()
+    head = ["POST /openai/v1/audio/transcriptions HTTP/1.1", "Host: 127.0.0.1", bearer(key.text), *lines]
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+        sent = "\r\n".join([*head, "Connection: close", f"Content-Length: {len(body)}", "", ""]).encode() + body
+        status = running.exchange_bytes(sent)[9:12]
+        running.wait(1)
+    if "_" not in lines[1]:
+        assert status == b"400" and not fake.requests
+    else:
+        assert (
+            fake.last.header("content-type") == lines[0].partition(": ")[2] and "content_type" not in fake.last.names()
+        )
+
+
 @pytest.mark.parametrize(
     "query", ["", "?model=o3", "?model=gpt-4o-realtime&model=o3", "?model=o3&model=gpt-4o-realtime"]
 )

@@ -27,13 +27,14 @@ from gatehouse.model.record import Decision, Outcome
 from tests import fakes
 from tests.auth.tokens import issuer, token
 from tests.fakes import sockets
-from tests.fakes.server import Fake, Misbehaviour
+from tests.fakes.server import Answer, Fake, Misbehaviour
 from tests.pipeline.house import House, MemoryJournal, house, pointing_at
 from tests.pipeline.tenancy import Tenancy
 
 CHAT = "/openai/v1/chat/completions"
 ASK: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}
 SMALL = ASK | {"max_completion_tokens": 100}
+AZURE = "/azure/res/o1-pro/chat/completions?api-version=2024-10-21"
 DOLLAR = 1_000_000_000
 PREFIX = "x-gatehouse-ratelimit-"
 
@@ -41,6 +42,16 @@ PREFIX = "x-gatehouse-ratelimit-"
 @pytest.fixture
 def fake() -> Iterator[Fake]:
     with fakes.openai(gzip_policy="never") as running:
+        yield running
+
+
+@pytest.fixture
+def azure() -> Iterator[Fake]:
+    """One that has any deployment, and `o1-pro` in it."""
+    usage = {"prompt_tokens": 50, "completion_tokens": 100, "total_tokens": 150}
+    body = json.dumps({"id": "chatcmpl-1", "model": "o1-pro", "choices": [], "usage": usage}).encode()
+    with fakes.azure(gzip_policy="never") as running:
+        running.respond(Answer(headers=(("content-type", "application/json"),), body=body))
         yield running
 
 
@@ -173,6 +184,16 @@ class TestRates:
             statuses = [post(running, place, ask, path="/v1/chat/completions").status_code for ask in asks]
             assert statuses == [200, 429, 429]
 
+    @pytest.mark.parametrize("path", [AZURE, AZURE.replace("/chat", "/openai/deployments/gpt-4.1-nano/chat")])
+    def test_I4_on_azure_no_name_beside_the_deployments_takes_a_call_out_of_its_limit(
+        self, path: str, tmp_path: Path, azure: Fake
+    ) -> None:
+        place = Place(tmp_path, azure.url, limit("requests", "minute", 1, "model", "o1-pro"))
+        place.tenancy.credential("azure", azure.url, "azure-stored")
+        with place.house(azure.url) as running:
+            asks = [ASK | {"model": model} for model in ("o1-pro", "gpt-4.1-nano")]
+            assert [post(running, place, ask, path).status_code for ask in asks] == [200, 429]
+
     def test_limits_change_with_the_snapshot_and_free_nothing(self, tmp_path: Path, fake: Fake) -> None:
         place = Place(tmp_path, fake.url)
         with place.house(fake.url) as running:
@@ -214,6 +235,22 @@ class TestSpend:
         assert fake.requests[1].json() == SMALL
         assert (second.rewritten, second.max_output, second.forwarded_sha256) == ((), 100, None)
         assert second.reserved[0].amount < first.reserved[0].amount / 10
+
+    def test_I4_on_azure_the_deployment_has_the_price_whatever_model_the_caller_names(
+        self, tmp_path: Path, azure: Fake
+    ) -> None:
+        """Azure does not look at the model in the body: it names a cheap one, and a dear one answers."""
+        place = Place(tmp_path, azure.url, spend(5 * DOLLAR))
+        place.tenancy.credential("azure", azure.url, "azure-stored")
+        cheap = SMALL | {"model": "gpt-4.1-nano"}
+        with place.house(azure.url) as running:
+            assert post(running, place, cheap, AZURE).status_code == 200
+            unknown = post(running, place, cheap, AZURE.replace("o1-pro", "prod-7"))
+            assert (unknown.status_code, unknown.json()["code"]) == (403, "UNBOUNDED_COST")
+            running.wait(2)
+        decision, _ = only(running.journal)
+        assert (decision.model, decision.candidates[0].model) == ("gpt-4.1-nano", "o1-pro")
+        assert decision.reserved[0].amount > DOLLAR // 20
 
     def test_a_deleted_limit_asks_nothing_of_bodies_and_frees_nothing(self, tmp_path: Path, fake: Fake) -> None:
         place = Place(tmp_path, fake.url, spend())

@@ -201,6 +201,22 @@ def test_A7_nor_do_they_by_naming_it_in_a_body(what: str, spelling: str, tmp_pat
     assert fake.requests == []
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_A7_nor_hidden_in_a_body_that_nobody_reads_to_its_end(packed: bool, tmp_path: Path, fake: Fake) -> None:
+    """Too many objects to look into each: one of them may name what is another project's."""
+    tenancy, key = tenant(tmp_path, "ten_a", fake)
+    tenancy.project("prj_b", uuid=UUID.replace("abcd", "beef"), bindings=tenancy.sections.projects["prj_a"].bindings)
+    body = b'{"model":"m","messages":[' + b'{"content":[{"type":"text"}]},' * 60_000 + b'{"audio":{"id":"audio_1"}}]}'
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    if packed:
+        body, headers["content-encoding"] = gzip.compress(body), "gzip"
+    with house(settings(fake), tenancy.sections, tenancy.opening()) as running:
+        answer = httpx2.post(running.url + "/openai/v1/chat/completions", content=body, headers=headers, timeout=20)
+        assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN"), answer.text
+        running.wait(1)
+    assert fake.requests == []
+
+
 def test_A7_nor_over_a_websocket_and_clients_turn_to_http_at_once(tmp_path: Path, fake: Fake) -> None:
     """Frames can name an earlier answer. Codex falls back at 426 only (HARD-PARTS 8)."""
     tenancy, key = tenant(tmp_path, "ten_a", fake)

@@ -238,13 +238,13 @@ def _edges(prices: list[types.ConditionalPrice]) -> Iterator[float]:
         yield from (edge - 0.5, edge)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.sampled_from(NAMES), usages, st.sampled_from(WHEN), st.integers(-90_000, 90_000))
 def test_any_usage_at_any_time(name: tuple[str, str], usage: Usage, date: float, offset: int) -> None:
     assert differs(Pricing(TABLE), *name, usage, date + offset) is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from(NAMES),
     st.sampled_from(("", "eu.", "openai/", "~", "x")),
@@ -257,7 +257,7 @@ def test_names_that_are_nearly_listed(name: tuple[str, str], before: str, after:
     assert differs(Pricing(TABLE), provider, asked, Usage(input=1_000, output=1_000), 1_790_000_000) is None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from([provider.id for provider in providers]), st.text(max_size=NAME_LIMIT))
 def test_any_text_as_a_name(provider: str, name: str) -> None:
     assert differs(Pricing(TABLE), provider, name, Usage(input=10, output=10), 1_790_000_000) is None

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from genai_prices.data import providers as priced
-
 from gatehouse.config.settings import Settings
 from gatehouse.providers.entries import entries
 
@@ -26,8 +24,3 @@ def test_every_provider_is_documented_as_it_is() -> None:
         assert version == entry.version
         assert ("local" in know) is entry.private
         assert ("usage" in know) is not entry.ask_usage
-
-
-def test_names_in_the_price_list_exist() -> None:
-    known = {provider.id for provider in priced}
-    assert {entry.price_provider for entry in entries(Settings()).values()} - {None} <= known

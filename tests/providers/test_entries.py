@@ -118,6 +118,7 @@ def test_how_stored_credentials_go_into_requests() -> None:
     ("name", "provider", "says"),
     [
         ("mine", Provider(), r"providers\.mine\.base_url: is missing"),
+        ("opnai", Provider(enabled=False), r"providers\.opnai\.base_url: is missing"),
         ("openai", Provider(base_url="https://api.openai.com/v1"), r"providers\.openai\.base_url: .*\(/v1\)"),
         ("google", Provider(base_url="https://x.example/v1beta/"), r"\(/v1beta\)"),
         ("zai", Provider(base_url="https://api.z.ai/api/paas/v4"), r"\(/v4\)"),

@@ -7,6 +7,7 @@ import pytest
 from gatehouse.config.settings import Provider, Settings
 from gatehouse.providers.entries import entries
 from gatehouse.routing.addresses import rewrite_location
+from gatehouse.routing.unified import open_route, placed, route_to
 from tests.routing.routers import route, router
 
 OWN = "http://gateway.test:8080"
@@ -101,3 +102,14 @@ def test_custom_prefix() -> None:
     changed = Provider(prefix="/llm/o", base_url="http://127.0.0.1:9001")
     found = route(router(openai=changed), "/llm/o/v1/files")
     assert rewrite_location(b"http://127.0.0.1:9001/v1/files/1", found, "", OWN) == f"{OWN}/llm/o/v1/files/1".encode()
+
+
+@pytest.mark.parametrize("named", ["/api/v1/keys", "/api/v1/session", "/health", "/ui/", "/metrics", "/v1x", "/"])
+def test_6_2_on_the_unified_api_no_address_leads_to_the_management_api(named: str) -> None:
+    """Its addresses have no prefix: what a provider names would stand there as it is, and clients follow with a key."""
+    place = placed("/v1/files")
+    assert place is not None
+    called = route_to(open_route(place, True, "", []), ENTRIES["openai"], True)
+    assert rewrite_location(named.encode(), called, "", OWN) is None
+    assert rewrite_location(b"https://api.openai.com" + named.encode(), called, "", OWN) is None
+    assert rewrite_location(b"/v1/files/f-1", called, "", OWN) == f"{OWN}/v1/files/f-1".encode()

@@ -7,6 +7,7 @@ new endpoints needs a person to look.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import timeit
 from collections.abc import Iterator
@@ -138,33 +139,42 @@ def _spelt(module: str, path: str) -> Iterator[str]:
         yield path
 
 
-def _unlisted(dialect: Dialect, sent: Iterator[Sent]) -> list[Sent]:
+def _unlisted(dialect: Dialect, sent: set[Sent]) -> list[Sent]:
     return sorted({each for each in sent if look_up(dialect, each[0], each[1].replace("{}", "id-1")) is None})
 
 
-OPENAI_FOUND: Final = list(_resources(Path(openai.__file__).parent))
-ANTHROPIC_FOUND: Final = list(_resources(Path(anthropic.__file__).parent))
-OPENAI_SENT: Final = [sent for sent, known in OPENAI_FOUND if known]
-ANTHROPIC_SENT: Final = [(sent[0], sent[1].removeprefix("/v1")) for sent, known in ANTHROPIC_FOUND if known]
-GOOGLE_SENT: Final = list(_genai())
+@functools.cache
+def _openai_found() -> frozenset[tuple[Sent, bool]]:
+    # Not where the module is imported: whoever collects tests would walk them all.
+    return frozenset(_resources(Path(openai.__file__).parent))
+
+
+@functools.cache
+def _anthropic_found() -> frozenset[tuple[Sent, bool]]:
+    return frozenset(_resources(Path(anthropic.__file__).parent))
+
+
 TUNED_ONLY: Final = {"embedContent", "batchEmbedContents", "batchGenerateContent", "asyncBatchEmbedContent", "predict",
                      "predictLongRunning", "computeTokens", "fetchPredictOperation"}  # fmt: skip
 """Verbs of models that Google documents for base models alone."""
 
 
 def test_every_path_of_the_openai_sdk_has_a_row() -> None:
-    assert len(set(OPENAI_SENT)) > 250
-    assert _unlisted("openai", iter(OPENAI_SENT)) == []
+    sent = {each for each, known in _openai_found() if known}
+    assert len(sent) > 250
+    assert _unlisted("openai", sent) == []
 
 
 def test_every_path_of_the_anthropic_sdk_has_a_row() -> None:
-    assert len(set(ANTHROPIC_SENT)) > 200
-    assert _unlisted("anthropic", iter(ANTHROPIC_SENT)) == []
+    sent = {(method, path.removeprefix("/v1")) for (method, path), known in _anthropic_found() if known}
+    assert len(sent) > 200
+    assert _unlisted("anthropic", sent) == []
 
 
 def test_every_path_of_the_google_sdk_has_a_row() -> None:
-    assert len(set(GOOGLE_SENT)) > 60
-    unlisted = _unlisted("google", iter(GOOGLE_SENT))
+    sent = set(_genai())
+    assert len(sent) > 60
+    unlisted = _unlisted("google", sent)
     assert [
         each
         for each in unlisted
@@ -173,8 +183,8 @@ def test_every_path_of_the_google_sdk_has_a_row() -> None:
 
 
 def test_paths_that_are_in_no_source_are_those_an_answer_names() -> None:
-    assert {sent for sent, known in OPENAI_FOUND if not known} == set()
-    assert {sent for sent, known in ANTHROPIC_FOUND if not known} == {
+    assert {sent for sent, known in _openai_found() if not known} == set()
+    assert {sent for sent, known in _anthropic_found() if not known} == {
         ("GET", "path_template(batch.results_url, message_batch_id=message_batch_id)")
     }
     assert look_up("anthropic", "GET", "/messages/batches/msgbatch_1/results") == Access("batches", "free", True)

@@ -34,7 +34,7 @@ POSITIONS = (
 )  # fmt: skip
 REFUSALS = {
     "unknown": (401, "UNAUTHORIZED", "unknown, or was revoked"),
-    "cut short": (401, "UNAUTHORIZED", "unknown, or was revoked"),
+    "cut short": (401, "UNAUTHORIZED", "it is not whole"),
     "revoked": (401, "UNAUTHORIZED", "unknown, or was revoked"),
     "expired": (401, "UNAUTHORIZED", "has expired"),
     "disabled": (403, "FORBIDDEN", "disabled"),

@@ -78,7 +78,7 @@ _JSON = st.recursive(
 _SPELLING = st.sampled_from([{}, {"indent": 2}, {"separators": (",", ":")}, {"ensure_ascii": False}])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(extra=_JSON, answer=_JSON, spelling=_SPELLING)
 def test_random_json_arrives_unchanged(
     house: House, extra: object, answer: object, spelling: dict[str, object]
@@ -93,7 +93,7 @@ def test_random_json_arrives_unchanged(
     assert house.openai.last.body == sent
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=20))
 def test_random_streams_arrive_unchanged(house: House, pieces: list[bytes]) -> None:
     """Observation cannot break a stream, whatever is in it (STYLE habit 8)."""

@@ -260,7 +260,7 @@ def questions(draw: st.DrawFn) -> Asked:
 
 
 @pytest.mark.parametrize("name", list(RIGHT))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(asked=questions(), stretch=st.sampled_from([1, 37, 50_000]))
 def test_every_figure_is_that_of_the_calls(data: Path, name: str, asked: Asked, stretch: int) -> None:
     """O6."""
@@ -307,7 +307,7 @@ def _kind(call: Call) -> str:
     return "provider" if call["provider_key_hash"] is not None else "none"
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(asked=questions(), stretch=st.sampled_from([37, 50_000]))
 def test_models_and_keys_have_one_row_each(data: Path, asked: Asked, stretch: int) -> None:
     """O6."""
@@ -345,7 +345,7 @@ def _head(calls: list[Call]) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(asked=questions())
 def test_a_summary_compares_with_the_window_before(data: Path, asked: Asked) -> None:
     """O6, O15."""
@@ -362,7 +362,7 @@ def test_a_summary_compares_with_the_window_before(data: Path, asked: Asked) -> 
             assert change is None
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     asked=questions(),
     whole=st.booleans(),

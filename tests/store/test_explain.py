@@ -119,7 +119,7 @@ def test_the_figures_are_those_of_the_calls(data: Path) -> None:
     assert sizes <= {"0-1k", "1k-4k", "4k-16k", "16k-64k", "64k+", None} and len(sizes) > 3
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     metric=st.sampled_from(METRICS),
     edges=st.lists(st.integers(START, START + SPAN), min_size=4, max_size=4, unique=True),

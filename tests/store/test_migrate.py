@@ -61,6 +61,22 @@ def test_a_store_of_a_newer_release_is_refused_untouched(place: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_store_of_no_release_is_refused_untouched(place: Path) -> None:
+    """As a damaged file, or another program's: said, and no process dies of it."""
+
+    async def run() -> None:
+        async with opened(place) as (_, writing):
+            async with engine.transaction(writing) as connection:
+                await connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0000x'")
+            with pytest.raises(engine.StoreVersionError, match="no release has .*0000x.*; move the store away"):
+                await version.ensure(writing)
+            async with engine.transaction(writing) as connection:
+                found = await connection.exec_driver_sql("SELECT version_num FROM alembic_version")
+                assert found.scalar_one() == "0000x"
+
+    asyncio.run(run())
+
+
 def test_reading_an_older_or_empty_store_says_what_to_do(empty_place: Path) -> None:
     async def run() -> None:
         writing = engine.writer(databases.url(empty_place))

@@ -15,7 +15,7 @@ from gatehouse.store.analytics import Analytics, Asked
 from gatehouse.store.queries import Queries, TraceFilter
 from gatehouse.store.rows import Batch, LinkKey
 from gatehouse.store.sight import Sight
-from gatehouse.store.statements import DAY, HOUR
+from gatehouse.store.times import DAY, HOUR
 from tests.store.samples import START, call_id, concluded, decided, opened
 
 

@@ -117,7 +117,7 @@ def test_a_report_is_of_its_time(place: Path) -> None:
     assert (report.since, report.until) == (BEGIN + timedelta(seconds=2), BEGIN + timedelta(seconds=5))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(durations=st.lists(st.integers(0, 10**13), min_size=1, max_size=40))
 def test_percentiles_are_right_to_their_steps(new_place: Callable[[], Path], durations: list[int]) -> None:
     report = _report(new_place(), _batch(*[({}, {"duration_us": each}) for each in durations]))

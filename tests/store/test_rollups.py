@@ -20,7 +20,8 @@ from gatehouse.store.rollups import CUBES, OTHER, Segment, cover, cube_for, toge
 from gatehouse.store.rows import Batch
 from gatehouse.store.schema import rolled, rollup_durations, rollups, traces
 from gatehouse.store.sight import Sight
-from gatehouse.store.statements import DAY, DIMENSIONS, HOUR, TOKENS
+from gatehouse.store.statements import DIMENSIONS, TOKENS
+from gatehouse.store.times import DAY, HOUR
 from gatehouse.store.writing import StoreWriter
 from tests.store import databases, random_calls
 from tests.store.samples import START, call_id, concluded, decided, opened
@@ -142,7 +143,7 @@ def stores(new_place: Callable[[], Path]) -> tuple[Path, Path, Path]:
     return plain, whole, changed
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     asked=questions(),
     names=st.lists(st.sampled_from(list(QUESTIONS)), min_size=2, max_size=3, unique=True),

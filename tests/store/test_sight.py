@@ -17,7 +17,7 @@ from gatehouse.store.explain import Compared
 from gatehouse.store.queries import Queries, TraceFilter
 from gatehouse.store.rows import Batch, BodyPart, RefusedCount
 from gatehouse.store.sight import Sight
-from gatehouse.store.statements import DAY
+from gatehouse.store.times import DAY
 from tests.store import databases, random_calls
 from tests.store.samples import LANE, START, call_id, concluded, decided, opened
 

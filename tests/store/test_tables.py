@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import msgspec
+import pytest
 
 from gatehouse.store import figures
 from gatehouse.store.tables import columns, csv_head, csv_lines, value
@@ -48,3 +52,10 @@ def test_csv() -> None:
     assert csv_head(wanted) == "name,part.low,part.high,to,model\r\n"
     assert csv_lines(wanted, rows) == ("'=1+1,,\"[1,2]\",,'-x\r\n" + '"a,""b""\n",,,2026-11-20T00:00:00.000000Z,\r\n')
     assert value(rows[1], ("part", "low")) is None
+
+
+@pytest.mark.parametrize("begins", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
+def test_what_a_spreadsheet_would_run_is_text(begins: str) -> None:
+    text = csv_lines([("name", ("name",))], [_Row(f"{begins}1", None, None, {})])
+    [cell] = next(csv.reader(io.StringIO(text, newline="")))
+    assert cell == f"'{begins}1"

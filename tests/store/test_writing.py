@@ -170,7 +170,7 @@ def test_old_calls_are_forgotten_with_all_they_have(place: Path) -> None:
     asyncio.run(run())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_any_order_and_any_cut_into_batches_gives_the_same_tables(
     new_place: Callable[[], Path], data: st.DataObject

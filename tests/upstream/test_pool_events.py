@@ -162,7 +162,7 @@ class World:
         assert all(wire.over for wire in self.hands.wires.values())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, 2**32), st.integers(5, 150))
 def test_any_order_of_events(seed: int, steps: int) -> None:
     async def main() -> None:

@@ -14,16 +14,18 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from gatehouse import errors
 from gatehouse.auth.identity import Identities, Identity
 from gatehouse.auth.injection import Injection
-from gatehouse.auth.keys import digest
-from gatehouse.auth.positions import Positions
+from gatehouse.auth.keys import digest, whole
+from gatehouse.auth.positions import Positions, found
 from gatehouse.auth.scopes import covers
 from gatehouse.config.addresses import networks, parsed, within
 from gatehouse.errors import GatehouseError
+from gatehouse.http.message import Headers
 from gatehouse.model.access import CredentialEntry, IssuerEntry, KeyEntry, ProjectEntry, TenantEntry
 from gatehouse.model.call import Principal
 
@@ -200,9 +202,16 @@ class Access:
         entry = None if key is None else self._keys.get(key)
         return key is None or (entry is not None and not entry.disabled)
 
-    def issued(self, token: bytes) -> bool:
-        """Whether a JWT names an issuer that is configured."""
-        return self.identities.issued(token)
+    def found(self, headers: Headers, path: str, query: str) -> Positions:
+        """The credentials of a head. Beside a gateway key only its own tenant's issuers make a JWT one of ours: what
+        another tenant configures takes nobody's provider key away."""
+        positions = found(headers, path, query, self.identities.issued)
+        if not positions.tokens or not positions.gateway:
+            return positions
+        entry = self._by_digest.get(digest(positions.gateway[0]))
+        if entry is None:
+            return positions
+        return found(headers, path, query, partial(self.identities.issued, tenant=entry.tenant))
 
     def grant(self, positions: Positions, project_uuid: str | None, now: float) -> Grant:
         """What the caller of a request may do. `project_uuid`: of the path, where it names a project.
@@ -215,7 +224,8 @@ class Access:
         if text in positions.gateway:
             entry = self._by_digest.get(digest(text))
             if entry is None:
-                raise GatehouseError(errors.UNAUTHORIZED, "this gateway key is unknown, or was revoked")
+                why = "" if whole(text) else "; it is not whole: mistyped, cut short or in quotes"
+                raise GatehouseError(errors.UNAUTHORIZED, f"this gateway key is unknown, or was revoked{why}")
             identity = self._beside(positions, entry.tenant, now)
             grant = self._of_key(entry) if identity is None else self._of_pair(entry, identity)
         else:

@@ -67,6 +67,12 @@ def checksum(body: str) -> str:
     return digits
 
 
+def whole(text: bytes) -> bool:
+    """Whether it is a key from end to end, checksum included: not mistyped, cut short or in quotes."""
+    key = text.decode("latin-1")
+    return _KEY.fullmatch(key) is not None and checksum(key[:-6]) == key[-6:]
+
+
 def digest(text: bytes) -> bytes:
     """What a key is looked up by: SHA-256, 32 bytes."""
     return hashlib.sha256(text).digest()

@@ -64,7 +64,14 @@ _INSECURE: Final = b"openai-insecure-api-key."
 """Browsers cannot set headers on a WebSocket; OpenAI takes the key as a subprotocol, and the account beside it."""
 _SUBPROTOCOLS_CLEARED: Final = (_INSECURE, b"openai-organization.", b"openai-project.")
 
-_NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/]")
+_DIFFERENT: Final = 8
+"""Credentials of ours that are told apart: two are too many already."""
+_RUNS: Final = 8
+"""Of Basic authentication, between signs of padding, that are decoded one by one."""
+_ENTRIES: Final = 64
+"""Subprotocols that are looked at, and go on."""
+
+_NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/]+")
 _SEPARATORS: Final = re.compile("[;&]")
 _QUERY_SIGNATURE: Final = b"x-amz-"
 """AWS takes a signature, and whose it is, from the query as well."""
@@ -187,8 +194,7 @@ class Positions:
         if self._query:
             self._read_query(ranked, issued)
         ranked.sort(key=_rank_of)
-        for _, text in ranked:
-            _add(self.provider, text)
+        self.provider = list(dict.fromkeys([text for _, text in ranked]))
 
     def _read_query(self, ranked: list[tuple[int, bytes]], issued: Issued | None) -> None:
         for at, part in enumerate(self._query.split("&")):
@@ -269,7 +275,7 @@ def _basic(value: bytes) -> list[bytes] | None:
     words = value.split(None, 1)
     if len(words) != 2 or words[0].lower() != b"basic":
         return None
-    plain = b"".join([_unpadded(run) for run in words[1].replace(b"-", b"+").replace(b"_", b"/").split(b"=")])
+    plain = b"".join([_unpadded(run) for run in words[1].replace(b"-", b"+").replace(b"_", b"/").split(b"=", _RUNS)])
     name, _, password = plain.partition(b":")
     return [name.strip(), password.strip()]
 
@@ -290,12 +296,12 @@ def _without_scheme(value: bytes) -> bytes:
 
 
 def _entries(value: bytes) -> list[bytes]:
-    return [entry.strip() for entry in value.split(b",")]
+    return [entry.strip() for entry in value.split(b",", _ENTRIES)[:_ENTRIES]]
 
 
 def _add_entries(headers: Headers, pair: tuple[bytes, bytes], kept: list[bool]) -> None:
-    """The entries that are kept; the header as it came, if all are."""
-    if all(kept):
+    """The entries that are kept; the header as it came, if all are, and there may be no more of them."""
+    if all(kept) and len(kept) < _ENTRIES:
         headers.append(pair)
     elif any(kept):
         headers.append(
@@ -318,8 +324,8 @@ def _rank_of(found: tuple[int, bytes]) -> int:
 
 
 def _add(known: list[bytes], text: bytes) -> bool:
-    """Whether it was not known."""
-    if text in known:
+    """Whether it was not known, and mattered."""
+    if text in known or len(known) == _DIFFERENT:
         return False
     known.append(text)
     return True

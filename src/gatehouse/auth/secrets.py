@@ -10,6 +10,7 @@ references), Google's service account key files as google-auth 2.62 reads them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -125,6 +126,7 @@ _GIVEN: Final[dict[CredentialKind, type[ApiKey | AwsKeys | Source]]] = {
 
 _ANY_WORD: Final = "x21-"
 """In the pattern of whatever may be any text without spaces."""
+_ASSIGNMENT: Final = re.compile(r"(export )?[A-Z][A-Z0-9_]{2,}=[^=]")
 _UNLIKE: Final = "is not what such a thing looks like"
 
 
@@ -137,7 +139,7 @@ def read(kind: CredentialKind, given: str | Mapping[str, object]) -> ApiKey | Aw
     if isinstance(given, str):
         if kind != "api_key":
             raise ValueError(f"a secret of the kind {kind} is a mapping with {', '.join(wanted.__struct_fields__)}")
-        given = {"key": given.strip()}
+        given = {"key": _unwrapped(given.strip())}
     if kind == "google_service_account":
         if given.get("type", "service_account") != "service_account":
             raise ValueError("type: must be service_account")
@@ -154,6 +156,15 @@ def read(kind: CredentialKind, given: str | Mapping[str, object]) -> ApiKey | Aw
     if isinstance(secret, GoogleAccount):
         rsa_key(secret)
     return secret
+
+
+def _unwrapped(key: str) -> str:
+    """A key as it is. Raises `ValueError` where it comes in quotes or as a line of an `.env` file."""
+    if key[:1] in ("'", '"'):
+        raise ValueError("key: begins with a quotation mark; give the key alone")
+    if _ASSIGNMENT.match(key):
+        raise ValueError("key: begins with the name of a variable and `=`; give what follows it")
+    return key
 
 
 def rsa_key(account: GoogleAccount) -> RSAPrivateKey:

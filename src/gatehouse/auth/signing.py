@@ -24,8 +24,6 @@ from typing import Final
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
-NO_BODY: Final = hashlib.sha256(b"").hexdigest()
-"""The hash of an empty body."""
 
 _UNRESERVED: Final = "-_.~"
 _PATH: Final = "/-_.~"

@@ -49,33 +49,41 @@ def secrets(steps: Iterable[Step], environ: Mapping[str, str]) -> dict[Ref, str 
 async def apply(
     api: Api, steps: Iterable[Step], before: State, given: Mapping[Ref, str | dict[str, Any]], tell: Tell
 ) -> None:
-    """Do all steps. Raises what the first that failed raised, when those under way are over."""
+    """Do all steps. Raises `click.ClickException` with what failed, when those under way are over."""
     ids = _ids(before)
 
     async def one(step: Step) -> None:
-        tell(step, await _done(api, step, ids, given))
+        answer = await _done(api, step, ids, given)
+        try:
+            tell(step, answer)
+        except OSError as error:
+            lost = "done, but what is shown once could not be written"
+            raise click.ClickException(f"{step.says}: {lost}: {error.strerror}; revoke or rotate it") from error
 
     for _, phase in itertools.groupby(steps, key=lambda step: step.phase):
         await _all(phase, one)
 
 
 async def _all(steps: Iterable[Step], do: Callable[[Step], Awaitable[None]]) -> None:
-    """These, `AT_A_TIME`. Raises what the first that failed raised."""
+    """These, `AT_A_TIME`. Raises what failed, once nothing is under way any more."""
     waiting = iter(steps)
-    failed: list[click.ClickException] = []
+    failed: list[str] = []
 
     async def work() -> None:
         for step in waiting:
             try:
                 await _whole(do(step))
             except click.ClickException as error:
-                failed.append(error)
+                failed.append(error.message)
             if failed:
                 return
 
-    await asyncio.gather(*(work() for _ in range(AT_A_TIME)))
+    # Not `gather`: cancelled, it ends with the first of them that does, and the others would be cut off.
+    async with asyncio.TaskGroup() as group:
+        for _ in range(AT_A_TIME):
+            group.create_task(work())
     if failed:
-        raise failed[0]
+        raise click.ClickException("\n".join(failed))
 
 
 async def _whole(doing: Awaitable[None]) -> None:

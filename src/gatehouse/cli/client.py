@@ -24,17 +24,15 @@ import httpx2
 import msgspec
 
 from gatehouse import supervisor
-from gatehouse.cli.confidential import given_token
+from gatehouse.cli.confidential import given
 from gatehouse.cli.options import Setup, config_option, data_option, set_up
 from gatehouse.cli.unattended import Unattended, occupied, unattended
+from gatehouse.config import control_headers
 from gatehouse.config.check import is_loopback
 from gatehouse.config.paths import read_secret
 from gatehouse.config.printable import clean
 from gatehouse.store.engine import StoreError
 
-LOCAL_TOKEN_HEADER: Final = "x-gatehouse-local-token"  # noqa: S105 - a name
-BASE_HEADER: Final = "x-gatehouse-base"
-TENANT_HEADER: Final = "x-gatehouse-tenant"
 PAGE: Final = 500
 """Items that are asked for at a time."""
 
@@ -226,11 +224,13 @@ class Where:
         self, transport: httpx2.AsyncBaseTransport, secret: bytes, place: str, address: str | None = None
     ) -> AsyncIterator[Api]:
         """`address`: what callers reach the gateway by, where it runs."""
-        headers = {LOCAL_TOKEN_HEADER: secret.hex()} | ({} if address is None else {BASE_HEADER: address})
+        headers = {control_headers.LOCAL_TOKEN: secret.hex()}
+        if address is not None:
+            headers[control_headers.BASE] = address
         async with _client("http://gatehouse", headers, transport=transport) as client:
             api = Api(client, place)
             if self.tenant is not None:
-                client.headers[TENANT_HEADER] = await tenant_id(api, self.tenant)
+                client.headers[control_headers.TENANT] = await tenant_id(api, self.tenant)
             yield api
 
     @asynccontextmanager
@@ -238,7 +238,7 @@ class Where:
         if self.tenant is not None:
             raise click.UsageError("--tenant does not go with --url: a token belongs to one tenant.")
         base, local = checked(url)
-        token = given_token(self.token, self.token_file)
+        token = given("token", self.token, self.token_file)
         headers: dict[str, str] = {} if token is None else {"authorization": f"Bearer {token}"}
         async with _client(base, headers, trust_env=not local) as client:
             yield Api(client, base)

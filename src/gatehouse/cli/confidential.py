@@ -1,14 +1,15 @@
-"""Secrets that a command takes: by prompt, from stdin or from a file. Never from the command line, a token apart.
+"""Secrets that a command takes: by prompt, from stdin or from a file. On the command line, tokens and keys alone.
 
 Rules: what was read is never printed and in no message. A file is read up to `LIMIT`; more is refused, not cut.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import click
 import msgspec
@@ -54,28 +55,33 @@ def read(text: str, kind: str) -> str | dict[str, Any]:
         raise click.UsageError(f"A secret of the kind {kind} is a JSON object, and this is none.") from None
 
 
-def given_token(token: str | None, file: str | None) -> str | None:
-    """The token the options name. Raises `click.UsageError` for one that is none."""
-    if token is not None and file is not None:
-        raise click.UsageError("--token and --token-file exclude each other.")
+def given(what: Literal["token", "key"], value: str | None, file: str | None) -> str | None:
+    """The token or key that `--token` and `--token-file`, or `--key` and `--key-file`, name: of a file the first line.
+
+    Raises `click.UsageError` for one that is none.
+    """
+    if value is not None and file is not None:
+        raise click.UsageError(f"--{what} and --{what}-file exclude each other.")
     if file is not None:
-        token = content(file, "the token").partition("\n")[0].strip()
-    if token is not None and not (token.isascii() and token.isprintable() and token and " " not in token):
-        raise click.UsageError("The token is empty or holds characters that no token has.")
-    return token
+        value = content(file, f"the {what}", line=True).strip()
+    if value is not None and not is_word(value):
+        raise click.UsageError(f"The {what} is empty or holds characters that no {what} has.")
+    return value
 
 
-def content(file: str, what: str) -> str:
-    """A file's text, `-` is stdin. Raises `click.UsageError`."""
+def is_word(text: str) -> bool:
+    """Whether a header can hold it as it is: it is not empty, and ASCII without spaces."""
+    return text.isascii() and text.isprintable() and text != "" and " " not in text
+
+
+def content(file: str, what: str, *, line: bool = False) -> str:
+    """A file's text, or its first line; `-` is stdin. Raises `click.UsageError`."""
     try:
-        if file == "-":
-            read_bytes = sys.stdin.buffer.read(LIMIT + 1)
-        else:
-            with Path(file).open("rb") as opened:
-                read_bytes = opened.read(LIMIT + 1)
-        if len(read_bytes) > LIMIT:
+        with contextlib.nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb") as opened:
+            found: bytes = opened.readline(LIMIT + 1) if line else opened.read(LIMIT + 1)
+        if len(found) > LIMIT:
             raise click.UsageError(f"{clean(file)} holds more than {LIMIT // 1024} KiB: that is not {what}.")
-        return read_bytes.decode()
+        return found.decode()
     except UnicodeDecodeError:
         raise click.UsageError(f"Cannot read {what} from {clean(file)}: it is no UTF-8 text.") from None
     except OSError as error:

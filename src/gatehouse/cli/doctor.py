@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from gatehouse.cli import findings, local_checks, remote_checks
-from gatehouse.cli.keys import given_key, key_options
+from gatehouse.cli.confidential import given
+from gatehouse.cli.keys import key_options
 from gatehouse.cli.options import config_option, data_option
 
 
@@ -35,4 +36,4 @@ def command(
         if key is not None or key_file is not None:
             raise click.UsageError("--key and --key-file need --url.")
         return findings.show(local_checks.run(environ, data, config))
-    return findings.show(remote_checks.run(url, given_key(key, key_file), environ))
+    return findings.show(remote_checks.run(url, given("key", key, key_file), environ))

@@ -16,6 +16,7 @@ import ssl
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -23,11 +24,10 @@ from typing import Any, Final
 import msgspec
 
 from gatehouse import __version__, supervisor
-from gatehouse.cli.client import LOCAL_TOKEN_HEADER
 from gatehouse.cli.findings import Finding
 from gatehouse.cli.options import Setup, set_up
 from gatehouse.cli.words import size
-from gatehouse.config import certificates, masterkeys
+from gatehouse.config import certificates, control_headers, masterkeys
 from gatehouse.config.paths import DataDir, read_secret
 from gatehouse.config.settings import Settings
 from gatehouse.errors import ConfigError
@@ -128,9 +128,13 @@ def _secrets(setup: Setup, environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def _disk(data: DataDir, settings: Settings) -> Iterator[Finding]:
     usage = shutil.disk_usage(_existing(data.root))
-    used = (
-        sum(path.stat().st_size for path in data.journal.glob("*/*") if path.is_file()) if data.journal.is_dir() else 0
-    )
+    try:
+        used = _used(data)
+    except PermissionError as error:
+        yield Finding(
+            "fail", "journal", f"cannot read {error.filename}: {error.strerror}", f"chmod 700 {error.filename}"
+        )
+        return
     limit = settings.journal.max_bytes
     if usage.free < _LEAST_FREE:
         yield Finding("fail", "disk", f"only {size(usage.free)} are free", "make room: without it calls are refused")
@@ -145,6 +149,17 @@ def _disk(data: DataDir, settings: Settings) -> Iterator[Finding]:
         yield Finding("warn", "journal", says, f"raise journal.max_bytes; when it is full, {then}")
     else:
         yield Finding("ok", "journal", f"{size(used)} of at most {size(limit)}; `gatehouse verify` checks its chain")
+
+
+def _used(data: DataDir) -> int:
+    """Bytes of the journal; segments come and go meanwhile. Raises `PermissionError`."""
+    used = 0
+    for lane in data.journal.iterdir() if data.journal.is_dir() else ():
+        with suppress(FileNotFoundError, NotADirectoryError):
+            for segment in lane.iterdir():
+                with suppress(FileNotFoundError):
+                    used += segment.stat().st_size
+    return used
 
 
 def _descriptors(settings: Settings) -> Finding:
@@ -239,7 +254,7 @@ def _told_operator(data: DataDir) -> dict[str, Any]:
     """What `/health` says to whoever operates the gateway; nothing where control does not answer."""
     connection = _Socket(data.control_socket)
     try:
-        connection.request("GET", "/health", headers={LOCAL_TOKEN_HEADER: read_secret(data.local_token).hex()})
+        connection.request("GET", "/health", headers={control_headers.LOCAL_TOKEN: read_secret(data.local_token).hex()})
         return msgspec.json.decode(connection.getresponse().read(_HEALTH_BYTES), type=dict[str, Any])
     except (OSError, http.client.HTTPException, ConfigError, msgspec.DecodeError):
         return {}

@@ -6,7 +6,10 @@ failure that was foreseen; one that was not is a bug and shows its traceback.
 
 from __future__ import annotations
 
+import codecs
+import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +22,9 @@ from gatehouse.config.printable import clean
 from gatehouse.errors import ConfigError
 
 INTERRUPTED: Final = 130
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""How writing to a file fails."""
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "serve": ("gatehouse.cli.serve", "Run the gateway."),
@@ -78,6 +84,10 @@ def cli() -> None:
 
 def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run one command line in an environment; returns the exit code. Writes to stdout and stderr."""
+    odd = next((each for each in arguments if not _is_text(each)), None)
+    if odd is not None and arguments[0] != "wrap":
+        click.echo(f"Error: the argument {clean(odd)} is not UTF-8", err=True)
+        return 2
     try:
         code = cli.main(list(arguments), prog_name="gatehouse", standalone_mode=False, obj=environ)
         sys.stdout.flush()
@@ -93,12 +103,41 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     except BrokenPipeError:
         _silence_stdout()
         return 1
+    except OSError as error:
+        if error.errno not in _FULL or error.filename is not None:
+            raise
+        _silence_stdout()
+        click.echo(f"Error: what there is to say cannot be written: {error.strerror}; what was done is done", err=True)
+        return 1
     return code if isinstance(code, int) else 0
 
 
 def main() -> NoReturn:
     """`gatehouse` on the command line."""
+    _print_anything()
     sys.exit(run(sys.argv[1:], os.environ))
+
+
+def _is_text(argument: str) -> bool:
+    """Whether it can be stored, sent and printed; what `wrap` runs gets its own as they are."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _print_anything() -> None:
+    """Where the locale's encoding lacks characters, files and pipes get UTF-8, and a terminal `?` for those."""
+    if sys.stdout is None:
+        # Closed: the next file that is opened must not become what is printed to.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper) and codecs.lookup(out.encoding).name != "utf-8":
+        if out.isatty():
+            out.reconfigure(errors="replace")
+        else:
+            out.reconfigure(encoding="utf-8", errors="strict")
 
 
 def _silence_stdout() -> None:

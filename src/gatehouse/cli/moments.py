@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import click
 
+from gatehouse.store import times
+
 Moment = datetime | timedelta | None
 """A time, a span before now, or no bound."""
 
-_SPAN: Final = re.compile(r"([1-9][0-9]{0,5})([mhdw])")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class MomentType(click.ParamType["datetime | timedelta | None"]):
@@ -77,5 +76,5 @@ def utc(text: str) -> datetime:
 
 
 def _span(text: str) -> timedelta | None:
-    found = _SPAN.fullmatch(text)
-    return None if found is None else timedelta(**{_UNITS[found[2]]: int(found[1])})
+    found = times.span(text)
+    return None if found is None else timedelta(microseconds=found)

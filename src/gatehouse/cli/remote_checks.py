@@ -21,6 +21,7 @@ import click
 import httpx2
 
 from gatehouse.cli.findings import Finding
+from gatehouse.routing.compat import SERVICES
 
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 20.0
@@ -47,7 +48,6 @@ _BEARER: Final = {"authorization": "Bearer {key}"}
 _ANTHROPIC: Final = {"x-api-key": "{key}", "anthropic-version": "2023-06-01"}
 _GOOGLE: Final = {"x-goog-api-key": "{key}"}
 _PROXY: Final = "/api/v1/gateway/proxy/v1"
-_SERVICES: Final = "/trueportai-services"
 
 FAMILIES: Final = (
     Client("OpenAI SDKs", "openai", "/openai/v1", "/models", _BEARER),
@@ -58,9 +58,9 @@ _OTHER_BASES: Final = (
     Client("AI SDK", "anthropic", "/anthropic", "/models", _ANTHROPIC),
     Client("AuditTrail", "openai", _PROXY, "/models", _BEARER),
     Client("AuditTrail", "anthropic", _PROXY, "/v1/models", _ANTHROPIC),
-    Client("TruePortAI", "openai", f"{_SERVICES}/openai/v1", "/models", _BEARER),
-    Client("TruePortAI", "anthropic", f"{_SERVICES}/anthropic/v1", "/v1/models", _ANTHROPIC),
-    Client("TruePortAI", "google", f"{_SERVICES}/google", "/v1beta/models", _GOOGLE),
+    Client("TruePortAI", "openai", f"{SERVICES}/openai/v1", "/models", _BEARER),
+    Client("TruePortAI", "anthropic", f"{SERVICES}/anthropic/v1", "/v1/models", _ANTHROPIC),
+    Client("TruePortAI", "google", f"{SERVICES}/google", "/v1beta/models", _GOOGLE),
 )
 
 
@@ -115,7 +115,7 @@ def run(url: str, key: str | None, environ: Mapping[str, str]) -> Iterator[Findi
         yield found
         if found.level == "fail":
             return
-        yield from _simulated(http, root)
+        yield from _simulated(http, root, key)
         base = parts.path.rstrip("/")
         yield from _given(http, root, base, key) if base else _all(http, root, key)
 
@@ -225,11 +225,12 @@ def _judge_health(root: str, health: Answer) -> Finding:
     )
 
 
-def _simulated(http: httpx2.Client, root: str) -> Iterator[Finding]:
+def _simulated(http: httpx2.Client, root: str, key: str | None) -> Iterator[Finding]:
     """A streamed call to the provider inside the gateway: everything but a real provider is on its way."""
+    headers = {"authorization": f"Bearer {key}"} if key and owner(key) == "gatehouse" else None
     body = {"model": "doctor", "stream": True, "max_tokens": 20, "messages": [{"role": "user", "content": "Hello"}]}
     try:
-        answer = _ask(http, "POST", f"{root}/simulated/v1/chat/completions", None, body)
+        answer = _ask(http, "POST", f"{root}/simulated/v1/chat/completions", headers, body)
     except Unanswered as error:
         yield Finding("fail", "simulated", f"a streamed call got no answer: {error}", "gatehouse doctor on the gateway")
         return
@@ -291,7 +292,7 @@ def _clients(base: str) -> tuple[Client, ...]:
     """Whose SDK a base URL is for: any on the shared one, else that of the provider it names, else OpenAI's."""
     if base.startswith(_PROXY):
         return FAMILIES
-    segments = base.removeprefix(_SERVICES).split("/")
+    segments = base.removeprefix(SERVICES).split("/")
     family = next((client for client in FAMILIES if client.provider == segments[1]), None)
     return (family or FAMILIES[0]._replace(provider=segments[1]),)
 

@@ -19,9 +19,10 @@ import click
 import httpx2
 import msgspec
 
+from gatehouse.cli import confidential
 from gatehouse.cli.clients import gateway_url
 from gatehouse.cli.difference import Side, compare, show
-from gatehouse.cli.keys import Key, environment_key, given_key, key_header, key_options, variables
+from gatehouse.cli.keys import Key, environment_key, key_header, key_options, variables
 from gatehouse.cli.options import config_option, data_option, set_up, tenant_option
 from gatehouse.cli.recorded import recorded
 from gatehouse.cli.replaying import Impossible, Plan, plan, with_headers
@@ -84,7 +85,7 @@ def command(environ: Mapping[str, str], /, call: str, form: str, **given: Any) -
     except Impossible as error:
         raise click.ClickException(f"call {left.trace.id} cannot be replayed: {clean(str(error))}") from error
     if not _AUTHORISING.intersection(name.lower() for name, _ in further):
-        further += _credential(left.trace, planned, given_key(options.key, options.key_file), environ)
+        further += _credential(left.trace, planned, confidential.given("key", options.key, options.key_file), environ)
     right = _sent(url or gateway_url(setup), with_headers(planned, further))
     notes = [*planned.notes, *(["the original answer was not captured"] if left.response is None else [])]
     # What was asked differs by nothing that is not said already.

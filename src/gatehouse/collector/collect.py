@@ -47,7 +47,6 @@ _RETIRE_SECONDS: Final = 5.0
 _COUNT_SECONDS: Final = 1.0
 _FORGET_SECONDS: Final = 60.0
 _FORGET_CALLS: Final = 2_000
-_DAY: Final = 86_400 * 1_000_000
 _log = logging.getLogger(__name__)
 
 
@@ -59,10 +58,13 @@ class Collector:
         self._lanes = Lanes(journal)
         self._lines = lines
         self._url = url
-        self._keep = kept.keep_days * _DAY
+        self._keep = kept.keep_days * times.DAY
         self._most = kept.max_bytes
         hourly = max(kept.keep_days, kept.keep_hourly_days)
-        self._keep_rollups: dict[Grain, int] = {"hour": hourly * _DAY, "day": max(hourly, kept.keep_daily_days) * _DAY}
+        self._keep_rollups: dict[Grain, int] = {
+            "hour": hourly * times.DAY,
+            "day": max(hourly, kept.keep_daily_days) * times.DAY,
+        }
         self._engine: AsyncEngine | None = None
         self._writer: StoreWriter | None = None
         self._identity: tuple[int, int] | None = None

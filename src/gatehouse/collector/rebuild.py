@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy.engine import URL
@@ -27,8 +27,6 @@ from gatehouse.journal.reader import LaneReader
 from gatehouse.store import engine, ledger, rebuilt, times, version
 from gatehouse.store.engine import StoreBusyError, StoreError, StoreVersionError
 from gatehouse.store.rebuilt import Missing
-
-_DAY: Final = 86_400 * 1_000_000
 
 
 class NotRebuiltError(Exception):
@@ -88,7 +86,7 @@ async def _rebuild(journal: Path, url: URL, writing: AsyncEngine, options: Datab
         reaches = _reach(journal)
         lost = Missing()
         if asked.comparable:
-            since = times.now() - options.keep_days * _DAY
+            since = times.now() - options.keep_days * times.DAY
             lost = await _hold_against(url, since)
             if lost.calls and not asked.discard_older:
                 raise NotRebuiltError(_would_lose(lost, reaches))

@@ -23,6 +23,12 @@ def parsed(text: str) -> Address | None:
     return found
 
 
+def is_loopback(text: str) -> bool:
+    """Whether this is an address of the machine's own loopback interface; false for what is no address."""
+    found = parsed(text)
+    return found is not None and found.is_loopback
+
+
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
     """Networks, or single addresses. Raises `ValueError`."""
     return tuple([ipaddress.ip_network(text, strict=False) for text in texts])

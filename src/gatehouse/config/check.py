@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
+from gatehouse.config import addresses
 from gatehouse.config.settings import Callouts, ModelPrice, Provider, RouteTimeouts, Secrets, Server, Settings
 from gatehouse.model.access import ALGORITHMS
 
@@ -56,12 +57,7 @@ def check(settings: Settings) -> list[Violation]:
 
 def is_loopback(host: str) -> bool:
     """Whether a listener on `host` is reachable from this machine only."""
-    if host.lower().rstrip(".") == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host.lower().rstrip(".") == "localhost" or addresses.is_loopback(host)
 
 
 def _server(settings: Settings) -> Iterator[Violation]:

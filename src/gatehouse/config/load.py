@@ -53,16 +53,14 @@ def find(named: Path | None, environ: Mapping[str, str], folders: Sequence[Path]
     return next((path for folder in folders if (path := folder / FILE_NAME).exists()), None)
 
 
-def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
-    """The settings of a file (`None`: none) and an environment. Raises `ConfigError`."""
-    return resolve(path, environ, ()).settings
-
-
 def resolve(
     path: Path | None, environ: Mapping[str, str], flags: Sequence[Flag], *, accounts: bool = False
 ) -> Effective:
-    """As `load`, with flags on top, and with the origin of each value. `accounts`: the data directory has an owner, so
-    that `auth.enabled` is true where nothing else is said. Raises `ConfigError`."""
+    """The settings of a file (`None`: none), an environment and flags, with the origin of each value.
+
+    `accounts`: the data directory has an owner, so that `auth.enabled` is true where nothing else is said. Raises
+    `ConfigError`.
+    """
     tree, problems = _file(path)
     problems += environment.overlay(tree, environ)
     for flag in flags:

@@ -58,11 +58,6 @@ class DataDir:
         return self.root / "journal"
 
     @property
-    def store(self) -> Path:
-        """The SQLite file, where `database.url` names nothing else."""
-        return self.root / "store.db"
-
-    @property
     def collector_lock(self) -> Path:
         """Locked with flock(2) by the one process that collects the journal into the store."""
         return self.root / "collector.lock"
@@ -96,11 +91,6 @@ class DataDir:
     def platform_jwt(self) -> Path:
         """Key that signs the management API's own tokens; `SECRET_BYTES` raw bytes."""
         return self.secrets / "platform-jwt"
-
-    @property
-    def sessions(self) -> Path:
-        """Key of what is kept of session tokens; `SECRET_BYTES` raw bytes."""
-        return self.secrets / "sessions"
 
     @property
     def accounts(self) -> Path:

@@ -37,7 +37,6 @@ _SECRET: Final = re.compile(r"(?:sk-|gth_|AIza)[^.…]{16,}")
 """What no mask looks like."""
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DAYS: Final = {"24h": 1, "7d": 7, "30d": 30, "90d": 90}
-_DAY: Final = 86_400_000_000
 _FORM: Final = "In all forms but `json` the items alone."
 
 BucketName = Literal["hour", "day", "week"]
@@ -226,7 +225,7 @@ def routes(readers: Readers, masks: Masks) -> APIRouter:
         once(request)
         until = times.now()
         analytics = await readers.analytics(caller_of(request).sight)
-        return answer(await analytics.stats(asked.period, until - _DAYS[asked.period] * _DAY, until))
+        return answer(await analytics.stats(asked.period, until - _DAYS[asked.period] * times.DAY, until))
 
     return router
 

@@ -129,6 +129,8 @@ def _message(problem: dict[str, str]) -> str:
         return "there is no such parameter"
     if problem["type"] == "json_invalid":
         return "no JSON"
+    if problem["type"] == "string_pattern_mismatch":
+        return "holds a space or another character that may not be in it, or is not of the form it has"
     return problem["msg"].removeprefix("Value error, ")
 
 

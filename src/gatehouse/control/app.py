@@ -13,6 +13,7 @@ from starlette.responses import Response
 from gatehouse import __version__
 from gatehouse.collector.feed import Feed
 from gatehouse.collector.tally import Tally
+from gatehouse.config import control_headers
 from gatehouse.config.loads import Loads
 from gatehouse.control import (
     analytics,
@@ -45,7 +46,6 @@ from gatehouse.control.gate import Gate, oversees
 from gatehouse.control.health import Health, told_by_worker
 from gatehouse.control.masks import Masks
 from gatehouse.control.parameters import MEDIA_TYPES
-from gatehouse.control.peer import JOURNAL_HEADER
 from gatehouse.control.permissions import Rules
 from gatehouse.control.recognition import Recognition
 from gatehouse.store import figures, logs
@@ -187,7 +187,7 @@ def _health(health: Callable[[], Health]) -> APIRouter:
     async def show_health(request: Request) -> Response:
         """200 if `healthy`, else 503. Callers elsewhere than on this machine get the first three fields."""
         now = health()
-        trouble = request.headers.get(JOURNAL_HEADER)
+        trouble = request.headers.get(control_headers.JOURNAL)
         if trouble is not None:
             now = told_by_worker(now, trouble)
         status = 200 if now.status == "healthy" else 503

@@ -16,12 +16,11 @@ from gatehouse.control.export import PIECE, export, following
 from gatehouse.control.parameters import Format, Moment, Paging, Word, form_of, once
 from gatehouse.store import times
 from gatehouse.store.audit import AuditFilter, AuditItem, AuditPage
+from gatehouse.store.directory.changes import ActorKind
 from gatehouse.store.reading import Readers
 
 ANSWERS: Final[Answers] = {("GET", "/api/v1/audit"): (200, AuditPage)}
 EXPORTED: Final = frozenset({"/api/v1/audit"})
-
-ActorKind = Literal["user", "key", "token", "operator", "system"]
 
 
 class AuditParameters(Paging):

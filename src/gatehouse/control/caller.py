@@ -22,10 +22,6 @@ from gatehouse.store.sight import Sight
 
 SCOPE: Final = "gatehouse.caller"
 """Key in the ASGI scope."""
-LOCAL_TOKEN_HEADER: Final = "x-gatehouse-local-token"  # noqa: S105 - a name
-"""Holds the bytes of `DataDir.local_token` as hex. Workers never pass it on: it is for the control socket alone."""
-TENANT_HEADER: Final = "x-gatehouse-tenant"
-"""In which tenant the operator acts; the parameter `tenant` does the same."""
 
 Kind = Literal["operator", "user", "token", "key", "local", "nobody"]
 """`operator`: whoever may read the data directory. `user`: a session. `local`: on this machine, while auth is off."""

@@ -41,21 +41,16 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 
 class CalloutError(Exception):
-    """No answer, or none that is taken. `str(error)` names the host and holds no secret.
+    """No answer, or none that is taken. `str(error)` names the host and holds no secret."""
 
-    `sent`: whether the other side may have read the request.
-    """
-
-    def __init__(self, host: str, why: str, *, sent: bool = False) -> None:
+    def __init__(self, host: str, why: str) -> None:
         super().__init__(f"{host}: {why}")
-        self.sent = sent
 
 
 class Answer(NamedTuple):
-    """An answer, whatever its status. Header names are lower case."""
+    """An answer, whatever its status."""
 
     status: int
-    headers: Mapping[str, str]
     body: bytes
 
 
@@ -96,7 +91,7 @@ class Callout:
                 addresses = await self._addresses(target)
                 return await self._first(addresses, target, method, dict(headers or {}), body)
         except TimeoutError:
-            raise CalloutError(target.host, f"no answer within {self._seconds:g} s", sent=True) from None
+            raise CalloutError(target.host, f"no answer within {self._seconds:g} s") from None
 
     def _target(self, url: str) -> _Target:
         """What a URL names, if it may be called at all."""
@@ -144,7 +139,7 @@ class Callout:
                 failure = CalloutError(target.host, _connecting(error))
             except httpx2.HTTPError as error:
                 # Not chained: a library's text may quote the request.
-                raise CalloutError(target.host, f"broke off ({type(error).__name__})", sent=True) from None
+                raise CalloutError(target.host, f"broke off ({type(error).__name__})") from None
         raise failure
 
     async def _exchange(
@@ -171,17 +166,15 @@ class Callout:
             ) as response,
         ):
             if 300 <= response.status_code < 400:
-                raise CalloutError(
-                    target.host, f"answered {response.status_code}; redirects are not followed", sent=True
-                )
+                raise CalloutError(target.host, f"answered {response.status_code}; redirects are not followed")
             if response.headers.get("content-encoding", "identity").lower() != "identity":
-                raise CalloutError(target.host, "answered in an encoding that was not asked for", sent=True)
+                raise CalloutError(target.host, "answered in an encoding that was not asked for")
             received = bytearray()
             async for piece in response.aiter_raw():
                 received += piece
                 if len(received) > ANSWER_BYTES:
-                    raise CalloutError(target.host, f"answered more than {ANSWER_BYTES} bytes", sent=True)
-            return Answer(response.status_code, dict(response.headers), bytes(received))
+                    raise CalloutError(target.host, f"answered more than {ANSWER_BYTES} bytes")
+            return Answer(response.status_code, bytes(received))
 
 
 async def look_up(host: str, port: int) -> list[str]:

@@ -16,10 +16,9 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from gatehouse import errors
+from gatehouse.config import control_headers
 from gatehouse.errors import GatehouseError
 
-BASE_HEADER: Final = "x-gatehouse-base"
-"""Set by the worker alone: scheme and authority that the request came to."""
 SESSION: Final = "gatehouse_session"
 SIGN_ON: Final = "gatehouse_sso"
 _HOST: Final = "__Host-"
@@ -35,7 +34,7 @@ class Origins:
 
     def base(self, request: HTTPConnection) -> str:
         """What our own addresses begin with, as browsers reach us. Raises `GatehouseError` where nobody knows."""
-        base = self._public or request.headers.get(BASE_HEADER)
+        base = self._public or request.headers.get(control_headers.BASE)
         if not base:
             raise GatehouseError(errors.BAD_REQUEST, "this is for browsers, which come through the gateway's own port")
         return base
@@ -46,7 +45,7 @@ class Origins:
         if len(told) != 1:
             return None
         origin = _normal(told[0])
-        ours = [_normal(each) for each in (self._public, request.headers.get(BASE_HEADER)) if each]
+        ours = [_normal(each) for each in (self._public, request.headers.get(control_headers.BASE)) if each]
         return origin if origin is not None and origin in ours else None
 
     def check(self, request: HTTPConnection) -> str:
@@ -71,7 +70,7 @@ def read(request: HTTPConnection, name: str) -> tuple[str, bool] | None:
     if secure:
         return (secure[0], True) if len(secure) == 1 else None
     plain = found.get(name, [])
-    over_https = (request.headers.get(BASE_HEADER) or "").startswith("https:")
+    over_https = (request.headers.get(control_headers.BASE) or "").startswith("https:")
     return (plain[0], False) if len(plain) == 1 and not over_https else None
 
 

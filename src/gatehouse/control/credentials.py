@@ -151,32 +151,11 @@ def routes(administration: Administration, upkeep: Upkeep) -> APIRouter:
     ) -> Response:
         """It is sealed for its tenant, provider and origin, and never shown again."""
         caller = caller_of(request)
-        entry = known_provider(administration.means.providers, body.provider)
-        secret = _read(entry, body.kind, body.secret)
-        origin = _origin(entry, body.resource, secret)
+        new, key = _new(administration, caller, body)
         directory = administration.directory(caller)
         if body.exclusive is not None:
             await referred("exclusive", directory.project(body.exclusive))
-        name = ids.new("credential")
-        vault = administration.means.vault
-        key, sealed_key = _hook_key(administration, caller, name, body.rotate_hook)
-        new = NewCredential(
-            id=name,
-            name=body.name,
-            provider=body.provider,
-            origin=origin,
-            kind=body.kind,
-            sealed=vault.seal(Binding(caller.tenant, name, body.provider, origin), secret),
-            last4=secret.last4,
-            settings=settings_of(secret) | ({} if body.resource is None else {_RESOURCE: body.resource}),
-            weight=body.weight,
-            test=body.test,
-            exclusive=body.exclusive,
-            rotate_every_days=body.rotate_every_days,
-            rotate_hook=body.rotate_hook,
-            rotate_key=sealed_key,
-        )
-        event = caller.event("credential.create", "credential", name, provider=body.provider, kind=body.kind)
+        event = caller.event("credential.create", "credential", new.id, provider=body.provider, kind=body.kind)
         made = await directory.create_credential(new, event)
         await upkeep.look()
         await administration.changed()
@@ -268,6 +247,32 @@ def _secrets(router: APIRouter, administration: Administration, upkeep: Upkeep) 
         if verdict.healthy is not None:
             await directory.put_health(name, verdict.healthy, verdict.reason)
         return answer(verdict)
+
+
+def _new(administration: Administration, caller: Caller, body: CredentialBody) -> tuple[NewCredential, str | None]:
+    """What is stored, sealed, and the key of its hook. Raises `InputError`."""
+    entry = known_provider(administration.means.providers, body.provider)
+    secret = _read(entry, body.kind, body.secret)
+    origin = _origin(entry, body.resource, secret)
+    name = ids.new("credential")
+    key, sealed_key = _hook_key(administration, caller, name, body.rotate_hook)
+    new = NewCredential(
+        id=name,
+        name=body.name,
+        provider=body.provider,
+        origin=origin,
+        kind=body.kind,
+        sealed=administration.means.vault.seal(Binding(caller.tenant, name, body.provider, origin), secret),
+        last4=secret.last4,
+        settings=settings_of(secret) | ({} if body.resource is None else {_RESOURCE: body.resource}),
+        weight=body.weight,
+        test=body.test,
+        exclusive=body.exclusive,
+        rotate_every_days=body.rotate_every_days,
+        rotate_hook=body.rotate_hook,
+        rotate_key=sealed_key,
+    )
+    return new, key
 
 
 def _read(entry: ProviderEntry, kind: CredentialKind, given: Given) -> ApiKey | AwsKeys | Source:

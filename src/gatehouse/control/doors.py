@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gatehouse.auth.platform import PlatformTokens
 from gatehouse.config.paths import DataDir, create_or_read_secret, read_private
@@ -19,7 +19,7 @@ from gatehouse.control.sealing import MasterKeys
 from gatehouse.control.sso import SingleSignOn
 from gatehouse.errors import ConfigError
 
-_SECRET_BYTES = 4096
+_SECRET_BYTES: Final = 4096
 
 
 class Doors(NamedTuple):

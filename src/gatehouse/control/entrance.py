@@ -191,23 +191,7 @@ def _session(router: APIRouter, accounts: Accounts) -> None:
         """The cookie is the session. Several wrong passwords, and one has to wait: 429."""
         accounts.needed()
         origin = accounts.origins.check(request)
-        address, password = caller_of(request).address, body.password.get_secret_value()
-        accounts.attempt(body.email, address)
-        known = await administration.operator.who_logs_in(body.email)
-        asked = [each for each in known if body.tenant in (None, each.tenant)][:_TENANTS]
-        right = [each for each in asked if await accounts.hashing.verify(each.password_hash, password)]
-        if not asked:
-            await accounts.hashing.verify(None, password)
-        if not right:
-            for tenant, user in [(each.tenant, each.user) for each in asked] or [(ids.DEFAULT, "")]:
-                await failed(accounts, tenant, user, "password")
-            raise GatehouseError(errors.UNAUTHORIZED, _WRONG)
-        accounts.throttle.succeeded(body.email, address, alone=len(known) == 1)
-        if len(right) > 1:
-            names = ", ".join(each.tenant for each in right)
-            raise InputError(FieldError("tenant", f"name one: the address is known in {names}"))
-        await _rehashed(accounts, right[0], password)
-        who = Caller("user", right[0].tenant, right[0].user, right[0].user, right[0].role, address=address)
+        who = await _known(accounts, body, caller_of(request).address)
         me = await _me(accounts, who)
         return await signed_in(accounts, request, who, "password", secure=origin.startswith("https"), answered=me)
 
@@ -277,6 +261,28 @@ async def _me(accounts: Accounts, who: Caller) -> Me:
     email, name = (None, None) if user is None else (user.email, user.name)
     may = sorted(map(str, who.permissions or permissions(who.role)))
     return Me(who.kind, who.id, who.tenant, tenant, who.user, email, name, who.role, may)
+
+
+async def _known(accounts: Accounts, body: SessionBody, address: str) -> Caller:
+    """Who has this e-mail address and password. Raises `GatehouseError` (401, 429), `InputError`."""
+    password = body.password.get_secret_value()
+    accounts.attempt(body.email, address)
+    known = await accounts.administration.operator.who_logs_in(body.email)
+    asked = [each for each in known if body.tenant in (None, each.tenant)][:_TENANTS]
+    right = [each for each in asked if await accounts.hashing.verify(each.password_hash, password)]
+    if not asked:
+        await accounts.hashing.verify(None, password)
+    if not right:
+        for tenant, user in [(each.tenant, each.user) for each in asked] or [(ids.DEFAULT, "")]:
+            await failed(accounts, tenant, user, "password")
+        raise GatehouseError(errors.UNAUTHORIZED, _WRONG)
+    accounts.throttle.succeeded(body.email, address, alone=len(known) == 1)
+    if len(right) > 1:
+        names = ", ".join(each.tenant for each in right)
+        raise InputError(FieldError("tenant", f"name one: the address is known in {names}"))
+    who = right[0]
+    await _rehashed(accounts, who, password)
+    return Caller("user", who.tenant, who.user, who.user, who.role, address=address)
 
 
 async def _rehashed(accounts: Accounts, who: LogIn, password: str) -> None:

@@ -1,7 +1,7 @@
 """The gate of the management API: nothing behind it runs for a caller who may not.
 
 Rules
-- The socket is reached through the workers, which alone set `x-gatehouse-peer` to the caller's address, or with the
+- The socket is reached through the workers, which alone say the caller's address, or with the
   local token; anybody else on it is refused.
 - Decided on `scope["path"]`, never on a URL built from `Host`, by the one table (`permissions`). What has no row is not
   there.
@@ -25,9 +25,8 @@ from gatehouse.auth.roles import Permission
 from gatehouse.control.answers import refuse
 from gatehouse.control.caller import SCOPE, Caller, denied
 from gatehouse.control.cookies import Origins
-from gatehouse.control.peer import HEADER
 from gatehouse.control.permissions import House, Own, Rule, Rules
-from gatehouse.control.recognition import Recognised, Recognition, Refused
+from gatehouse.control.recognition import Recognised, Recognition, Refused, peer
 from gatehouse.errors import GatehouseError
 from gatehouse.store.directory import ids
 from gatehouse.store.engine import StoreError
@@ -76,7 +75,7 @@ class Gate:
             if not public or refused.everywhere:
                 raise
             # Whose session is over wants to sign in.
-            recognised = Recognised(Caller("nobody", address=_peer(request)), refused.cookies)
+            recognised = Recognised(Caller("nobody", address=peer(request) or ""), refused.cookies)
         try:
             caller = self._judged(request, method, rules, recognised.caller)
         except GatehouseError as error:
@@ -143,10 +142,6 @@ def _nothing_here(method: str, rules: Mapping[str, Rule]) -> GatehouseError:
         return GatehouseError(errors.METHOD_NOT_ALLOWED, f"{method} is not possible here")
     detail = "there is nothing at this path; /api/v1/openapi.json lists what there is"
     return GatehouseError(errors.NOT_FOUND, detail)
-
-
-def _peer(request: HTTPConnection) -> str:
-    return request.headers.get(HEADER, "").strip()
 
 
 def _without_tenant(scope: Scope) -> None:

@@ -23,6 +23,9 @@ JUMP_SECONDS: Final = 60.0
 SHORT_SECONDS: Final = 15.0
 """How long after descriptors ran out that is said."""
 
+HUNG_SECONDS: Final = 5.0
+"""Without a word from a worker, which says something twice a second, until it is said that it hangs."""
+
 CUT_SECONDS: Final = 86_400.0
 """How long after calls were deleted because they took too much that is said."""
 
@@ -105,8 +108,8 @@ def told_by_worker(health: Health, trouble: str) -> Health:
 
 
 def told_by_workers(health: Health, workers: Mapping[int, Gauges], now: int) -> Health:
-    """With what the workers' gauges say: any worker's journal, and descriptors that ran out within `SHORT_SECONDS`.
-    `now`: nanoseconds on the monotonic clock."""
+    """With what the workers' gauges say: any worker's journal, who hangs, and descriptors that ran out within
+    `SHORT_SECONDS`. `now`: nanoseconds on the monotonic clock."""
     journal, problems = health.services["journal"], []
     for index, gauges in workers.items():
         state = JOURNAL_STATES[gauges.journal_state]
@@ -114,6 +117,11 @@ def told_by_workers(health: Health, workers: Mapping[int, Gauges], now: int) -> 
             journal = journal if journal in JOURNAL_STATES else state
             problems.append(f"the journal of worker {index} is {state}: it takes no new calls")
     failing = bool(problems)
+    problems += [
+        f"worker {index} hangs since {(now - gauges.swept) // 1_000_000_000} s: its connections wait, others serve on"
+        for index, gauges in workers.items()
+        if gauges.swept and now - gauges.swept > HUNG_SECONDS * 1_000_000_000
+    ]
     problems += [
         f"worker {index} is out of file descriptors: raise the limit (ulimit -Hn, LimitNOFILE=)"
         for index, gauges in workers.items()
@@ -178,17 +186,7 @@ def assess(
         last_unreadable=collecting.last_unreadable,
         stopped=list(collecting.stopped),
     )
-    behind = lag > BEHIND_SECONDS
-    problems = list(journal.broken)
-    if journal.state != "ok":
-        problems.insert(0, f"the journal is {journal.state}: {journal.reason or 'no reason given'}")
-    if collecting.error is not None:
-        problems.append(collecting.error)
-    elif collecting.store == "starting":
-        problems.append("the store is not open yet")
-    if behind:
-        problems.append(f"the store is {lag:.0f} s behind the journal")
-    problems += [f"lane {lane.lane} is collected no further: {lane.reason}" for lane in collecting.stopped]
+    problems = _problems(collecting, lag, journal)
     warnings = []
     if collecting.unreadable:
         warnings.append(f"{collecting.unreadable} lines of the journal could not be collected")
@@ -205,7 +203,7 @@ def assess(
         services={
             "control": "connected",
             "journal": "connected" if journal.state == "ok" else journal.state,
-            "collector": "stopped" if collecting.stopped else "behind" if behind else "connected",
+            "collector": "stopped" if collecting.stopped else "behind" if lag > BEHIND_SECONDS else "connected",
             "store": collecting.store,
         },
         problems=problems,
@@ -215,3 +213,16 @@ def assess(
         lanes=lanes,
         clock_jump_seconds=round(clock_jump, 3),
     )
+
+
+def _problems(collecting: CollectorState, lag: float, journal: JournalHealth) -> list[str]:
+    problems = list(journal.broken)
+    if journal.state != "ok":
+        problems.insert(0, f"the journal is {journal.state}: {journal.reason or 'no reason given'}")
+    if collecting.error is not None:
+        problems.append(collecting.error)
+    elif collecting.store == "starting":
+        problems.append("the store is not open yet")
+    if lag > BEHIND_SECONDS:
+        problems.append(f"the store is {lag:.0f} s behind the journal")
+    return problems + [f"lane {lane.lane} is collected no further: {lane.reason}" for lane in collecting.stopped]

@@ -89,6 +89,9 @@ class Housekeeping:
             return
         if report.interrupted:
             _log.warning("calls cut off by the death of a process, recorded as interrupted: %d", report.interrupted)
+        if report.torn_bytes:
+            said = "at the ends of lanes, %d bytes never came to whole lines; they are set aside there in *.torn"
+            _log.warning(said, report.torn_bytes)
         self._complain(report.broken)
 
     async def retain_regularly(self) -> NoReturn:

@@ -143,11 +143,11 @@ async def issue(accounts: Accounts, caller: Caller, user: str, scopes: tuple[str
     now = int(time.time())
     name, expires = ids.new("token"), now + seconds
     made = accounts.tokens.issue(platform.PlatformToken(name, caller.tenant, user, scopes, now, expires))
-    new = NewToken(name, user, scopes, expires * 1_000_000)
+    new = NewToken(name, user, scopes, expires * times.SECOND)
     event = caller.event("token.create", "token", name, user=user, scopes=list(scopes), ttl_seconds=seconds)
     await accounts.administration.directory(caller).create_token(new, event)
     await accounts.administration.drained()
-    return TokenMade(name, made.text, "Bearer", user, list(scopes), times.rfc3339(expires * 1_000_000))
+    return TokenMade(name, made.text, "Bearer", user, list(scopes), times.rfc3339(expires * times.SECOND))
 
 
 def _user(caller: Caller) -> str:

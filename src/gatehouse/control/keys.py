@@ -12,11 +12,11 @@ from starlette.responses import Response
 
 from gatehouse.auth.keys import masked
 from gatehouse.auth.roles import Permission
+from gatehouse.config import control_headers
 from gatehouse.control import minting
 from gatehouse.control.administration import Administration, Means
 from gatehouse.control.answers import Answers, FieldError, InputError, answer, done
 from gatehouse.control.caller import Caller, caller_of
-from gatehouse.control.cookies import BASE_HEADER
 from gatehouse.control.minting import LONGEST_OVERLAP, KeyBody, KeyUpdate, Minted
 from gatehouse.control.parameters import Body, Id, NoParameters, Paging, Word, once
 from gatehouse.control.projects import flags
@@ -196,7 +196,7 @@ def shown(key: Key) -> ShownKey:
 
 def address(request: Request, means: Means) -> str:
     """The gateway's URL for who asks: as configured, else as they came."""
-    return (means.public_url or request.headers.get(BASE_HEADER) or means.address).rstrip("/")
+    return (means.public_url or request.headers.get(control_headers.BASE) or means.address).rstrip("/")
 
 
 def made(minted: Minted, address: str) -> MadeKey:

@@ -30,8 +30,7 @@ MOST_BYTES: Final = 256 * 1024
 
 _LONGEST_PAUSE: Final = 3600
 _AT_ONCE: Final = 8
-_WELL_KNOWN: Final = "/.well-known/openid-configuration"
-_SECOND: Final = 1_000_000
+WELL_KNOWN: Final = "/.well-known/openid-configuration"
 _log = logging.getLogger(__name__)
 
 
@@ -111,7 +110,7 @@ class KeySets:
         pause = min(_LONGEST_PAUSE, PAUSE_SECONDS * 2 ** min(failures, 16))
         if now - self._asked.get(each.id, 0.0) < pause:
             return False
-        fetched = 0 if each.keys_at is None else times.parse(each.keys_at) // _SECOND
+        fetched = 0 if each.keys_at is None else times.parse(each.keys_at) // times.SECOND
         return each.id in self._wanted or now - fetched >= FRESH_SECONDS
 
     async def _tried(self, each: KeySet) -> None:
@@ -129,7 +128,7 @@ class KeySets:
 
     async def _discovered(self, issuer: str) -> str:
         """Where an issuer says its keys are. Raises `KeySetError`, `CalloutError`."""
-        document = await self._get(issuer.rstrip("/") + _WELL_KNOWN)
+        document = await self._get(issuer.rstrip("/") + WELL_KNOWN)
         try:
             found = msgspec.json.decode(document, type=_Discovered)
         except msgspec.MsgspecError:

@@ -156,7 +156,7 @@ async def rotate(administration: Administration, caller: Caller, before: Key, ov
     made = keys.new_key(before.environment)
     new = Successor(ids.new("key"), made.digest, made.last4, created_by=_maker(caller, holder))
     event = caller.event("key.rotate", "key", before.id, successor=new.id, overlap_seconds=overlap)
-    key = await directory.rotate_key(before.id, new, event.at + overlap * 1_000_000, event)
+    key = await directory.rotate_key(before.id, new, event.at + overlap * times.SECOND, event)
     await (administration.changed() if overlap else administration.revoked())
     return Minted(key, made.text, await _of_key(directory, key))
 

@@ -26,6 +26,7 @@ from gatehouse.auth import compact
 from gatehouse.auth.identity import Identities
 from gatehouse.config.settings import Sso
 from gatehouse.control.callout import Answer, Callout, CalloutError
+from gatehouse.control.keysets import WELL_KNOWN
 from gatehouse.errors import GatehouseError
 from gatehouse.model.access import IssuerEntry
 
@@ -33,7 +34,6 @@ KNOWN_SECONDS: Final = 3600.0
 """For so long the discovery document is believed."""
 AGAIN_SECONDS: Final = 30.0
 """Keys are not fetched more often."""
-_WELL_KNOWN: Final = "/.well-known/openid-configuration"
 _CODE: Final = re.compile(r"[a-z_]{1,64}")
 _ENTRY: Final = "sso"
 _T = TypeVar("_T")
@@ -142,7 +142,7 @@ class Provider:
     async def _discovered(self) -> _Discovered:
         if self._known is not None and time.monotonic() < self._known_at + KNOWN_SECONDS:
             return self._known
-        found = await self._asked("GET", self._issuer.rstrip("/") + _WELL_KNOWN)
+        found = await self._asked("GET", self._issuer.rstrip("/") + WELL_KNOWN)
         known = _decoded(found, _Discovered, "its discovery document")
         if known.issuer != self._issuer:
             raise SignOnError("the provider's discovery document names another issuer than sso.issuer")

@@ -25,7 +25,6 @@ from gatehouse.store.rows import LedgerRow
 
 KEEP_SECONDS: Final = 2.0
 
-_DAY: Final = 86_400_000_000
 _log = logging.getLogger(__name__)
 
 
@@ -81,7 +80,7 @@ class KeptOpenings:
 def _that_matter(rows: Iterable[LedgerRow], now: int) -> Iterable[LedgerRow]:
     """Those of spend whose period is not long over: clocks may be set back."""
     calendar = Calendar()
-    calendar.turn(now - _DAY)
+    calendar.turn(now - times.DAY)
     earliest = {"day": calendar.period("day"), "month": calendar.period("month"), "total": ""}
     for row in rows:
         measure, _, window = row.counter.rpartition("/")

@@ -21,8 +21,6 @@ _RFC3339: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)",
     re.ASCII,
 )
-_AGO: Final = re.compile(r"([1-9][0-9]{0,5})([mhdw])")
-_UNITS: Final = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000}
 _NOT_RFC3339: Final = "not RFC 3339 with a zone, such as 2026-11-20T08:00:00Z (write + as %2B)"
 _JSON: Final = frozenset({"application/json", "application/*", "*/*"})
 _LAST: Final = times.parse("9999-12-31T23:59:59.999999Z")
@@ -48,7 +46,7 @@ def moment_or_ago(value: str) -> str:
     """Checks a `MomentOrAgo`. Raises `ValueError`."""
     if _RFC3339.fullmatch(value):
         datetime.fromisoformat(value.upper())
-    elif not _AGO.fullmatch(value):
+    elif times.span(value) is None:
         raise ValueError(f"no span before now (30m, 24h, 7d, 4w), and {_NOT_RFC3339}")
     return value
 
@@ -100,8 +98,8 @@ class NoParameters(BaseModel):
 
 def at(value: str, now: int) -> int:
     """The time of a `MomentOrAgo`, microseconds since the epoch, within what a year of four digits can tell."""
-    ago = _AGO.fullmatch(value)
-    found = times.parse(value.upper()) if ago is None else now - int(ago[1]) * _UNITS[ago[2]]
+    ago = times.span(value)
+    found = times.parse(value.upper()) if ago is None else now - ago
     return min(max(found, 0), _LAST)
 
 

@@ -192,4 +192,4 @@ async def _within_reach(caller: Caller, directory: Directory, name: str) -> None
 def _made(user: User, invitation: invitations.NewInvitation | None) -> UserMade:
     if invitation is None:
         return UserMade(user, None, None)
-    return UserMade(user, invitation.text, times.rfc3339(invitation.expires * 1_000_000))
+    return UserMade(user, invitation.text, times.rfc3339(invitation.expires * times.SECOND))

@@ -153,9 +153,9 @@ class Rules:
 
     __slots__ = ("_root",)
 
-    def __init__(self, table: Mapping[tuple[str, str], Rule] = TABLE) -> None:
+    def __init__(self) -> None:
         self._root = _Node()
-        for (method, template), rule in table.items():
+        for (method, template), rule in TABLE.items():
             _placed(self._root, template.split("/")).methods[method] = rule
 
     def of(self, path: str) -> Mapping[str, Rule]:

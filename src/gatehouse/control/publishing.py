@@ -64,7 +64,6 @@ class _Step(NamedTuple):
     """The way from one published version to the next, ready to be sent."""
 
     base: int
-    version: int
     frames: tuple[bytes, ...]
 
 
@@ -210,7 +209,7 @@ class Publisher:
         made = snapshot.filled(self._plain, kept, version)
         persisted.write(self._path, made)
         way = msgspec.structs.replace(change, version=version)
-        return made, _Step(before.version, version, tuple(frames.encoded(way)))
+        return made, _Step(before.version, tuple(frames.encoded(way)))
 
     def _keep(self, step: _Step) -> None:
         self._steps.append(step)

@@ -21,12 +21,12 @@ from gatehouse import errors
 from gatehouse.auth import sessions
 from gatehouse.auth.keys import digest, resembles
 from gatehouse.auth.roles import Permission, granted, permissions
-from gatehouse.config.addresses import networks, parsed, within
+from gatehouse.config import control_headers
+from gatehouse.config.addresses import is_loopback, networks, parsed, within
 from gatehouse.control import cookies
 from gatehouse.control.accounts import Accounts
 from gatehouse.control.administration import own_event
-from gatehouse.control.caller import LOCAL_TOKEN_HEADER, TENANT_HEADER, Caller
-from gatehouse.control.peer import HEADER, is_loopback
+from gatehouse.control.caller import Caller
 from gatehouse.errors import GatehouseError
 from gatehouse.store import times
 from gatehouse.store.directory import ids
@@ -70,12 +70,11 @@ class Recognition:
 
     async def of(self, request: HTTPConnection) -> Recognised:
         """Who asks. `nobody`: no credential. Raises `Refused`, `StoreError`."""
-        peers = request.headers.getlist(HEADER)
-        address = peers[0].strip() if len(peers) == 1 else ""
+        address = peer(request)
         accounts = self._accounts
-        if accounts is not None and LOCAL_TOKEN_HEADER in request.headers:
+        if accounts is not None and control_headers.LOCAL_TOKEN in request.headers:
             return Recognised(_operator(request, accounts.local_token))
-        if len(peers) != 1:
+        if address is None:
             # Whoever comes to the socket past the workers.
             raise Refused(GatehouseError(errors.FORBIDDEN, _ELSEWHERE), everywhere=True)
         if accounts is None or not accounts.enabled:
@@ -104,7 +103,7 @@ class Recognition:
                 raise Refused(GatehouseError(errors.UNAUTHORIZED, "this gateway key is not known, or no longer taken"))
             return _by_key(holder, address)
         try:
-            token = accounts.tokens.verify(told, now / 1_000_000)
+            token = accounts.tokens.verify(told, now / times.SECOND)
         except GatehouseError as error:
             raise Refused(error) from None
         holder = await accounts.administration.operator.platform_token(token.id, now)
@@ -140,6 +139,12 @@ class Recognition:
                 raise over
 
 
+def peer(request: HTTPConnection) -> str | None:
+    """The caller's address, as the worker says, empty where it does not know. `None`: no worker sent the request."""
+    told = request.headers.getlist(control_headers.PEER)
+    return told[0].strip() if len(told) == 1 else None
+
+
 def _told(request: HTTPConnection) -> str | None:
     """The one credential in the headers. Raises `Refused` for two."""
     found = {value for name in _KEY_HEADERS for value in request.headers.getlist(name)}
@@ -156,12 +161,12 @@ def _told(request: HTTPConnection) -> str | None:
 
 def _operator(request: HTTPConnection, local_token: bytes) -> Caller:
     """Whoever may read the data directory, in the tenant that is named."""
-    told = request.headers.getlist(LOCAL_TOKEN_HEADER)
+    told = request.headers.getlist(control_headers.LOCAL_TOKEN)
     if len(told) != 1 or not hmac.compare_digest(told[0].encode(), local_token.hex().encode()):
         raise Refused(
             GatehouseError(errors.UNAUTHORIZED, "this is not the local token of the `serve` that runs"), everywhere=True
         )
-    named = {*request.headers.getlist(TENANT_HEADER), *request.query_params.getlist("tenant")}
+    named = {*request.headers.getlist(control_headers.TENANT), *request.query_params.getlist("tenant")}
     tenant = named.pop() if len(named) == 1 else ids.DEFAULT
     if named or not ids.is_id("tenant", tenant):
         raise Refused(GatehouseError(errors.BAD_REQUEST, "tenant: names no tenant, or two; give the id of one"))

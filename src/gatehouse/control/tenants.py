@@ -83,7 +83,7 @@ def routes(accounts: Accounts) -> APIRouter:
         await administration.operator.set_up(tenant, project, user, events)
         await administration.changed()
         made = await administration.operator.tenant(tenant.id)
-        until = times.rfc3339(invitation.expires * 1_000_000)
+        until = times.rfc3339(invitation.expires * times.SECOND)
         return answer(TenantMade(made, project.id, owner, invitation.text, until), 201)
 
     @router.patch("/{id}", summary="Change a tenant")

@@ -103,12 +103,6 @@ class Tokens:
         """By credential id."""
         return {credential: watch.health for credential, watch in self._watches.items()}
 
-    async def refresh(self, credential: str) -> Health:
-        """Ask for a new one now, or join who does; how it went. Raises `KeyError` for one that is not watched."""
-        watch = self._watches[credential]
-        watch.wake.set()
-        return await asyncio.shield(watch.attempt)
-
     async def run(self) -> NoReturn:
         """Until cancelled. Raises what only a bug in `fetch` or `keep` raises."""
         async with asyncio.TaskGroup() as group:
@@ -124,15 +118,8 @@ class Tokens:
     async def _look_after(self, watch: _Watch) -> None:
         pause = refresh_pause(watch.health.expires - self._now(), self._jitter())
         while True:
-            try:
-                async with asyncio.timeout(pause):
-                    await watch.wake.wait()
-            except TimeoutError:
-                pass
-            # Who asks while this goes on gets its result.
+            await asyncio.sleep(pause)
             watch.health = await self._attempt(watch)
-            watch.wake.clear()
-            watch.told()
             if watch.health.failures:
                 pause = retry_pause(watch.health.failures, self._jitter())
             else:
@@ -153,25 +140,15 @@ class Tokens:
 class _Watch:
     """One credential's state."""
 
-    __slots__ = ("attempt", "credential", "health", "source", "task", "wake")
+    __slots__ = ("credential", "health", "source", "task")
 
     def __init__(self, credential: str, watched: Watched, now: int) -> None:
         self.credential = credential
         self.source = watched.source
         self.health = Health("waiting", now, watched.expires)
-        self.wake = asyncio.Event()
-        self.attempt = asyncio.get_running_loop().create_future()
-        """Done with the next result."""
         self.task: asyncio.Task[None] | None = None
 
-    def told(self) -> None:
-        """Tell who waits, and make room for who waits next."""
-        self.attempt.set_result(self.health)
-        self.attempt = asyncio.get_running_loop().create_future()
-
     def stop(self) -> None:
-        """It is no longer looked after: who waits is told how it was."""
+        """It is no longer looked after."""
         if self.task is not None:
             self.task.cancel()
-        if not self.attempt.done():
-            self.attempt.set_result(self.health)

@@ -34,7 +34,6 @@ LOOK_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 3600
 """After which a hook that failed is called again."""
 
-_SECOND: Final = 1_000_000
 _KINDS: Final = ("azure_entra", "google_service_account", "aws_role")
 """Kinds of credentials for which tokens are fetched."""
 _log = logging.getLogger(__name__)
@@ -78,7 +77,7 @@ class Upkeep:
                 source = self._source(each)
                 if source is not None:
                     expires = each.token_expires_at
-                    watched[each.id] = Watched(source, 0 if expires is None else times.parse(expires) // _SECOND)
+                    watched[each.id] = Watched(source, 0 if expires is None else times.parse(expires) // times.SECOND)
         self._tokens.watch(watched)
 
     async def from_hook(self, tenant: str, credential: Credential) -> ApiKey | AwsKeys | Source:
@@ -130,7 +129,7 @@ class Upkeep:
         sealed = self._means.vault.seal(_binding(stored), fetched)
         directory = self._administration.tenant(stored.tenant)
         try:
-            await directory.put_token(credential, sealed, fetched.expires * _SECOND)
+            await directory.put_token(credential, sealed, fetched.expires * times.SECOND)
             await self._administration.changed()
         except (StoreError, DirectoryError) as error:
             raise ExchangeError(f"the token of credential {credential} cannot be stored now: {error}") from error
@@ -241,4 +240,4 @@ def _binding(stored: StoredSecret) -> Binding:
 
 
 def _seconds(time: str | None) -> int:
-    return 0 if time is None else times.parse(time) // _SECOND
+    return 0 if time is None else times.parse(time) // times.SECOND

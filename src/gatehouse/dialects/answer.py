@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar, Final, Protocol
 import msgspec
 
 from gatehouse.dialects.elements import Elements
-from gatehouse.dialects.scan import ENDS_EARLY, Scanner
+from gatehouse.dialects.scan import ENDS_EARLY, MAX_SLICED_STEPS, Scanner
 from gatehouse.dialects.values import TEXT_LIMIT, UNREADABLE, text, tokens
 from gatehouse.http.sse import Reader
 from gatehouse.model.call import Ask
@@ -289,7 +289,9 @@ class DocumentMeter:
 
     def _scan(self, scanner: Scanner, data: bytes) -> None:
         scanner.feed(data)
-        if self._finishes is not None:
+        if scanner.fault is None and scanner.steps > MAX_SLICED_STEPS:
+            scanner.fault = "too intricate to be searched"
+        if self._finishes is not None and scanner.fault is None:
             self._finishes.feed(data)
 
     def _finish_scanned(self, scanner: Scanner, complete: bool) -> Reading:

@@ -4,7 +4,7 @@ Rules: those of `extent`. Tools that the caller runs cost their text and the ins
 and fetching are bounded by `max_uses`, all else that runs at the provider by nothing. Documents count as what nobody
 can tell unless they are text: each page is read as text and as an image.
 Sources: `anthropic.types` (`tool_union_param`, `…_block_param`, `beta.message_create_params`), Anthropic's pages on
-PDF support, the web search and web fetch tools, server-side fallback and compaction.
+PDF support, the web search and web fetch tools, server-side fallback, compaction, fast mode and data residency.
 """
 
 from __future__ import annotations
@@ -14,15 +14,19 @@ from typing import Final
 
 import msgspec
 
-from gatehouse.dialects.extent import Tally, begins, present, reader
+from gatehouse.dialects.extent import Tally, begins, present, reader, standard
 from gatehouse.dialects.extent_shapes import Block, Messages, Source, Tool
 from gatehouse.model.call import Extent
 
-NAMES: Final = frozenset("system tools context_management mcp_servers fallbacks compaction container thread".split())
+NAMES: Final = frozenset(
+    "system tools context_management mcp_servers fallbacks compaction container thread speed inference_geo".split()
+)
 
 _decode: Final = msgspec.json.Decoder(Messages).decode
 
 _TEXTS: Final = frozenset("text tool_use thinking redacted_thinking server_tool_use tool_reference".split())
+_SPEEDS: Final = frozenset((b"null", b'"standard"'))
+_PLACES: Final = frozenset((b"null", b'"global"'))
 _CALLERS: Final = ("bash_20", "text_editor_20", "computer_20", "memory_20")
 """What the types of tools that the caller runs begin with."""
 
@@ -47,6 +51,10 @@ def _take(body: bytes, tally: Tally) -> None:
     if present(messages.container):
         tally.stored = True
         tally.refuse("`container` is charged by time")
+    if not standard(messages.speed, _SPEEDS):
+        tally.refuse("`speed` asks for a faster answer, at a price of its own")
+    if not standard(messages.inference_geo, _PLACES):
+        tally.refuse("`inference_geo` names a region, at a price of its own")
     if present(messages.thread):
         tally.add_unknown(stored=True)
 

@@ -32,9 +32,17 @@ VALUE_BYTES: Final = 1024 * 1024
 CROWD: Final = 256 * 1024
 """Commas in a body from which on it may hold absurdly many values: each takes up to forty times its bytes in memory."""
 
+OBJECTS: Final = 64 * 1024
+"""The same for objects, where each is decoded: a microsecond or two."""
+
+_MOST: Final = {b",": CROWD, b"{": OBJECTS}
+_FEW: Final = 256 * 1024
+"""Bytes of a body that is not looked at."""
 _GLANCES: Final = 64
 _GLANCE: Final = 512
-"""Bytes looked at, at each of so many places that nobody can foresee."""
+"""Bytes looked at, at each of so many places at least that nobody can foresee."""
+_STRETCH: Final = 64 * 1024
+"""Of a larger body one place in each of these, so that no corner of it stays unseen."""
 _CHANCE: Final = random.SystemRandom()
 
 Read = Callable[[bytes, str | None], Ask]
@@ -85,7 +93,7 @@ class BodyReader(Generic[T]):
         """What a body asks. `route_model`: the model its path names."""
         size = len(body)
         try:
-            if size > 2 * CROWD and _crowded(body):
+            if size > 2 * CROWD and _many(body, b","):
                 return self._ask(self._few(body), None, size, route_model)
             return self._ask(self._decode(body), None, size, route_model)
         except UNREADABLE:
@@ -119,12 +127,21 @@ class BodyReader(Generic[T]):
         return self._ask(self._type(**values), None, size, route_model)
 
 
-def _crowded(body: bytes) -> bool:
-    """Whether a large body has more than `CROWD` commas: counted only where a look at some places says it may have."""
+def crowded(body: bytes) -> bool:
+    """Whether a body holds so many values that to decode each of them would hold up all other calls."""
+    return len(body) > _FEW and _many(body, b"{", b",")
+
+
+def _many(body: bytes, *marks: bytes) -> bool:
+    """Whether a large body has too many of any of these: counted only where a look at some places says it may have."""
     size = len(body)
-    places = _CHANCE.choices(range(size - _GLANCE), k=_GLANCES)
-    seen = sum(body.count(b",", at, at + _GLANCE) for at in places)
-    return seen * size > CROWD // 2 * _GLANCE * _GLANCES and body.count(b",") > CROWD
+    glances = max(_GLANCES, size // _STRETCH)
+    places = _CHANCE.choices(range(size - _GLANCE), k=glances)
+    for mark in marks:
+        seen = sum(body.count(mark, at, at + _GLANCE) for at in places)
+        if seen * size > _MOST[mark] // 2 * _GLANCE * glances and body.count(mark) > _MOST[mark]:
+            return True
+    return False
 
 
 class _Named(msgspec.Struct):

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from gatehouse.dialects.answer import is_event_stream
 from gatehouse.errors import GatehouseError
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -103,21 +104,17 @@ def google_body(error: GatehouseError, call_id: str) -> bytes:
     )
 
 
-def _is_event_stream(content_type: str) -> bool:
-    return "event-stream" in content_type.lower()
-
-
 def openai_event(error: GatehouseError, call_id: str, content_type: str) -> bytes:
     """The last event of an OpenAI stream that failed; nothing where the answer is no event stream."""
-    return b"data: " + openai_body(error, call_id) + b"\n\n" if _is_event_stream(content_type) else b""
+    return b"data: " + openai_body(error, call_id) + b"\n\n" if is_event_stream(content_type) else b""
 
 
 def anthropic_event(error: GatehouseError, call_id: str, content_type: str) -> bytes:
     """The last event of an Anthropic stream that failed; nothing where the answer is no event stream."""
     event = b"event: error\ndata: " + openai_body(error, call_id) + b"\n\n"
-    return event if _is_event_stream(content_type) else b""
+    return event if is_event_stream(content_type) else b""
 
 
 def google_event(error: GatehouseError, call_id: str, content_type: str) -> bytes:
     """The last event of a Gemini stream that failed; nothing inside a JSON array, which cannot carry one."""
-    return b"data: " + google_body(error, call_id) + b"\r\n\r\n" if _is_event_stream(content_type) else b""
+    return b"data: " + google_body(error, call_id) + b"\r\n\r\n" if is_event_stream(content_type) else b""

@@ -45,6 +45,11 @@ def length(raw: msgspec.Raw) -> int:
     return len(memoryview(raw))
 
 
+def standard(raw: msgspec.Raw, values: frozenset[bytes]) -> bool:
+    """Whether a member asks for nothing beyond the listed price: not there, `null`, or one of `values`, as in JSON."""
+    return raw is ABSENT or bytes(raw).lower() in values
+
+
 def begins(raw: msgspec.Raw, start: bytes) -> bool:
     """Whether a member's bytes begin so."""
     return bytes(memoryview(raw)[: len(start)]) == start

@@ -69,6 +69,7 @@ class Chat(msgspec.Struct):
     search_parameters: Raw = ABSENT
     data_sources: Raw = ABSENT
     models: Raw = ABSENT
+    service_tier: Raw = ABSENT
 
 
 class Completion(msgspec.Struct):
@@ -108,6 +109,7 @@ class Response(msgspec.Struct):
     conversation: Raw = ABSENT
     context_management: Raw = ABSENT
     models: Raw = ABSENT
+    service_tier: Raw = ABSENT
 
 
 class Source(msgspec.Struct):
@@ -148,6 +150,8 @@ class Messages(msgspec.Struct):
     compaction: Raw = ABSENT
     container: Raw = ABSENT
     thread: Raw = ABSENT
+    speed: Raw = ABSENT
+    inference_geo: Raw = ABSENT
 
 
 class Blob(msgspec.Struct, rename="camel", gc=False):
@@ -184,3 +188,5 @@ class Generate(msgspec.Struct, rename="camel"):
     cached_content_snake: Raw = msgspec.field(default=ABSENT, name="cached_content")
     continuation_token: Raw = ABSENT
     continuation_token_snake: Raw = msgspec.field(default=ABSENT, name="continuation_token")
+    service_tier: Raw = ABSENT
+    service_tier_snake: Raw = msgspec.field(default=ABSENT, name="service_tier")

@@ -14,19 +14,20 @@ from typing import Final
 
 import msgspec
 
-from gatehouse.dialects.extent import Tally, present, reader
+from gatehouse.dialects.extent import Tally, present, reader, standard
 from gatehouse.dialects.extent_shapes import ABSENT, Blob, Content, GeminiPart, Generate
 from gatehouse.model.call import Extent
 
 NAMES: Final = frozenset(
     "tools systeminstruction system_instruction cachedcontent cached_content continuationtoken "
-    "continuation_token".split()
+    "continuation_token servicetier service_tier".split()
 )
 
 _decode: Final = msgspec.json.Decoder(Generate).decode
 
 _CALLERS: Final = frozenset(("functionDeclarations", "function_declarations", "computerUse", "computer_use"))
 """Tools that the caller runs."""
+_TIERS: Final = frozenset((b"null", b'"unspecified"', b'"standard"', b'"flex"'))
 _STATELESS: Final = frozenset(
     "googleSearch google_search googleSearchRetrieval google_search_retrieval googleMaps google_maps urlContext "
     "url_context codeExecution code_execution enterpriseWebSearch enterprise_web_search mcpServers mcp_servers".split()
@@ -50,6 +51,8 @@ def _take(body: bytes, tally: Tally) -> None:
     ):
         if present(named):
             tally.add_unknown(stored=True)
+    if not (standard(asked.service_tier, _TIERS) and standard(asked.service_tier_snake, _TIERS)):
+        tally.refuse("`serviceTier` asks for more than the standard service, at a price of its own")
     tools = asked.tools
     for tool in (tools,) if isinstance(tools, dict) else tools or ():
         tally.tools = True

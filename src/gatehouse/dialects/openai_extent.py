@@ -5,7 +5,8 @@ bounded where the request bounds them (responses: `max_tool_calls`, for searches
 compatible provider adds (`models`, `plugins`, `search_parameters`, `data_sources`) makes a request unbounded too.
 Sources: `openai.types.chat` (content parts, `completion_create_params`), `openai.types.responses` (`tool_param`,
 `response_input_item_param`, `response_create_params`), `openai.types.completion_create_params`; OpenRouter's reference
-(`models`, `plugins`), xAI's (`search_parameters`), Azure's (`data_sources`); OpenAI's guide on predicted outputs.
+(`models`, `plugins`), xAI's (`search_parameters`), Azure's (`data_sources`); OpenAI's guides on predictions and on
+service tiers, and Groq's.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from gatehouse.dialects.extent import Tally, begins, length, present, reader
+from gatehouse.dialects.extent import Tally, begins, length, present, reader, standard
 from gatehouse.dialects.extent_shapes import (
     Chat,
     Completion,
@@ -33,10 +34,10 @@ from gatehouse.dialects.extent_shapes import (
 from gatehouse.model.call import Extent
 
 CHAT_NAMES: Final = frozenset(
-    "tools prediction web_search_options plugins search_parameters data_sources models".split()
+    "tools prediction web_search_options plugins search_parameters data_sources models service_tier".split()
 )
 RESPONSE_NAMES: Final = frozenset(
-    "tools max_tool_calls prompt previous_response_id conversation context_management models".split()
+    "tools max_tool_calls prompt previous_response_id conversation context_management models service_tier".split()
 )
 
 _decode_chat: Final = msgspec.json.Decoder(Chat).decode
@@ -62,6 +63,10 @@ _CALLERS: Final = frozenset("function custom namespace local_shell apply_patch c
 """Tools that the caller runs."""
 _STATELESS: Final = ("web_search", "mcp", "tool_search")
 """Beginnings of the provider's own tools that work on nothing it keeps."""
+_TIERS: Final = frozenset((b"null", b'"auto"', b'"default"', b'"flex"', b'"on_demand"'))
+"""Charged by the list or less: OpenAI's, and Groq's word for its own. `auto` is what holds without any."""
+_TIER: Final = b"service_tier"
+_ESCAPE: Final = b"\\u"
 _MESSAGES: Final = (b'"messages":', b'"messages": ')
 _SPACE: Final = ord(" ")
 _BEGINS_ELEMENT: Final = (ord("["), ord(","))
@@ -95,8 +100,14 @@ def _take_chat(body: bytes, tally: Tally) -> None:
             tally.refuse(f"`{name}` lets the provider run tools of its own, without a maximum")
     if present(chat.models):
         tally.refuse("`models` names further models")
+    _take_tier(chat.service_tier, tally)
     if present(chat.prediction):
         tally.prediction = length(chat.prediction)
+
+
+def _take_tier(tier: msgspec.Raw, tally: Tally) -> None:
+    if not standard(tier, _TIERS):
+        tally.refuse("`service_tier` asks for more than the standard service, at a price of its own")
 
 
 def _is_plain(body: bytes) -> bool:
@@ -104,8 +115,11 @@ def _is_plain(body: bytes) -> bool:
     at most behind its punctuation.
 
     Its only array is that of the messages; its only objects are the elements of an array, or members that change
-    nothing. Brackets in texts only make it look less plain. All else that matters is an array or an object itself.
+    nothing. Brackets in texts only make it look less plain. All else that matters is an array or an object itself, but
+    for the tier, whose name stands there, or is escaped.
     """
+    if body.find(_TIER) >= 0 or body.find(_ESCAPE) >= 0:
+        return False
     array = body.find(b"[")
     if not body.endswith(_MESSAGES, 0, array) or body.find(b"[", array + 1) >= 0 or body[:1] != b"{":
         return False
@@ -166,6 +180,7 @@ def _take_response(body: bytes, tally: Tally) -> None:
         tally.refuse("`context_management` lets the provider sum up the conversation, at a cost of its own")
     if present(response.models):
         tally.refuse("`models` names further models")
+    _take_tier(response.service_tier, tally)
     for tool in response.tools or ():
         tally.tools = True
         _take_tool(tool, response.max_tool_calls, tally)

@@ -38,7 +38,6 @@ class _Answers:
         self._ask = ask
         self._turns = Turns()
         self._running: dict[str, ResponseTally] = {}
-        self._model: str | None = None
         self._unread = 0
         self._left_out = False
 

@@ -1,7 +1,8 @@
 """What OpenAI's chat bodies look like to msgspec: only the members anybody here reads.
 
-Rules: a member is generic where it is decoded twice: strictly as what it should be, else as anything. Types only; apart
-from those who use them because msgspec cannot read the annotations of a compiled module.
+Rules: a member is generic where it is decoded twice: strictly as what it should be, else as anything. What is decoded
+is a tree, and the garbage collector need not look at it (`gc=False`). Types only; apart from those who use them because
+msgspec cannot read the annotations of a compiled module.
 Sources: as in `openai_chat` and `openai_tokens`.
 """
 
@@ -31,7 +32,7 @@ class Details(msgspec.Struct, Generic[N], gc=False):
     reasoning_tokens: N | None = None
 
 
-class UsageObject(msgspec.Struct, Generic[N]):
+class UsageObject(msgspec.Struct, Generic[N], gc=False):
     """A `usage` object."""
 
     prompt_tokens: N | None = None
@@ -45,7 +46,7 @@ class UsageObject(msgspec.Struct, Generic[N]):
     reasoning_tokens: N | None = None
 
 
-class Body(msgspec.Struct, Generic[S, N, R]):
+class Body(msgspec.Struct, Generic[S, N, R], gc=False):
     model: S | None = None
     stream: Any = None
     stream_options: Any = None
@@ -62,7 +63,7 @@ class Function(msgspec.Struct, gc=False):
     arguments: Any = None
 
 
-class ToolCall(msgspec.Struct):
+class ToolCall(msgspec.Struct, gc=False):
     id: Any = None
     function: Function | None = None
     custom: Any = None
@@ -73,7 +74,7 @@ class Audio(msgspec.Struct, gc=False):
     transcript: Any = None
 
 
-class Message(msgspec.Struct):
+class Message(msgspec.Struct, gc=False):
     """A message, or the part of one that a chunk brings."""
 
     content: Any = None
@@ -85,7 +86,7 @@ class Message(msgspec.Struct):
     audio: Audio | None = None
 
 
-class Choice(msgspec.Struct, Generic[W, N]):
+class Choice(msgspec.Struct, Generic[W, N], gc=False):
     """A choice of a completion, or of a chunk of one; legacy completions have `text` instead of a message."""
 
     index: N | None = None
@@ -96,11 +97,11 @@ class Choice(msgspec.Struct, Generic[W, N]):
     usage: UsageObject[N] | None = None
 
 
-class XGroq(msgspec.Struct, Generic[N]):
+class XGroq(msgspec.Struct, Generic[N], gc=False):
     usage: UsageObject[N] | None = None
 
 
-class Answer(msgspec.Struct, Generic[S, W, N]):
+class Answer(msgspec.Struct, Generic[S, W, N], gc=False):
     """A chat completion, or a chunk of one."""
 
     id: S | None = None

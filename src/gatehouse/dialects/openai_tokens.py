@@ -48,6 +48,9 @@ _members: Final[
 ] = msgspec.structs.astuple
 """All members of a usage object, in order: reading them one by one takes four times as long."""
 
+_details: Final[Callable[[Details[int]], tuple[_Count, _Count, _Count, _Count, _Count]]] = msgspec.structs.astuple
+_NONE: Final[tuple[_Count, _Count, _Count, _Count, _Count]] = (None, None, None, None, None)
+
 
 def tidied(reported: UsageObject[Any] | None) -> UsageObject[int] | None:
     """A usage object whose members may be anything, with clean counts."""
@@ -93,12 +96,11 @@ def take_apart(reported: UsageObject[int], *, generates: bool = True) -> Counted
             return None
         whole = prompt is not None and (completion is not None or not generates)
         prompt, completion = prompt or 0, completion or 0
-    into = into or _NO_DETAILS
-    out = out or _NO_DETAILS
-    cached = into.cached_tokens or hit or cached or read or 0
-    reasoning = out.reasoning_tokens or reasoning or 0
-    media = into.audio_tokens or out.audio_tokens or into.image_tokens or out.image_tokens
-    if cached or reasoning or media or into.cache_write_tokens:
+    of_cache, written, audio_in, image_in, _ = _NONE if into is None else _details(into)
+    _, _, audio_out, image_out, thought = _NONE if out is None else _details(out)
+    cached = of_cache or hit or cached or read or 0
+    reasoning = thought or reasoning or 0
+    if cached or reasoning or written or audio_in or image_in or audio_out or image_out:
         usage = _parts(reported, prompt, completion, cached, reasoning)
         summed = usage.total
     else:

@@ -36,21 +36,21 @@ _FIELDS: Final[dict[tuple[Dialect, str], frozenset[str]]] = {
 _GEMINI_INNER: Final = names("maxOutputTokens", "max_output_tokens")
 _GENERATE: Final = names(
     *"model contents tools generationConfig generation_config systemInstruction system_instruction cachedContent "
-    "cached_content continuationToken continuation_token".split()
+    "cached_content continuationToken continuation_token serviceTier service_tier".split()
 )
 _MATTERS: Final[dict[tuple[Dialect, str], Names]] = {
     ("openai", "chat"): names(
         *"model models messages tools n stream max_tokens max_completion_tokens prediction web_search_options "
-        "plugins search_parameters data_sources".split()
+        "plugins search_parameters data_sources service_tier".split()
     ),
     ("openai", "completions"): names(*"model prompt n best_of stream max_tokens".split()),
     ("openai", "responses"): names(
         *"model models input tools max_output_tokens max_tool_calls prompt previous_response_id conversation "
-        "background stream context_management".split()
+        "background stream context_management service_tier".split()
     ),
     ("anthropic", "messages"): names(
         *"model messages system tools max_tokens stream context_management mcp_servers fallbacks compaction container "
-        "thread".split()
+        "thread speed inference_geo".split()
     ),
     ("google", "generate_content"): _GENERATE,
     ("google", "stream_generate_content"): _GENERATE,
@@ -113,8 +113,7 @@ def _set(
 ) -> bytes | None:
     if found is None:
         return None
-    named = _FIELDS[dialect, endpoint]
-    spans = {name: span for name, span in found.items() if name in named}
+    spans = {name: found[name] for name in _FIELDS[dialect, endpoint] if name in found}
     if dialect == "google":
         return _set_gemini(body, spans, most)
     return _set_flat(body, spans, field, most)

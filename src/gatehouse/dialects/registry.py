@@ -33,8 +33,8 @@ from gatehouse.dialects import (
     openai_responses_socket,
 )
 from gatehouse.dialects.answer import SilentMeter
-from gatehouse.dialects.asking import Read, ReadSlices, model_reader
-from gatehouse.dialects.extent import in_slices, just_bytes
+from gatehouse.dialects.asking import Read, ReadSlices, crowded, model_reader
+from gatehouse.dialects.extent import in_slices, just_bytes, unread
 from gatehouse.dialects.turns import Conversation, unheard
 from gatehouse.errors import GatehouseError
 from gatehouse.model.call import Ask, Dialect, Extent
@@ -76,10 +76,14 @@ class Endpoint(NamedTuple):
     extent_names: frozenset[str] | None = None
     """For `extent_slices`; `None`: nothing but its size matters."""
 
+    def intricate(self, body: bytes) -> bool:
+        """Whether `extent` would hold up all other calls, whatever the body's size."""
+        return self.extent is not just_bytes and crowded(body)
+
     def extent_slices(self, body: bytes) -> Generator[None, None, Extent]:
-        """The same for a large body; yields between slices."""
+        """The same as `extent` for a large or intricate body; yields between slices."""
         if self.extent_names is None:
-            return self.extent(body)
+            return unread(len(body)) if self.intricate(body) else self.extent(body)
         return (yield from in_slices(self.extent, self.extent_names, body))
 
 

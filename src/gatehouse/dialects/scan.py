@@ -29,6 +29,9 @@ SLICE_STEPS: Final = 2048
 MAX_STEPS: Final = 65_536
 """`scan_now` gives up after so many: 50 ms on a body made of brackets."""
 
+MAX_SLICED_STEPS: Final = 1024 * 1024
+"""The same for `scan`: a second in all, and more brackets than any conversation has."""
+
 MAX_NAME: Final = 512
 """Bytes of a name as written. A longer one is none that anybody wants."""
 MAX_SCALAR: Final = 4096
@@ -279,7 +282,7 @@ def scan(body: bytes, wanted: frozenset[str], value_limit: int = 64 * 1024) -> G
         if start >= due or scanner.steps >= steps_due:
             yield
             due, steps_due = start + SLICE, scanner.steps + SLICE_STEPS
-        scanner.feed(body[start : start + PIECE])
+        _feed(scanner, body[start : start + PIECE], MAX_SLICED_STEPS)
         if scanner.fault:
             break
     scanner.finish()
@@ -290,10 +293,14 @@ def scan_now(body: bytes, wanted: frozenset[str], value_limit: int = 64 * 1024) 
     """Scan a body in one go: at most 1 MiB, please. Gives up (`fault`) on one that takes more than `MAX_STEPS`."""
     scanner = Scanner(wanted, value_limit)
     for start in range(0, len(body), PIECE):
-        scanner.feed(body[start : start + PIECE])
-        if scanner.fault is None and scanner.steps > MAX_STEPS:
-            scanner.fault = "too intricate to be searched"
+        _feed(scanner, body[start : start + PIECE], MAX_STEPS)
         if scanner.fault:
             break
     scanner.finish()
     return scanner
+
+
+def _feed(scanner: Scanner, piece: bytes, most: int) -> None:
+    scanner.feed(piece)
+    if scanner.fault is None and scanner.steps > most:
+        scanner.fault = "too intricate to be searched"

@@ -26,6 +26,7 @@ from gatehouse.journal.lines import JournalError
 from gatehouse.journal.reader import role_of
 from gatehouse.journal.records import LaneClosed
 from gatehouse.journal.source import open_segment
+from gatehouse.limits.ledger import folded, scope_of, unprefixed
 from gatehouse.model.access import KeyEntry
 from gatehouse.model.limits import LimitEntry, Reserved, Settled
 from gatehouse.model.record import Candidate
@@ -117,7 +118,7 @@ class Rates:
                 if entry.measure == "tokens":
                     self._tokens[entry.counter] = since
                 else:
-                    place = self._requests.setdefault((entry.tenant, entry.scope, entry.scope_id), [])
+                    place = self._requests.setdefault((entry.tenant, *scope_of(entry)), [])
                     if (entry.counter, since) not in place:
                         place.append((entry.counter, since))
 
@@ -126,10 +127,11 @@ class Rates:
         entry = self._keys.get(key) if key is not None else None
         if entry is not None:
             key = entry.counts_as or entry.id
+        model = None if record.model is None else folded(record.model)
         credential = record.candidates[0].credential if record.candidates else None
         scopes = (
             ("tenant", tenant), ("project", record.project), ("key", key), ("user", record.user),
-            ("model", record.model), ("credential", credential),
+            ("model", model), ("model", unprefixed(model)), ("credential", credential),
         )  # fmt: skip
         for scope, scope_id in scopes:
             if scope_id is not None:

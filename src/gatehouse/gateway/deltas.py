@@ -1,9 +1,10 @@
 """From one snapshot to the next by what differs: made by control, applied by workers. Pure.
 
-Rules: `apply(old, delta(old, new)) == new`. The old snapshot is never touched: a `Draft` grows beside it, part by part,
-so that its owner can do something else between two of them (decoding 100 k keys at once held a loop for 163 ms). What
-does not fit what is held (another base, an id to drop that is not there) is an error, and never half applied. An entry
-that did not change stays the same object, so a whole snapshot sent anew costs no more memory than one.
+Rules: a `Draft` of `old` that was given `delta(old, new)` is `new`. The old snapshot is never touched: the draft grows
+beside it, part by part, so that its owner can do something else between two of them (decoding 100 k keys at once held
+a loop for 163 ms). What does not fit what is held (another base, an id to drop that is not there) is an error, and
+never half applied. An entry that did not change stays the same object, so a whole snapshot sent anew costs no more
+memory than one.
 """
 
 from __future__ import annotations
@@ -60,13 +61,6 @@ def changes_nothing(change: Delta) -> bool:
         and not change.cut
         and not any(getattr(change, name).put or getattr(change, name).drop for name in SECTIONS)
     )
-
-
-def apply(snapshot: Snapshot, change: Delta) -> Snapshot:
-    """The snapshot that `change` leads to. Raises `DeltaError`."""
-    draft = Draft(snapshot, change)
-    draft.add(change)
-    return draft.finish()
 
 
 def parts(change: Delta, most: int = PART) -> Iterator[tuple[Delta, bool]]:

@@ -73,15 +73,16 @@ class Front:
                     self._preflight(exchange)
                     return
             resolution = self.router.resolve(head.method, head.path, head.query, head.headers)
-            if not head.kin.admitted and resolution.route is not None:
+            route = resolution.route
+            if not head.kin.admitted and route is not None:
                 self._admit_call(exchange)
         except GatehouseError as error:
             if error.kind is errors.BAD_REQUEST:
                 exchange.keep = False  # whoever sends such a head may mean something else by what follows it
             self._answer(exchange, *self.reject(exchange, error))
             return
-        if resolution.route is not None:
-            self._pipeline.serve(exchange, resolution.route)
+        if route is not None:
+            self._pipeline.serve(exchange, route)
         elif resolution.plane == "control":
             self._management.serve(exchange, resolution.path)
         else:

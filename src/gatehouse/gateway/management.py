@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from gatehouse import errors
+from gatehouse.config import control_headers
 from gatehouse.errors import GatehouseError
 from gatehouse.http.client import ClientConnection
 from gatehouse.http.exchange import Exchange
@@ -35,6 +36,9 @@ _SILENCE_SECONDS: Final = 30.0
 _ANSWER_NAMES: Final = (b"x-request-id",)
 _PASSED: Final = frozenset((b"origin", b"x-gatehouse-key", b"x-ongoingai-gateway-key"))
 """What goes to control, though it goes to no provider."""
+_PEER: Final = control_headers.PEER.encode()
+_BASE: Final = control_headers.BASE.encode()
+_JOURNAL: Final = control_headers.JOURNAL.encode()
 _COOKIES: Final = (b"gatehouse_", b"__Host-gatehouse_")
 """What the names of our cookies begin with."""
 _EVENTS: Final = b"text/event-stream"
@@ -196,11 +200,11 @@ class ManagementProxy:
         target = f"{path}?{received.query}" if received.query else path
         client = self._client(received, exchange.peer)
         kept = [*self._requests.upstream(received.headers), *_passed(received.headers)]
-        kept.append((b"x-gatehouse-peer", client.encode()))
-        kept.append((b"x-gatehouse-base", b"%b://%b" % (self._scheme, received.host)))
+        kept.append((_PEER, client.encode()))
+        kept.append((_BASE, b"%b://%b" % (self._scheme, received.host)))
         trouble = self._trouble()
         if trouble is not None:
-            kept.append((b"x-gatehouse-journal", trouble.encode("latin-1", "replace")))
+            kept.append((_JOURNAL, trouble.encode("latin-1", "replace")))
         framing = b"content-length: %d\r\n" % len(body) if body else b""
         line = b"%b %b HTTP/1.1\r\nhost: control\r\n" % (received.method, target.encode())
         return line + lines(kept) + framing + b"\r\n"

@@ -26,10 +26,10 @@ FIRST_VERSION: Final = 1
 _REMEMBERED: Final = 4096
 
 
-def build(settings: Settings, sections: Sections | None = None, version: int = FIRST_VERSION) -> Snapshot:
-    """Raises `ConfigError` for what only shows with the built-in providers at hand."""
-    plain = Snapshot(version=version, providers=entries(settings), prices=table(settings.prices))
-    return plain if sections is None else filled(plain, sections, version)
+def build(settings: Settings) -> Snapshot:
+    """What the configuration says, without sections. Raises `ConfigError` for what only shows with the built-in
+    providers at hand."""
+    return Snapshot(version=FIRST_VERSION, providers=entries(settings), prices=table(settings.prices))
 
 
 def filled(plain: Snapshot, sections: Sections | Snapshot, version: int) -> Snapshot:

@@ -47,14 +47,17 @@ class ServerConnection:
 
     def __init__(self, server: Server) -> None:
         self.peer = ""
+        """The client's address."""
         self.local = ""
+        """The address it connected to."""
         self.active: Exchange | None = None
+        """The request being answered."""
         self.keep = True
         """Whether the connection may serve another request."""
         self.heard_at = server.now
         """When the last byte came, or the last answer ended."""
         self._server = server
-        self._reader = RequestReader(self, server, server.limits)
+        self._reader = RequestReader(self, server)
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)  # set by connection_made
         self._head_since = 0.0
         self._asked = False
@@ -266,9 +269,11 @@ class ServerConnection:
             self._transport.resume_reading()
 
     def hold(self, size: int) -> bool:
+        """`size` further bytes are held, made of request body; `False`, and not counted, if there is no room."""
         return self._server.hold(size)
 
     def release(self, size: int) -> None:
+        """`size` bytes of request body are no longer held."""
         self._server.release(size)
 
     @property

@@ -7,12 +7,15 @@ ends abnormally: never with the last chunk, never at the promised length.
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from gatehouse import errors
 from gatehouse.errors import GatehouseError
 from gatehouse.http.fiber import Fiber
 from gatehouse.http.message import Head
+
+if TYPE_CHECKING:
+    from gatehouse.http.connection import ServerConnection
 
 REASONS: Final = {
     200: b"OK", 201: b"Created", 202: b"Accepted", 204: b"No Content", 206: b"Partial Content", 304: b"Not Modified",
@@ -21,35 +24,6 @@ REASONS: Final = {
     429: b"Too Many Requests", 431: b"Request Header Fields Too Large", 500: b"Internal Server Error",
     502: b"Bad Gateway", 503: b"Service Unavailable",
 }  # fmt: skip
-
-
-class Wire(Protocol):
-    """The connection below an exchange (`http.connection.ServerConnection`)."""
-
-    peer: str
-    """The client's address."""
-    local: str
-    """The address it connected to."""
-    keep: bool
-    """Whether the connection may serve another request."""
-    active: Exchange | None
-    """The request being answered."""
-
-    def send(self, data: bytes) -> None: ...
-
-    def relieve(self) -> None:
-        """Some of the active request's body was taken: reading may go on."""
-
-    def hold(self, size: int) -> bool:
-        """`size` further bytes are held, made of request body; `False`, and not counted, if there is no room."""
-
-    def release(self, size: int) -> None:
-        """`size` bytes of request body are no longer held."""
-
-    def close(self, *, reset: bool = False) -> None: ...
-
-    def next_exchange(self, exchange: Exchange) -> None:
-        """This exchange is over."""
 
 
 class Exchange:
@@ -66,7 +40,7 @@ class Exchange:
     head: Head
     """Set before the exchange is dispatched."""
 
-    def __init__(self, wire: Wire, limit: int) -> None:
+    def __init__(self, wire: ServerConnection, limit: int) -> None:
         self.wire = wire
         self.fiber = Fiber()
         self.keep = True

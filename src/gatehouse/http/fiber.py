@@ -18,14 +18,7 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 
-class _Pause:
-    """Hands control to whoever drives the coroutine."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        yield
-
-
-_PAUSE: Final = _Pause()
+_OVER: Final = object()
 _next: Final = next
 
 
@@ -54,7 +47,7 @@ class Fiber:
         self._running = True
         try:
             # With a default, since catching a StopIteration costs as much as a short wait's whole work.
-            over = _next(steps, _PAUSE) is _PAUSE
+            over = _next(steps, _OVER) is _OVER
         except BaseException:
             self._end()
             self._running = False
@@ -67,10 +60,13 @@ class Fiber:
         self.finished = True
         self._steps = None
 
-    async def sleep(self) -> None:
-        """Wait for the next `wake()`; returns at once if one came while running."""
+    def sleep(self) -> Fiber:
+        """To be awaited: the next `wake()`, or nothing if one came while running."""
+        return self
+
+    def __await__(self) -> Generator[None, None, None]:
         if not self._ticket:
-            await _PAUSE
+            yield  # to whoever drives the coroutine
         self._ticket = False
 
     async def join(self, awaitable: Awaitable[T]) -> T:

@@ -46,6 +46,8 @@ _PRIVATE: Final = _HOP | frozenset(
     b"x-nf-client-connection-ip x-vercel-ip cf-connecting-ip cf-connecting-ipv6 cf-pseudo-ipv4 cf-ipcountry cf-ray "
     b"cf-visitor cf-worker cf-ew-via cdn-loop x-host x-original-host x-original-url x-rewrite-url".split()
 )
+_BODYS: Final = frozenset((b"content-type", b"content-encoding"))
+"""What a body is read by, here and upstream: once, and by their own names."""
 _PRIVATE_PREFIXES: Final = (b"x-gatehouse-", b"x-ongoingai-", b"x-forwarded-", b"proxy-", b"sec-")
 
 _ANSWERS: Final = frozenset(
@@ -106,7 +108,7 @@ class RequestHeaders:
             if verdict == _KEEP:
                 kept.append(pair)
             elif verdict == _CONNECTION and pair[1] not in _PLAIN_CONNECTION:
-                named |= _tokens(pair[1])
+                named |= _tokens(pair[1]) - _BODYS
         return [pair for pair in kept if pair[0].lower() not in named] if named else kept
 
 
@@ -116,7 +118,7 @@ class AnswerHeaders:
     `names`, `prefixes`, `suffixes`: lower case. `addresses`: names whose values are URLs of the upstream.
     """
 
-    __slots__ = ("_addresses", "_names", "_prefixes", "_suffixes", "_verdicts")
+    __slots__ = ("_addresses", "_names", "_never", "_prefixes", "_suffixes", "_verdicts")
 
     def __init__(
         self,
@@ -125,12 +127,24 @@ class AnswerHeaders:
         prefixes: Iterable[bytes] = (),
         suffixes: Iterable[bytes] = (),
         addresses: Iterable[bytes] = (),
+        never: Iterable[bytes] = (),
     ) -> None:
+        self._never = _NEVER.union(never)
         self._names = _ANSWERS.union(names)
         self._prefixes = tuple(prefixes)
         self._suffixes = tuple(suffixes)
         self._addresses = _ANSWER_ADDRESSES.union(addresses)
         self._verdicts = _Verdicts(self._judge)
+
+    def without(self, names: Iterable[bytes]) -> AnswerHeaders:
+        """The same, but for these names (lower case)."""
+        return AnswerHeaders(
+            names=self._names,
+            prefixes=self._prefixes,
+            suffixes=self._suffixes,
+            addresses=self._addresses,
+            never=self._never.union(names),
+        )
 
     def downstream(self, headers: Headers, rewrite: Rewrite) -> Headers:
         """The headers the caller gets, `ALWAYS` included. `rewrite` is called for addresses only."""
@@ -155,7 +169,7 @@ class AnswerHeaders:
     def _judge(self, name: bytes) -> int:
         if name == b"connection":
             return _CONNECTION
-        if name in _NEVER or name.startswith(_NEVER_PREFIXES):
+        if name in self._never or name.startswith(_NEVER_PREFIXES):
             return _DROP
         if name in self._addresses:
             return _ADDRESS
@@ -174,10 +188,12 @@ def read_as(name: bytes) -> bytes:
     return name.translate(_READ_AS).strip(b"-")
 
 
-def _judge_request(name: bytes) -> int:
-    name = read_as(name)
+def _judge_request(spelt: bytes) -> int:
+    name = read_as(spelt)
     if name == b"connection":
         return _CONNECTION
+    if name in _BODYS and name != spelt:
+        return _DROP
     return _DROP if name in _PRIVATE or name.startswith(_PRIVATE_PREFIXES) else _KEEP
 
 

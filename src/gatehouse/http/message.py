@@ -27,7 +27,8 @@ _TARGET: Final = re.compile(rb'/[!"$-\[\]-~]*')
 """Printable ASCII without `#` and backslash."""
 _ABSOLUTE: Final = re.compile(rb"https?://([!-.0-~]+)(/[!-~]*)?", re.IGNORECASE)
 _LENGTH_DIGITS: Final = 15
-_ONCE: Final = (b"host", b"content-length", b"transfer-encoding", b"expect")
+_ONCE: Final = (b"host", b"content-length", b"transfer-encoding", b"expect", b"content-type", b"content-encoding")
+"""Two readers of a repeated one may each take another: for where it goes, where it ends, what its body says."""
 _PERSISTENCE: Final = frozenset((b"connection", b"proxy-connection"))
 """The headers that llhttp goes by, beside the version, in keeping a connection."""
 _BLANKS: Final = b" \t"

@@ -18,50 +18,33 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
 from gatehouse import errors
 from gatehouse.errors import GatehouseError
-from gatehouse.http.exchange import Exchange, Wire
+from gatehouse.http.exchange import Exchange
 from gatehouse.http.message import Head, Headers, spoken
+
+if TYPE_CHECKING:
+    from gatehouse.http.connection import ServerConnection
+    from gatehouse.http.server import Server
 
 _WIRE_SLACK: Final = 65_536
 _REMEMBERED: Final = 8192
 """Bytes of a head that is kept while its connection is idle."""
 
 
-class Bounds(Protocol):
-    """What of `server.ServerLimits` counts here."""
-
-    @property
-    def header_bytes(self) -> int: ...
-    @property
-    def header_count(self) -> int: ...
-    @property
-    def url_bytes(self) -> int: ...
-    @property
-    def upload_bytes(self) -> int: ...
-    @property
-    def pipelined(self) -> int: ...
-
-
-class Memory(Protocol):
-    """Counts request body bytes held (`server.Server`)."""
-
-    held: int
-
-
 class RequestReader:
     """The requests of one connection."""
 
     __slots__ = (
-        "_barren", "_begun", "_bounds", "_head_limit", "_headers", "_last", "_memory", "_parser", "_progress",
-        "_resuming", "_target", "_unsure", "_wire", "head_bytes", "incoming", "queue", "refusal",
+        "_barren", "_begun", "_bounds", "_head_limit", "_headers", "_last", "_parser", "_progress", "_resuming",
+        "_server", "_target", "_unsure", "_wire", "head_bytes", "incoming", "queue", "refusal",
     )  # fmt: skip
 
-    def __init__(self, wire: Wire, memory: Memory, bounds: Bounds) -> None:
+    def __init__(self, wire: ServerConnection, server: Server) -> None:
         self.queue: deque[Exchange] = deque()
         """Requests nobody has begun to answer. The last may still be arriving."""
         self.incoming: Exchange | None = None
@@ -70,11 +53,12 @@ class RequestReader:
         """A fault of `incoming`, or of what follows the last whole request."""
         self.head_bytes = 0
         """Raw bytes fed since the last complete head; more than 0 exactly while a head is arriving."""
-        self._wire: Wire | None = wire
+        self._wire: ServerConnection | None = wire
         """`None` once the connection is over: each would keep the other alive."""
-        self._memory = memory
-        self._bounds = bounds
-        self._head_limit = bounds.header_bytes
+        self._server = server
+        """Counts the request body bytes held by all."""
+        self._bounds = server.limits
+        self._head_limit = server.limits.header_bytes
         self._parser = httptools.HttpRequestParser(self)
         self._target = b""
         self._headers: Headers = []
@@ -233,7 +217,7 @@ class RequestReader:
         line = len("GET ") + len(self._target) + len(" HTTP/1.1\r\n\r\n")
         return line + sum(len(name) + len(value) + 4 for name, value in self._headers)
 
-    def _admit(self, wire: Wire) -> None:
+    def _admit(self, wire: ServerConnection) -> None:
         parser = self._parser
         exchange = Exchange(wire, self._bounds.upload_bytes)
         try:
@@ -256,7 +240,7 @@ class RequestReader:
         exchange = self.incoming
         if exchange is None or self.refusal is not None:
             return
-        self._memory.held += exchange.arrived(data)
+        self._server.held += exchange.arrived(data)
         if exchange.received > exchange.limit:
             self.refuse(GatehouseError(errors.TOO_LARGE, f"request body is larger than {exchange.limit} bytes"))
 

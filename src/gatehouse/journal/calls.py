@@ -11,14 +11,17 @@ from collections.abc import Collection
 from gatehouse.journal.records import OpenCall
 from gatehouse.model.record import Decision
 
+_Known = tuple[str, Decision]
+"""A call's tenant, and how it was decided."""
+
 
 class Calls:
     """The open calls of one lane."""
 
     def __init__(self) -> None:
-        self._open: dict[str, OpenCall] = {}
+        self._open: dict[str, _Known] = {}
         """Calls without outcome."""
-        self._closing: dict[str, OpenCall] = {}
+        self._closing: dict[str, _Known] = {}
         """The same of calls whose outcome is not on disk yet."""
         self._undurable: dict[str, float] = {}
         """Calls whose decision stands in the file but may not survive, with the time that showed: nothing of them is
@@ -29,7 +32,7 @@ class Calls:
 
     def decide(self, tenant: str, decision: Decision) -> None:
         """A decision is about to be written."""
-        self._open[decision.call] = OpenCall(decision.call, tenant, decision.project, decision.reserved)
+        self._open[decision.call] = (tenant, decision)
 
     def undecide(self, call: str) -> None:
         """The decision was not written and will not be."""
@@ -61,10 +64,18 @@ class Calls:
 
     def doubted_since(self, before: float) -> list[OpenCall]:
         """Those doubted before a time, that nobody has refused."""
-        return [self._open[call] for call, since in self._undurable.items() if since <= before]
+        return [_told(self._open[call]) for call, since in self._undurable.items() if since <= before]
 
     def still_open(self, undecided: Collection[str]) -> list[OpenCall]:
         """What recovery would have to close, without calls whose decision is not on disk yet."""
         return [
-            known for calls in (self._open, self._closing) for call, known in calls.items() if call not in undecided
+            _told(known)
+            for calls in (self._open, self._closing)
+            for call, known in calls.items()
+            if call not in undecided
         ]
+
+
+def _told(known: _Known) -> OpenCall:
+    tenant, decision = known
+    return OpenCall(decision.call, tenant, decision.project, decision.reserved)

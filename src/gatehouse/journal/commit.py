@@ -62,9 +62,6 @@ _log = logging.getLogger(__name__)
 class Counters(msgspec.Struct):
     """What a writer has done since it was opened."""
 
-    lines: int = 0
-    bytes: int = 0
-    writes: int = 0
     write_errors: int = 0
     sync_errors: int = 0
     rotations: int = 0
@@ -157,9 +154,11 @@ class GroupCommit:
         """Retries, rotation by age, the journal's size. `now` is monotonic."""
         self._reserve = max(RESERVE, open_calls * OUTCOME_BYTES)
         self._clear = 0
-        if self._lane.segment.usable and self._lane.segment.removed():
-            _log.error("journal %s was taken away; the lines in it are lost", self._lane.segment.path)
+        if self._lane.segment.usable and (what := self._lane.segment.tampered()):
+            _log.error("journal %s was %s; the lines in it are lost", self._lane.segment.path, what)
             self._lane.segment.usable = False
+            # What stands at its end is left as it is.
+            self._lane.segment.torn = True
             if (error := self._rotate(now)) is not None:
                 self._fail(error)
                 self._stalled = True
@@ -244,12 +243,8 @@ class GroupCommit:
         lines, size, error = self._lane.write(batch)
         self.total += size
         self._since_scan += size
-        counters = self.counters
-        counters.writes += 1
-        counters.lines += lines
-        counters.bytes += size
         if error is not None:
-            counters.write_errors += 1
+            self.counters.write_errors += 1
             self._queue = batch[lines:] + self._queue
             self._queued = sum(map(_size, self._queue))
             batch = batch[:lines]

@@ -51,7 +51,7 @@ class SystemFiles:
             self._fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
     def create(self, path: Path) -> int:
-        return os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        return os.open(path, os.O_CREAT | os.O_RDWR | os.O_TRUNC | os.O_CLOEXEC, 0o600)
 
     def write(self, fd: int, data: bytes, offset: int) -> int:
         return os.pwrite(fd, data, offset)

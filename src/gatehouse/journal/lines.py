@@ -107,14 +107,20 @@ class Chain:
         touched: dict[str, _Head] = {}
         self._saved = (seq, prev, touched)
         begin, lines = self._begin, list[bytes]()
+        last: str | None = None
+        name, tenant_seq, tenant_prev = b"", 0, b""
         for entry in entries:
             tenant, body = entry.tenant, entry.body
-            state = tenants.get(tenant)
-            if state is None:
-                state = (msgspec.json.encode(tenant), 0, ZERO.encode())
-            if tenant not in touched:
-                touched[tenant] = state
-            name, tenant_seq, tenant_prev = state
+            if tenant != last:  # most lines of a batch are one tenant's
+                if last is not None:
+                    tenants[last] = (name, tenant_seq, tenant_prev)
+                last = tenant
+                state = tenants.get(tenant)
+                if state is None:
+                    state = (msgspec.json.encode(tenant), 0, ZERO.encode())
+                if tenant not in touched:
+                    touched[tenant] = state
+                name, tenant_seq, tenant_prev = state
             if at == len(salts):
                 salts, at = os.urandom(_SALT_BLOCK // 2).hex().encode(), 0
             salt = salts[at : at + _SALT]
@@ -133,9 +139,10 @@ class Chain:
                 b'"time":"%b%bZ","kind":"%b","body_digest":"%b"}'
                 % (begin, seq, prev, name, tenant_seq, tenant_prev, stamp, micros[1:], entry.kind, digest)
             )
-            prev = _sha256(header).hexdigest().encode()
-            tenants[tenant] = (name, tenant_seq, prev)
+            prev = tenant_prev = _sha256(header).hexdigest().encode()
             lines.append(b'{"header":%b,"hash":"%b","salt":"%b","body":%b}\n' % (header, prev, salt, body))
+        if last is not None:
+            tenants[last] = (name, tenant_seq, tenant_prev)
         self.seq, self._head = seq, prev
         self._salts, self._salt_at, self._second, self._stamp = salts, at, second, stamp
         return b"".join(lines)

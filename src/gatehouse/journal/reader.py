@@ -124,7 +124,7 @@ class LaneReader:
         """The segment being read."""
         return str(self._source.path if self._source else self._path)
 
-    def read(self, max_lines: int = MAX_LINES, max_bytes: int = MAX_BYTES) -> list[Line]:
+    def read(self, max_lines: int = MAX_LINES) -> list[Line]:
         """The next lines, about so many; an empty list when there are none yet.
 
         Raises `JournalError` where a line does not hold, after the lines before it were given out, and from then on.
@@ -136,7 +136,7 @@ class LaneReader:
             if self._source is None and not self._begin():
                 return []
             size = 0
-            while len(found) < max_lines and size < max_bytes and (self._ready or self._fill()):
+            while len(found) < max_lines and size < MAX_BYTES and (self._ready or self._fill()):
                 raw, line_no = self._ready.popleft()
                 checked = self._accept(raw, line_no)
                 if checked.header.seq > self._after:

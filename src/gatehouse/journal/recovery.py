@@ -181,13 +181,6 @@ class Recovery:
                 os.close(lock)
 
 
-def recover(directory: Path, writer: JournalWriter) -> RecoveryReport:
-    """Close all dead lanes of a journal. Raises `JournalError`, `OSError`; may be run again at any time."""
-    recovery = Recovery(directory, writer)
-    recovery.examine()
-    return recovery.commit()
-
-
 def _outcomes(directory: Path, lane: str) -> set[str]:
     """Calls with an outcome in a lane."""
     found: set[str] = set()

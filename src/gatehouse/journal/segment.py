@@ -52,6 +52,8 @@ class Segment:
         """Half a line may stand behind `offset` and could not be cut off."""
         self.listed = False
         """Its name in the directory is on disk (`durability: disk`)."""
+        self._looked = 0
+        """`offset` when it was last looked at: a line ends there."""
 
     def room(self, length: int) -> OSError | None:
         """Make sure that `length` more bytes have their blocks."""
@@ -68,12 +70,18 @@ class Segment:
         self.allocated = target
         return None
 
-    def removed(self) -> bool:
-        """Whether somebody has taken the file away: what is written to it is lost with this process."""
+    def tampered(self) -> str:
+        """What somebody did to the file: `taken away` (what is written to it is lost with this process) or `cut off`
+        (where it is written on, a hole is left, behind which nobody reads); empty: nothing."""
+        looked, self._looked = self._looked, self.offset
         try:
-            return not os.path.samestat(os.stat(self.path), os.fstat(self.fd))
+            there = os.fstat(self.fd)
+            if not os.path.samestat(os.stat(self.path), there):
+                return "taken away"
+            hole = looked > 0 and os.pread(self.fd, 1, looked - 1) != b"\n"
         except OSError:
-            return True
+            return "taken away"
+        return "cut off" if hole or there.st_size < self.offset else ""
 
     def append(self, data: bytes) -> tuple[int, OSError | None]:
         """Write whole lines: how many bytes of them now stand, and why not all if so."""

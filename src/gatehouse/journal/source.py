@@ -61,11 +61,6 @@ class Source:
             offset += len(piece)
         return b"".join(pieces)
 
-    @property
-    def offset(self) -> int:
-        """Bytes of the lines handed out (of a plain file)."""
-        return self._offset
-
     def close(self) -> None:
         self._file.close()
 

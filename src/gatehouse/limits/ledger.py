@@ -24,6 +24,7 @@ from gatehouse.limits.funds import Fund, Hold, Spend, Tokens
 from gatehouse.model.limits import WINDOWS, LimitEntry
 from gatehouse.model.moment import Moment
 
+_COLLECTION: Final = "models/"
 _PLANS: Final = 32_768
 """A tenant's plans are forgotten beyond so many."""
 
@@ -67,7 +68,7 @@ class Tenant:
         self.counters: dict[tuple[str, str], list[Counter]] = {}
         """By what they limit: (scope, id)."""
         self.models: set[str] = set()
-        """Those that are limited. Callers may name any, and tokens any user: the others make no plans of their own."""
+        """Those that are limited, `folded`. Callers may name any, and tokens any user: others make no plans."""
         self.users: set[str] = set()
         self.plans: dict[Key, Plan | None] = {}
 
@@ -93,10 +94,20 @@ class Tenant:
         return plan
 
 
+def folded(model: str) -> str:
+    """A model as limits tell them apart: not by capitals, nor by the `models/` that Google writes before its names."""
+    return model.lower().removeprefix(_COLLECTION)
+
+
 def unprefixed(model: str | None) -> str | None:
     """The model of `provider:model`; `None` where no provider is named. A limit on the one holds for the other."""
     provider, _, rest = (model or "").partition(":")
-    return rest if provider and rest else None
+    return rest.removeprefix(_COLLECTION) if provider and rest else None
+
+
+def scope_of(found: LimitEntry | Counter) -> tuple[str, str]:
+    """What a limit or a counter is on, as `Tenant.counters` finds it: (scope, id)."""
+    return found.scope, folded(found.scope_id) if found.scope == "model" else found.scope_id
 
 
 class Ledger:
@@ -121,8 +132,10 @@ class Ledger:
         if user not in tenant.users:
             user = None
         known = tenant.models
-        if model not in known and (not known or unprefixed(model) not in known):
-            model = None
+        if model is not None:
+            model = folded(model) if known else None
+            if model not in known and unprefixed(model) not in known:
+                model = None
         key = (claim.project, claim.key, user, model, claim.credential)
         if key in tenant.plans:
             return tenant.plans[key]
@@ -169,9 +182,10 @@ class Ledger:
         if found is None:
             found = self._counters[entry.counter] = self._made(entry)
             tenant = self.tenants.setdefault(entry.tenant, Tenant())
-            tenant.counters.setdefault((entry.scope, entry.scope_id), []).append(found)
+            scope = scope_of(entry)
+            tenant.counters.setdefault(scope, []).append(found)
             if entry.scope == "model":
-                tenant.models.add(entry.scope_id)
+                tenant.models.add(scope[1])
             elif entry.scope == "user":
                 tenant.users.add(entry.scope_id)
             tenant.plans.clear()
@@ -196,12 +210,12 @@ class Ledger:
 
     def _forget(self, counter: Counter) -> None:
         tenant = self.tenants[counter.tenant]
-        scope = (counter.scope, counter.scope_id)
+        scope = scope_of(counter)
         tenant.counters[scope].remove(counter)
         if not tenant.counters[scope]:
             del tenant.counters[scope]
             if counter.scope == "model":
-                tenant.models.discard(counter.scope_id)
+                tenant.models.discard(scope[1])
             elif counter.scope == "user":
                 tenant.users.discard(counter.scope_id)
         tenant.plans.clear()

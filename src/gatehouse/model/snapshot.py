@@ -49,8 +49,6 @@ class ProviderEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     ask_usage: bool = True
     propagates: bool = False
     """Whether it takes part in the caller's trace (W3C trace context)."""
-    price_provider: str | None = None
-    """Name in the price table, where it differs."""
     auth: ProviderAuth = "bearer"
 
 

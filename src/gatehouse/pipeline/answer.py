@@ -9,6 +9,7 @@ Rules
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from typing import Final
@@ -23,7 +24,7 @@ from gatehouse.http.message import Fields
 from gatehouse.http.websocket import accept_lines
 from gatehouse.model.call import Ask, Route
 from gatehouse.pipeline.call import Call, Ended, Phase
-from gatehouse.pipeline.observe import Observer
+from gatehouse.pipeline.observe import SLICE, Observer
 from gatehouse.ports import Filter
 
 _LONGEST_RETRY_HEADER: Final = 60
@@ -64,6 +65,8 @@ class Relay:
     def __init__(self, answer_headers: AnswerHeaders, rewrite_address: RewriteAddress, *, keep_bytes: int) -> None:
         self.rejections = Rejections()
         self._answer_headers = answer_headers
+        self._lent_headers = answer_headers.without(_ACCOUNT)
+        """The same where the credential is not the caller's own."""
         self._rewrite_address = rewrite_address
         self._keep_bytes = keep_bytes
 
@@ -77,7 +80,10 @@ class Relay:
             for piece in pieces:
                 # To the caller first, then to whoever watches.
                 self._hand(call, piece if editing is None else editing.feed(piece))
-                self._watch(call, piece)
+                if len(piece) <= SLICE and not call.answer_encoding:
+                    self._watch(call, piece)
+                else:
+                    await self._watch_slices(call, piece)
             if connection.complete and not connection.pieces:
                 break
             if connection.lost:
@@ -113,11 +119,8 @@ class Relay:
         elif call.lists_models and status == 200:
             editing = self._fewer_models(call)
         host = call.exchange.head.host
-        kept = self._answer_headers.downstream(
-            connection.headers, lambda address: self._rewrite_address(address, call.route, host)
-        )
-        if call.stored is not None:
-            kept = [pair for pair in kept if pair[0].lower() not in _ACCOUNT]
+        filter_ = self._answer_headers if call.stored is None else self._lent_headers
+        kept = filter_.downstream(connection.headers, lambda address: self._rewrite_address(address, call.route, host))
         length = None if editing is not None else connection.length
         call.status = status
         call.digest = _sha256()
@@ -155,6 +158,16 @@ class Relay:
         observer = call.observer
         assert observer is not None  # noqa: S101 - made with the head
         observer.feed(piece)
+        if call.first_token_us is None and observer.first_token:
+            call.first_token_us = call.elapsed_us()
+
+    async def _watch_slices(self, call: Call, piece: bytes) -> None:
+        observer = call.observer
+        assert observer is not None  # noqa: S101 - made with the head
+        for _ in observer.feed_slices(piece):
+            asyncio.get_running_loop().call_soon(call.exchange.fiber.wake)
+            await call.exchange.fiber.sleep()
+            call.check()
         if call.first_token_us is None and observer.first_token:
             call.first_token_us = call.elapsed_us()
 

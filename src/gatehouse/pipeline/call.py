@@ -66,10 +66,13 @@ class Times:
 _clock: Final = time.perf_counter_ns
 
 
-class Clock(Protocol):
+class Clock:
     """A coarse monotonic clock, moved by a sweep."""
 
-    now: float
+    __slots__ = ("now",)
+
+    def __init__(self) -> None:
+        self.now = time.monotonic()
 
 
 class Pool(Protocol):

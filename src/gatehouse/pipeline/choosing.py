@@ -44,9 +44,8 @@ def may_reach_kept(call: Call) -> bool:
 def check_model(call: Call, grant: Grant, model: str | None) -> None:
     """For a key that may not ask for every model. Raises `GatehouseError`: 403, for a WebSocket 426.
 
-    What runs no model needs to name none. Azure goes by the deployment, whatever else is named.
+    What runs no model needs to name none.
     """
-    model = call.route.deployment or model
     if model is None and call.route.endpoint == "models":
         _, _, name = call.route.path.rpartition("/models")
         model = unquote(name[1:]) or None

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from io import BytesIO
-from typing import Final
+from typing import Final, Protocol
 
 from gatehouse.http.content import Decoder
-from gatehouse.http.exchange import Wire
 
 _SLICE: Final = 256 * 1024
 """Decoded bytes, or encoded ones, between two yields: about a millisecond."""
@@ -20,12 +19,22 @@ _FED: Final = 4 * 1024
 """Encoded bytes fed at once: codings upon one another may expand them much in between."""
 
 
+class Room(Protocol):
+    """Where there is memory for bodies (`http.connection.ServerConnection`)."""
+
+    def hold(self, size: int) -> bool:
+        """`size` further bytes are held; `False`, and not counted, if there is no room."""
+
+    def release(self, size: int) -> None:
+        """`size` bytes are no longer held."""
+
+
 class Encoded:
     """One encoded body, while it is read."""
 
-    def __init__(self, wire: Wire, coding: str, limit: int) -> None:
+    def __init__(self, room: Room, coding: str, limit: int) -> None:
         """`coding`: the value of Content-Encoding. `limit`: most decoded bytes."""
-        self._wire = wire
+        self._room = room
         self._coding = coding
         self._limit = limit
         self._held = 0
@@ -60,13 +69,13 @@ class Encoded:
 
     def forget(self) -> None:
         """The decoded body is no longer held."""
-        self._wire.release(self._held)
+        self._room.release(self._held)
         self._held = 0
 
     def _take(self, size: int) -> bool:
         if self._held + size > self._limit:
             self.unread = f"decoded body is larger than {self._limit} bytes"
-        elif not self._wire.hold(size):
+        elif not self._room.hold(size):
             self.unread = "no memory was left to decode the body"
         else:
             self._held += size

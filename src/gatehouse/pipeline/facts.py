@@ -75,7 +75,7 @@ class Facts:
         self.recorded_path = recorded_path(head.path, head.query)
         self.ways: dict[str, Way] = {}
         """By provider: a transparent route has one."""
-        self.positions: Positions = found(head.headers, head.path, head.query, access.issued if access else None)
+        self.positions: Positions = (found if access is None else access.found)(head.headers, head.path, head.query)
         self.key_hash = hashes.of(self.positions.provider[0]) if self.positions.provider else None
         self.grant: Grant | None = None
         self.principal = ANYBODY

@@ -8,7 +8,10 @@ provider's own and long enough; a conversation in brief is not, so its key holds
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Final
+
+import msgspec
 
 from gatehouse.model.call import Links
 
@@ -18,6 +21,10 @@ _REMEMBERED: Final = 1024
 """Callers."""
 _SECRET: Final = 64
 """Bytes of a secret that BLAKE2b takes."""
+
+_members: Final[Callable[[Links], tuple[tuple[str, ...], tuple[str, ...], bytes | None, bytes | None]]] = (
+    msgspec.structs.astuple
+)
 
 
 class LinkKeys:
@@ -36,7 +43,7 @@ class LinkKeys:
 
         `caller`: hash of its provider key.
         """
-        ids, names, before, whole = links.ids, links.names, links.before, links.whole
+        ids, names, before, whole = _members(links)
         asked = self.of_ids(ids) if ids else ()
         offered = self.of_ids(names) if names else ()
         if before is not None:

@@ -11,13 +11,13 @@ import base64
 import hashlib
 import zlib
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from gatehouse.auth.keys import resembles
 from gatehouse.errors import GatehouseError
-from gatehouse.model.call import ANYBODY, Ask, OutcomeName
+from gatehouse.model.call import ANYBODY, Ask, OutcomeName, Principal
 from gatehouse.model.limits import Settled
 from gatehouse.model.record import Candidate, Capture, Decision, Outcome, Refusal
 from gatehouse.model.usage import Reading, ToolUses, Usage, UsageCheck, UsageSource
@@ -40,6 +40,23 @@ _Read = tuple[
 ]  # fmt: skip
 _read: Final[Callable[[Reading], _Read]] = msgspec.structs.astuple
 """All of a reading, in order: reading one by one takes three times as long."""
+_asked: Final[
+    Callable[
+        [Ask],
+        tuple[
+            str, str | None, bool, int | None, float | None, float | None, int | None, Any, Any, Any, Any, Any,
+            str | None, Any,
+        ],
+    ]
+] = msgspec.structs.astuple  # fmt: skip
+"""The same of what is asked."""
+_asking: Final[
+    Callable[
+        [Principal],
+        tuple[Any, str, str | None, str | None, str | None, str | None, str | None, tuple[str, ...], str | None],
+    ]
+] = msgspec.structs.astuple
+"""And of who asks."""
 
 PriceState = Literal["known", "unknown", "free", "not_applicable"]
 
@@ -50,25 +67,26 @@ def decision(
     """The record that must stand before anything goes upstream."""
     facts = call.facts
     route = call.route
-    principal = call.principal
     trace = facts.trace
     limited = call.limited
-    # By position, in the struct's order, as far as it goes: names are searched for, one by one.
+    operation, model, stream, maximum, temperature, top_p, choices, _, _, _, _, _, unread, _ = _asked(ask)
+    _, project, key, user, team, environment, service, groups, actor = _asking(call.principal)
+    # By position, in the struct's order: names are searched for, one by one.
     return Decision(
         call.id,
-        principal.project,
+        project,
         facts.method,
         facts.recorded_path,
         route.path,
         route.surface,
         f"{route.provider}/{route.endpoint}",
         route.dialect,
-        ask.operation,
+        operation,
         candidates,
-        ask.model,
-        ask.stream,
-        principal.key,
-        principal.user,
+        model,
+        stream,
+        key,
+        user,
         facts.key_hash,
         facts.user_agent,
         trace.trace if trace is not None else None,
@@ -77,25 +95,25 @@ def decision(
         call.continues,
         call.offers,
         facts.job,
-        ask.max_output if call.max_output is None else call.max_output,
-        ask.temperature,
-        ask.top_p,
-        ask.choices,
+        maximum if call.max_output is None else call.max_output,
+        temperature,
+        top_p,
+        choices,
         len(body) if body is not None else 0,
         call.request_sha256,
         hashlib.sha256(forwarded).hexdigest() if forwarded and forwarded is not body else None,
         body is None,
-        rewritten=call.rewritten,
-        unread=ask.unread,
-        price_version=call.live.prices.version,
-        snapshot=call.live.version,
-        team=principal.team,
-        environment=principal.environment,
-        service=principal.service,
-        groups=principal.groups,
-        actor=principal.actor,
-        reserved=() if limited is None else limited.claim.reserved,
-        skipped=() if limited is None else limited.claim.skipped,
+        call.rewritten,
+        unread,
+        call.live.prices.version,
+        call.live.version,
+        team,
+        environment,
+        service,
+        groups,
+        actor,
+        () if limited is None else limited.claim.reserved,
+        () if limited is None else limited.claim.skipped,
     )
 
 
@@ -132,7 +150,7 @@ class Recorder:
         answered, answer_id, finishes, usage, source, check, note, uncounted, tools, job, offers, turns = _read(reading)
         duration_us = call.elapsed_us()
         streamed = decided.streamed
-        model = answered or decided.model
+        model = answered or decided.candidates[0].model
         price, cost, price_id = _cost(call, model, usage, uncounted=uncounted)
         if tools is not None and model is not None and cost is not None:
             cost, note = _with_tools(call, model, tools, cost, note)
@@ -177,8 +195,8 @@ class Recorder:
             call.first_byte_us,
             call.first_token_us,
             duration_us,
-            rewritten=call.rewritten,
-            settled=settled,
+            call.rewritten,
+            settled,
         )
         self.journal.conclude(call.principal.tenant, concluded)
 

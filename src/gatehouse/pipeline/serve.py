@@ -31,7 +31,7 @@ from gatehouse.limits.claim import Claim
 from gatehouse.model.call import Ask, OutcomeName, Route
 from gatehouse.model.record import Candidate
 from gatehouse.pipeline.answer import Relay, tell
-from gatehouse.pipeline.call import Call, Ended, Live, Phase
+from gatehouse.pipeline.call import Call, Clock, Ended, Live, Phase
 from gatehouse.pipeline.choosing import check_model, may_reach_kept, towards
 from gatehouse.pipeline.facts import Heads
 from gatehouse.pipeline.forward import Forwarder
@@ -48,6 +48,7 @@ _INSERT_AT_ONCE: Final = 1024 * 1024
 """Above, finding the place in a body may hold the loop for too long."""
 
 _LOG: Final = logging.getLogger(__name__)
+_now: Final = time.time
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,7 @@ class Pipeline:
 
     def __init__(self, live: Live, bounds: Bounds, steps: Steps, hash_key: bytes, *, capture: bool) -> None:
         self.live = live
-        self.now = time.monotonic()
-        """Coarse clock, moved by `sweep`."""
+        self._clock = Clock()
         self.running: set[Call] = set()
         self.streams = 0
         """How many of them asked for a stream, at the last sweep."""
@@ -91,7 +91,7 @@ class Pipeline:
 
     def serve(self, exchange: Exchange, route: Route) -> None:
         """Begin a call; returns when it first has to wait."""
-        call = Call(self._ids.next(), exchange, route, self.live, self)
+        call = Call(self._ids.next(), exchange, route, self.live, self._clock)
         self.running.add(call)
         exchange.fiber.start(self._run(call))
 
@@ -101,7 +101,7 @@ class Pipeline:
 
     def sweep(self, now: float) -> None:
         """Enforce the upstream time-outs; twice a second."""
-        self.now = now
+        self._clock.now = now
         streams = websockets = 0
         for call in tuple(self.running):
             call.sweep(now)
@@ -191,7 +191,7 @@ class Pipeline:
         if call.stored is not None and call.stored.shared:
             await self._check_kept(call, endpoint, ask, forwarded)
         if self._limiting.active:
-            await self._limiting.admit(call, asked, candidates)
+            await self._limiting.admit(call, call.route.deployment or asked, candidates)
         self._enforce(call, ask, body or b"")
         if ask.stream and endpoint.option is not None and forwarded is not None:
             forwarded = await self._ask_usage(call, endpoint.option, ask, forwarded)
@@ -209,7 +209,7 @@ class Pipeline:
         """On the head alone, before a byte of the body is read. Raises `GatehouseError`."""
         exchange, access = call.exchange, call.live.access
         head = exchange.head
-        now = call.at = time.time()
+        now = call.at = _now()
         facts = call.facts = self._heads.facts(head, call.route, access, now)
         call.principal = facts.principal
         grant = facts.grant
@@ -247,13 +247,17 @@ class Pipeline:
         return chosen.model, renamed
 
     def _candidates(self, call: Call, model: str | None) -> tuple[Candidate, ...]:
-        """Where the call may go. `model`: as the provider calls it. Raises `GatehouseError`."""
+        """Where the call may go. `model`: as the provider calls it. Raises `GatehouseError`.
+
+        Azure serves the deployment in the path, whatever model the caller writes beside it: the deployment counts.
+        """
         way, grant = call.way, call.facts.grant
+        model = call.route.deployment or model
         if grant is not None and not grant.any_model:
             check_model(call, grant, model)
         if not way.stored:
             return (Candidate(call.route.provider, way.origin, model),)
-        stored = call.stored = pick(way.stored, int(time.time()))
+        stored = call.stored = pick(way.stored, int(_now()))
         if stored is None:
             raise GatehouseError(
                 errors.NO_CREDENTIAL,
@@ -293,7 +297,7 @@ class Pipeline:
             model, _ = await self._choose(call, ask, None)
         candidates = self._candidates(call, model)
         if self._limiting.active:
-            await self._limiting.admit(call, asked_model, candidates)
+            await self._limiting.admit(call, call.route.deployment or asked_model, candidates)
         self._enforce(call, ask, b"")
         if call.limited is not None:
             await self._limiting.reserve(call, endpoint, ask, candidates, None)

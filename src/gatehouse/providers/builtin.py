@@ -10,7 +10,6 @@ Rules: facts from the provider's own documentation (read November 2026) and noth
   comes at the end of every stream anyway and asking would change nothing (OpenRouter, Perplexity, Z.ai). Azure depends
   on the caller's `api-version`, see `azure.takes_stream_options`.
 - `local`: runs beside the gateway; private addresses are allowed.
-- `price_provider`: the name in the price list, where it differs.
 - `regional_host`: where the provider's own paths name a region, that region's host.
 - `auth`: what a stored credential goes into its requests as (`auth.injection`).
 """
@@ -33,7 +32,6 @@ class Builtin(NamedTuple):
     unversioned: tuple[str, ...] = ()
     ask_usage: bool = True
     local: bool = False
-    price_provider: str | None = None
     auth: ProviderAuth = "bearer"
     regional_host: str | None = None
 
@@ -46,17 +44,11 @@ BUILTIN: Final[tuple[Builtin, ...]] = (
     Builtin("google", "https://generativelanguage.googleapis.com", "google", "/v1beta", auth="google"),
     Builtin("azure", "https://{resource}.openai.azure.com", version="", auth="azure"),
     Builtin(
-        "vertex", "https://aiplatform.googleapis.com", "google", "/v1beta1", price_provider="google", auth="google",
+        "vertex", "https://aiplatform.googleapis.com", "google", "/v1beta1", auth="google",
         regional_host="{region}-aiplatform.googleapis.com",
     ),
-    Builtin(
-        "bedrock", "https://bedrock-runtime.{region}.amazonaws.com", version="/openai/v1", price_provider="aws",
-        auth="bedrock",
-    ),
-    Builtin(
-        "bedrock-mantle", "https://bedrock-mantle.{region}.api.aws", version="/openai/v1", price_provider="aws",
-        auth="bedrock",
-    ),
+    Builtin("bedrock", "https://bedrock-runtime.{region}.amazonaws.com", version="/openai/v1", auth="bedrock"),
+    Builtin("bedrock-mantle", "https://bedrock-mantle.{region}.api.aws", version="/openai/v1", auth="bedrock"),
     Builtin("baseten", "https://inference.baseten.co"),
     Builtin("cerebras", "https://api.cerebras.ai", ask_usage=False),
     Builtin("cohere", "https://api.cohere.ai/compatibility", ask_usage=False),
@@ -66,7 +58,7 @@ BUILTIN: Final[tuple[Builtin, ...]] = (
     Builtin("groq", "https://api.groq.com/openai"),
     Builtin("huggingface", "https://router.huggingface.co"),
     Builtin("mistral", "https://api.mistral.ai", ask_usage=False),
-    Builtin("moonshot", "https://api.moonshot.ai", price_provider="moonshotai"),
+    Builtin("moonshot", "https://api.moonshot.ai"),
     Builtin("nvidia", "https://integrate.api.nvidia.com"),
     Builtin("openrouter", "https://openrouter.ai/api", ask_usage=False),
     Builtin(
@@ -74,7 +66,7 @@ BUILTIN: Final[tuple[Builtin, ...]] = (
     ),
     Builtin("sambanova", "https://api.sambanova.ai"),
     Builtin("together", "https://api.together.ai"),
-    Builtin("xai", "https://api.x.ai", price_provider="x-ai"),
+    Builtin("xai", "https://api.x.ai"),
     Builtin("zai", "https://api.z.ai/api/paas", version="/v4", ask_usage=False),
     Builtin("lmstudio", "http://127.0.0.1:1234", local=True),
     Builtin("ollama", "http://127.0.0.1:11434", local=True),

@@ -41,7 +41,8 @@ def entries(settings: Settings) -> dict[str, ProviderEntry]:
         changed = settings.providers.get(name, _UNCHANGED)
         if name == SIMULATED:
             problems.append(f"providers.{name}: is built in; its settings are the section `{SIMULATED}`")
-        elif changed.enabled:
+        elif changed.enabled or (name in own and not changed.base_url):
+            # Whoever switches off what nobody is called has misspelt what stays on.
             try:
                 found[name] = _entry(row, changed, settings.metering.ask_usage)
             except ValueError as error:
@@ -90,7 +91,6 @@ def _entry(row: Builtin, changed: Provider, ask_usage: bool) -> ProviderEntry:
         private=changed.private if changed.private is not None else row.local or changed.base_url is not None,
         ask_usage=changed.ask_usage if changed.ask_usage is not None else ask_usage and row.ask_usage,
         propagates=changed.trace_context == "propagate",
-        price_provider=row.price_provider,
         auth=changed.auth or _auth(row, dialect, base),
     )
 

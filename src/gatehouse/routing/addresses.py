@@ -14,6 +14,7 @@ from gatehouse.errors import GatehouseError
 from gatehouse.model.call import Route
 from gatehouse.model.snapshot import ProviderEntry
 from gatehouse.routing.paths import refuse_unsafe
+from gatehouse.routing.unified import placed
 
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -45,6 +46,8 @@ def rewrite_location(value: bytes, route: Route, base_path: str, own_url: str) -
         if path != base_path and not path.startswith(f"{base_path}/"):
             return None
         path = path[len(base_path) :]
+    if not route.prefix and placed(path) is None:
+        return None  # on the unified API, which has no prefix, this would be an address of the management API
     rest = f"?{parts.query}" if parts.query else ""
     return f"{own_url}{route.prefix}{path}{rest}".encode("ascii")
 

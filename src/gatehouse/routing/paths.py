@@ -33,6 +33,8 @@ _FAULTS: Final = (
 
 _VERSIONS: Final = re.compile(r"(?:/v\d+(?:(?:alpha|beta)\d*)?(?=/|$))+")
 
+_PARAMETERS: Final = 64
+"""Of a query that are looked at for the record: none that is kept stands so far behind."""
 _GATEWAY_KEY: Final = re.compile(r"(gth_(?:live|test)_)[0-9A-Za-z]+")
 _RECORDED: Final = {
     "api-version": re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?|v1|preview|latest"),
@@ -99,7 +101,7 @@ def recorded_path(raw_path: str, query: str) -> str:
     if not query:
         return path
     kept = []
-    for part in query.split("&"):
+    for part in query.split("&", _PARAMETERS)[:_PARAMETERS]:
         name, _, value = part.partition("=")
         name, value = unquote_plus(name), unquote_plus(value)
         allowed = _RECORDED.get(name)

@@ -23,8 +23,7 @@ from gatehouse.store.statements import DIMENSIONS, TOKENS
 from gatehouse.store.stretches import TooLongError
 from gatehouse.store.tally import TooManyError, cost, rate, token_counts
 
-_DAY: Final = 86_400_000_000
-_SHIFTS: Final[Mapping[str, int]] = {"day": _DAY, "week": 7 * _DAY}
+_SHIFTS: Final[Mapping[str, int]] = {"day": times.DAY, "week": 7 * times.DAY}
 BASELINES: Final = ("previous", *_SHIFTS)
 """Windows of the same length: the one just before, the same hours a day or a week before."""
 

@@ -21,7 +21,6 @@ from gatehouse.store.schema import lanes, ledger
 KEEP_DAYS: Final = 62
 """After its day, or its month, is over. What never ends is kept for ever."""
 
-_DAY: Final = 86_400_000_000
 _ENDLESS: Final = ""
 _MONTH: Final = len("2026-11")
 _DATE: Final = len("2026-11-21")
@@ -44,7 +43,7 @@ async def balance(engine: AsyncEngine, now: int | None = None) -> Balance:
     `engine`: a reader's for everybody (`engine.reader(…, everybody=True)`), or a writer's. `now`: microseconds since
     the epoch, unless it is now. Raises `StoreError`.
     """
-    yesterday = times.rfc3339((times.now() if now is None else now) - _DAY)[:_DATE]
+    yesterday = times.rfc3339((times.now() if now is None else now) - times.DAY)[:_DATE]
     counts = or_(ledger.c.period == _ENDLESS, ledger.c.period >= yesterday, ledger.c.period == yesterday[:_MONTH])
     async with transaction(engine) as connection:
         found = await connection.execute(select(*(lanes.c[name] for name in Mark.__struct_fields__)))
@@ -55,7 +54,7 @@ async def balance(engine: AsyncEngine, now: int | None = None) -> Balance:
 
 async def forget(connection: AsyncConnection, now: int) -> None:
     """Delete what no period is counted by any more. `now`: microseconds since the epoch."""
-    day = times.rfc3339(now - KEEP_DAYS * _DAY)[:_DATE]
+    day = times.rfc3339(now - KEEP_DAYS * times.DAY)[:_DATE]
     # A month sorts before its days, and is over after them.
     over = and_(ledger.c.period < day, ledger.c.period != day[:_MONTH])
     await connection.execute(Delete(ledger).where(ledger.c.period != _ENDLESS, over))

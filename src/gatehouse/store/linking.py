@@ -23,11 +23,11 @@ from sqlalchemy import Delete, Update, bindparam, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gatehouse.polite import politely
-from gatehouse.store import ids
+from gatehouse.store import ids, times
 from gatehouse.store.rows import Batch, LinkKey
 from gatehouse.store.schema import link_keys, traces
 
-WINDOW: Final = 86_400 * 1_000_000
+WINDOW: Final = times.DAY
 """Microseconds after which a call is not gone on from any more."""
 KEPT_DAYS: Final = 2
 """Keys of older days are of no use."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection
 
-from gatehouse.store.engine import sort_by_bytes
+from gatehouse.store.engine import StoreVersionError, sort_by_bytes
 from gatehouse.store.version import STORE, Lineage
 
 
@@ -24,7 +25,7 @@ def scripts(lineage: Lineage = STORE) -> ScriptDirectory:
 def upgrade(connection: Connection, lineage: Lineage) -> None:
     """Run every migration that `connection`'s database has not seen, in its open transaction.
 
-    Raises what the driver raises; `alembic.util.CommandError` for a revision this release does not know.
+    Raises what the driver raises; `StoreVersionError` for a revision this release does not know.
     """
     script = scripts(lineage)
     with EnvironmentContext(
@@ -39,5 +40,10 @@ def upgrade(connection: Connection, lineage: Lineage) -> None:
             version_table=lineage.table,
             transactional_ddl=True,
         )
-        environment.run_migrations()
+        try:
+            environment.run_migrations()
+        except CommandError as error:
+            raise StoreVersionError(
+                f"the {lineage.name}'s tables are at a version that no release has ({error}); {lineage.otherwise}"
+            ) from error
     sort_by_bytes(connection)

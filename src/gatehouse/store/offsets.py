@@ -15,15 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gatehouse.store import ids, rollups
 from gatehouse.store.engine import transaction
-from gatehouse.store.queries import TraceFilter, conditions
+from gatehouse.store.queries import COLUMNS, TraceFilter, conditions
 from gatehouse.store.rollups import LENGTHS, Segment
-from gatehouse.store.rows import TRACE_COLUMNS
 from gatehouse.store.schema import rollups as rollup_table
 from gatehouse.store.schema import traces
 from gatehouse.store.sight import Sight
 from gatehouse.store.stretches import Scope, walk, window
 
-_COLUMNS: Final = tuple(traces.c[name] for name in TRACE_COLUMNS)
 _MILLISECOND: Final = 1000
 _END: Final = 2**62
 
@@ -113,7 +111,7 @@ class Page:
     async def _take(self, connection: AsyncConnection, within: Scope) -> None:
         left = self._limit - len(self.rows)
         if left:
-            statement = select(*_COLUMNS).where(*within).order_by(traces.c.call.desc()).limit(left)
+            statement = select(*COLUMNS).where(*within).order_by(traces.c.call.desc()).limit(left)
             self.rows += await connection.execute(statement.offset(max(0, self._offset - self.total)))
 
     def _scope(self, since: int, until: int) -> Scope:

@@ -27,7 +27,7 @@ from gatehouse.store.views import Body, Trace, TracePage, TraceSummary
 
 _FIRST_STRETCH: Final = 2_000
 _LOOKING_SECONDS: Final = 1.0
-_COLUMNS: Final = tuple(traces.c[name] for name in TRACE_COLUMNS)
+COLUMNS: Final = tuple(traces.c[name] for name in TRACE_COLUMNS)
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -100,7 +100,7 @@ class Queries:
             async with transaction(self._engine, self._tenant) as connection:
                 floor = await edge(connection, scope, stretch, "down") if looks_through else None
                 within = scope if floor is None else (*scope, traces.c.call >= floor)
-                statement = select(*_COLUMNS).where(*within, *filters).order_by(traces.c.call.desc())
+                statement = select(*COLUMNS).where(*within, *filters).order_by(traces.c.call.desc())
                 found += await connection.execute(statement.limit(limit + 1 - len(found)))
             if len(found) > limit:
                 return _page(found[:limit], found[limit - 1].call)
@@ -115,7 +115,7 @@ class Queries:
         these = (traces.c.tenant == self._tenant, traces.c.call.in_(calls))
         filters = [*conditions(self._sight, wanted), *await self._named(wanted)]
         async with transaction(self._engine, self._tenant) as connection:
-            rows = await connection.execute(select(*_COLUMNS).where(*these, *filters))
+            rows = await connection.execute(select(*COLUMNS).where(*these, *filters))
             return [present.summary(row) for row in rows]
 
     async def trace(self, name: str) -> Trace | None:
@@ -199,7 +199,7 @@ class Queries:
 
     async def _one(self, *conditions: ColumnElement[bool]) -> Trace | None:
         async with transaction(self._engine, self._tenant) as connection:
-            statement = select(*_COLUMNS).where(*self._mine(), *conditions).order_by(traces.c.call.desc()).limit(1)
+            statement = select(*COLUMNS).where(*self._mine(), *conditions).order_by(traces.c.call.desc()).limit(1)
             row = (await connection.execute(statement)).first()
             if row is None:
                 return None

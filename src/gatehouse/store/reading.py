@@ -28,7 +28,6 @@ from gatehouse.store.views import Body, Report, Trace
 
 _PATIENCE_SECONDS: Final = 600.0
 """Of who asks on the command line."""
-_DAY: Final = 86_400_000_000
 
 
 class Reader:
@@ -47,7 +46,7 @@ class Reader:
         asked = Asked(
             since=0 if since is None else times.of(since),
             # Clocks of other machines may be ahead.
-            until=times.now() + _DAY if until is None else times.of(until),
+            until=times.now() + times.DAY if until is None else times.of(until),
             group_by=tuple(by),
             limit=MOST_KEYS,
         )

@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from gatehouse.store import ids
 from gatehouse.store.engine import insert_new, transaction
 from gatehouse.store.schema import audit, rolled, rollup_durations, rollups, traces
-from gatehouse.store.statements import DAY, HOUR
 from gatehouse.store.stretches import tenant_after
+from gatehouse.store.times import DAY, HOUR
 
 _STRETCH: Final = 20_000
 _ROWS: Final = 1_000

@@ -28,15 +28,15 @@ from gatehouse.store.rollups import CUBES, ENDS, LARGEST, LENGTHS, MAIN, SUMS, G
 from gatehouse.store.rows import Concluded, Decided
 from gatehouse.store.schema import rolled, rollup_durations, traces
 from gatehouse.store.schema import rollups as rollup_table
-from gatehouse.store.statements import DAY, HOUR
 from gatehouse.store.stretches import Scope, edge, tenant_after, window
+from gatehouse.store.times import DAY, HOUR, SECOND
 
-SETTLE: Final = 300 * 1_000_000
+SETTLE: Final = 300 * SECOND
 """From the end of an hour until it is summed up, and from a change until it is again: calls that began in it end."""
 STRETCH: Final = 2_000
 """Calls summed up at once."""
 
-_REST: Final = 10 * 1_000_000
+_REST: Final = 10 * SECOND
 _TOLD: Final[dict[str, ColumnElement[Any]]] = {
     **{name: traces.c[name] for name in ("project", "provider", "model", "model_answered", "route", "user_id")},
     **{name: traces.c[name] for name in ("team", "environment", "service")},

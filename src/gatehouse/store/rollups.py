@@ -19,9 +19,10 @@ from gatehouse.store.queries import TraceFilter
 from gatehouse.store.rows import RollupRow
 from gatehouse.store.schema import rolled, rollup_durations, rollups
 from gatehouse.store.sight import Sight
-from gatehouse.store.statements import DAY, HOUR, began
+from gatehouse.store.statements import began
 from gatehouse.store.stretches import Scope
 from gatehouse.store.tally import LATEST
+from gatehouse.store.times import DAY, HOUR
 
 Grain = Literal["hour", "day"]
 

@@ -20,9 +20,8 @@ from gatehouse.store.report import FAILED
 from gatehouse.store.schema import traces
 from gatehouse.store.stretches import Scope
 from gatehouse.store.tally import LATEST
+from gatehouse.store.times import DAY, HOUR
 
-HOUR: Final = 3_600_000_000
-DAY: Final = 24 * HOUR
 _MONDAY: Final = 3 * DAY
 """The epoch was a Thursday, three days into its week."""
 CALLER: Final = func.coalesce(traces.c.key_id, traces.c.provider_key_hash)

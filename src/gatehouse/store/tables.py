@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import msgspec
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""The last four are full-width forms, which some spreadsheets take for the others."""
 _encoder: Final = msgspec.json.Encoder()
 
 Column = tuple[str, tuple[str, ...]]

@@ -68,19 +68,17 @@ async def upgrade(connection: AsyncConnection, lineage: Lineage) -> None:
     await connection.run_sync(importlib.import_module("gatehouse.store.migrate").upgrade, lineage)
 
 
-async def check(engine: AsyncEngine, lineage: Lineage = STORE) -> None:
+async def check(engine: AsyncEngine) -> None:
     """Raise `StoreMissingError` before the tables are there, `StoreVersionError` if they are not this release's."""
     async with transaction(engine) as connection:
-        found = await connection.run_sync(_revision, lineage)
+        found = await connection.run_sync(_revision, STORE)
     if found is None:
-        raise StoreMissingError(
-            f"the {lineage.name} holds no tables yet; they are made when `gatehouse serve` first runs"
-        )
-    if found > lineage.revision:
-        raise _newer(found, lineage)
-    if found < lineage.revision:
+        raise StoreMissingError("the store holds no tables yet; they are made when `gatehouse serve` first runs")
+    if found > STORE.revision:
+        raise _newer(found, STORE)
+    if found < STORE.revision:
         raise StoreVersionError(
-            f"the {lineage.name}'s tables are at version {found}, older than this release's {lineage.revision}; "
+            f"the store's tables are at version {found}, older than this release's {STORE.revision}; "
             "`gatehouse serve` upgrades them"
         )
 

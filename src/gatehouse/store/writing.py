@@ -46,7 +46,6 @@ _STILL_OPEN: Final = traces.c.outcome == literal_column(f"'{_OPEN}'")
 _UNDECIDED: Final = traces.c.decision_lane.is_(None)
 _RECENT: Final = 20_000
 """Open calls whose decision is kept in memory: about 1 KB each."""
-_DAY: Final = 86_400 * 1_000_000
 _MILLISECOND: Final = 1_000
 _AT_ONCE: Final = 500
 """Calls named in one SELECT."""
@@ -151,7 +150,7 @@ class StoreWriter:
                 deleted += len(found)
                 if deleted < limit:
                     deleted += await linking.forget_keys(
-                        connection, tenant, times.now() // _DAY - linking.KEPT_DAYS, limit - deleted
+                        connection, tenant, times.now() // times.DAY - linking.KEPT_DAYS, limit - deleted
                     )
                 tenant = await tenant_after(connection, tenant, traces)
             await connection.execute(Delete(refusals).where(refusals.c.until < before))

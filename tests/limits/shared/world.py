@@ -63,9 +63,9 @@ class World(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = asyncio.new_event_loop()
         self.server = valkey()
         self.on: Valkey = self.server.__enter__()
+        self.loop = asyncio.new_event_loop()
         self.clock = Clock()
         self.started = self.clock.us
         self.day = CAPS["day"]

@@ -67,7 +67,8 @@ def test_preparing_twice_does_nothing_the_second_time(empty_place: Path) -> None
         assert await access.prepare(url)
         assert not await access.prepare(url)
         reading = access.reader(url)
-        await version.check(reading, LINEAGE)
+        async with reading.connect() as connection:
+            assert not await version.is_due(connection, LINEAGE)
         await reading.dispose()
 
     asyncio.run(run())

@@ -7,20 +7,19 @@ a session's standing means is said in `auth.sessions`. The snapshot has none of 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import ColumnElement, Row, delete, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gatehouse.auth.sessions import Standing
+from gatehouse.store import times
 from gatehouse.store.directory import ids
 from gatehouse.store.directory.changes import Event, NewSession, NewToken, SessionFilter
 from gatehouse.store.directory.errors import NotThere
 from gatehouse.store.directory.schema import sessions, tokens, users
 from gatehouse.store.directory.scoped import Scoped, paged, viewed
 from gatehouse.store.directory.views import Page, PlatformToken, Session
-
-SECOND: Final = 1_000_000
 
 
 async def shut_out(connection: AsyncConnection, tenant: str, user: str, at: int) -> int:
@@ -52,7 +51,7 @@ class Entrances(Scoped):
 
     async def see_session(self, name: str, at: int) -> None:
         """It was used, at Unix seconds `at`; of several, the latest counts."""
-        seen = at * SECOND
+        seen = at * times.SECOND
         where = (sessions.c.tenant == self._tenant, sessions.c.id == name, sessions.c.seen_at < seen)
         async with self._opened() as connection:
             await connection.execute(update(sessions).where(*where).values(seen_at=seen))
@@ -110,7 +109,7 @@ class Entrances(Scoped):
 
 def standing(row: Row[Any]) -> Standing:
     """A row of `dir_sessions`."""
-    began, rotated, seen = (at // SECOND for at in (row.created_at, row.rotated_at, row.seen_at))
+    began, rotated, seen = (at // times.SECOND for at in (row.created_at, row.rotated_at, row.seen_at))
     return Standing(row.digest, row.previous, began=began, rotated=rotated, seen=seen, rights=row.rights)
 
 
@@ -119,7 +118,7 @@ def _columns(stands: Standing) -> dict[str, Any]:
         "digest": stands.digest,
         "previous": stands.previous,
         "rights": stands.rights,
-        "created_at": stands.began * SECOND,
-        "rotated_at": stands.rotated * SECOND,
-        "seen_at": stands.seen * SECOND,
+        "created_at": stands.began * times.SECOND,
+        "rotated_at": stands.rotated * times.SECOND,
+        "seen_at": stands.seen * times.SECOND,
     }

@@ -21,7 +21,7 @@ from gatehouse.store import present, times
 from gatehouse.store.directory import access, ids
 from gatehouse.store.directory.changes import Event, NewProject, NewTenant, NewUser, Outgoing
 from gatehouse.store.directory.directory import Directory, tenant_view
-from gatehouse.store.directory.entering import SECOND, standing
+from gatehouse.store.directory.entering import standing
 from gatehouse.store.directory.errors import NotThere, Taken
 from gatehouse.store.directory.people import OWNER, role_now
 from gatehouse.store.directory.published import read
@@ -139,7 +139,7 @@ class OperatorStore:
         found = await self._holder(sessions, (sessions.c.digest == digest) | (sessions.c.previous == digest))
         if found is None:
             return None
-        expires_at = times.rfc3339(found.created_at + ABSOLUTE * SECOND)
+        expires_at = times.rfc3339(found.created_at + ABSOLUTE * times.SECOND)
         return Presented(_holder("session", found, expires_at=expires_at), standing(found))
 
     async def platform_token(self, jti: str, now: int) -> Holder | None:
@@ -240,7 +240,7 @@ class OperatorStore:
 
     async def forget_expired(self, now: int) -> int:
         """Sessions and platform tokens that have ended go; how many."""
-        idle, absolute = now - IDLE * SECOND, now - ABSOLUTE * SECOND
+        idle, absolute = now - IDLE * times.SECOND, now - ABSOLUTE * times.SECOND
         over = delete(sessions).where((sessions.c.seen_at <= idle) | (sessions.c.created_at <= absolute))
         async with self._opened() as connection:
             gone = [await connection.execute(each) for each in (over, delete(tokens).where(tokens.c.expires_at <= now))]

@@ -22,10 +22,10 @@ from gatehouse.auth.scopes import worth
 from gatehouse.model.access import Binding, CredentialEntry, IssuerEntry, KeyEntry, ProjectEntry, TenantEntry
 from gatehouse.model.limits import LimitEntry
 from gatehouse.model.snapshot import Sections
+from gatehouse.store import times
 from gatehouse.store.directory.people import role_now
 from gatehouse.store.directory.schema import bindings, credentials, issuers, keys, limits, projects, tenants, users
 
-_SECOND: Final = 1_000_000
 _SLICE: Final = 200
 _AS_THEY_ARE: Final = ("api_key", "aws_keys")
 """Kinds whose secret serves calls by itself, without a token."""
@@ -99,7 +99,7 @@ def _key(row: Any) -> KeyEntry:
         models=tuple(row.models),
         providers=tuple(row.providers),
         addresses=tuple(row.addresses),
-        expires=min(ends) // _SECOND if ends else None,
+        expires=min(ends) // times.SECOND if ends else None,
         disabled=row.disabled_at is not None or idle,
         role=row.role,
         counts_as=None if row.counts_as == row.id else row.counts_as,
