@@ -176,7 +176,7 @@ WRONG: list[tuple[str, str, str]] = [
     ("status=200&status=x", "status[1]", "valid integer"),
     ("outcome=good", "outcome[0]", "Input should be"),
     ("stream=perhaps", "stream", "valid boolean"),
-    ("trace=xyz", "trace", "match pattern"),
+    ("trace=xyz", "trace", "not of the form"),
     ("provider=", "provider", "at least 1"),
     ("colour=red", "colour", "there is no such parameter"),
     ("Limit=1", "Limit", "there is no such parameter"),

@@ -147,13 +147,13 @@ def test_a_cache_is_written_once(house: House) -> None:
 
 
 def test_models(house: House) -> None:
-    with connect(house) as client:
+    with house.gateway.recorded(), connect(house) as client:
         assert [model.name for model in client.models.list()][0] == f"models/{MODEL}"
 
 
 def test_uploads_follow_the_address_to_our_own_route(house: House) -> None:
     """HARD-PARTS 1.10: the absolute address of an upload names the provider's host; the SDK goes straight to it."""
-    with connect(house) as client:
+    with house.gateway.recorded(2), connect(house) as client:
         stored = client.files.upload(file=io.BytesIO(b"0123456789" * 1000), config={"mime_type": "text/plain"})
     assert (stored.name, stored.size_bytes) == ("files/abc123", 10_000)
     start, content = house.gemini.requests

@@ -83,6 +83,8 @@ class Relay:
                 if len(piece) <= SLICE and not call.answer_encoding:
                     self._watch(call, piece)
                 else:
+                    if not connection.complete:
+                        connection.hold()  # what came meanwhile would pile up behind what the client has not taken
                     await self._watch_slices(call, piece)
             if connection.complete and not connection.pieces:
                 break
@@ -92,7 +94,8 @@ class Relay:
             if not pieces:
                 exchange.flush()
             call.check()
-            await exchange.fiber.sleep()
+            if not connection.held:
+                await exchange.fiber.sleep()
             while exchange.paused and not exchange.gone and call.cause is None:
                 connection.hold()
                 await exchange.fiber.sleep()
