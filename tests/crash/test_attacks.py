@@ -146,6 +146,7 @@ def _connections(house: Gateway) -> float:
     return float(next(line for line in lines if line.startswith("gatehouse_worker_client_connections{")).split()[1])
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(120)
 def test_good_clients_hardly_notice_an_attack(tmp_path: Path) -> None:
     """All kinds at once, at the limit of connections."""
