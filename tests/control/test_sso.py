@@ -14,6 +14,7 @@ import pytest
 
 from gatehouse.config.settings import Callouts, Sso, SsoRole
 from gatehouse.control import oidc
+from gatehouse.control.sso import EACH
 from gatehouse.store.directory import ids
 from gatehouse.store.directory.changes import UserChange, UserFilter
 from tests.control import sign_on
@@ -221,5 +222,20 @@ def test_a_provider_that_is_not_there_or_another(tmp_path: Path, issuer: str) ->
                 assert "client-secret" not in answered.text
         async with house(tmp_path) as made:
             assert (await Browser(made).ask("GET", "/api/v1/sso/start")).status_code == 404
+
+    asyncio.run(run())
+
+
+def test_who_begins_many_log_ins_crowds_out_nobody_elses(tmp_path: Path, issuer: str) -> None:
+    async def run() -> None:
+        async with _house(tmp_path, issuer) as made:
+            ours, other = Browser(made, address="192.0.2.1"), Browser(made, address="192.0.2.2")
+            begun = [await browser.ask("GET", "/api/v1/sso/start") for browser in (ours, other)]
+            flood = Browser(made, address="192.0.2.2")
+            for _ in range(EACH):
+                assert (await flood.ask("GET", "/api/v1/sso/start")).status_code == 302
+            for browser, start, status in zip((ours, other), begun, (303, 400), strict=True):
+                back = await asyncio.to_thread(sign_on.logged_in, start.headers["location"], "ada")
+                assert (await browser.ask("GET", sign_on.path_of(back))).status_code == status
 
     asyncio.run(run())

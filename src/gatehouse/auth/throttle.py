@@ -98,7 +98,7 @@ class Throttle:
 
     def begin(self, account: str, address: str, now: float) -> int:
         """Whole seconds to wait; 0: try, and the attempt counts as failed until `succeeded`."""
-        who, where = _account(account), _address(address)
+        who, where = _account(account), source(address)
         wait = max(self._accounts.wait(who, now), self._addresses.wait(where, now))
         if wait > 0:
             return math.ceil(wait)
@@ -112,7 +112,7 @@ class Throttle:
             self._accounts.clear(_account(account))
         else:
             self._accounts.take_back(_account(account))
-        self._addresses.take_back(_address(address))
+        self._addresses.take_back(source(address))
 
 
 def _account(name: str) -> bytes:
@@ -121,8 +121,8 @@ def _account(name: str) -> bytes:
     return hashlib.blake2b(plain.encode(errors="replace"), digest_size=16).digest()
 
 
-def _address(text: str) -> bytes:
-    """Of IPv6 the /64: one customer has at least as many addresses as that. What is no address is one of its own."""
+def source(text: str) -> bytes:
+    """Whom an address stands for. Of IPv6 the /64: one customer has at least as many addresses as that. What is no address is one of its own."""
     found = parsed(text.partition("%")[0])
     if found is None:
         return b""

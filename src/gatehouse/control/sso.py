@@ -27,6 +27,7 @@ from starlette.responses import Response
 
 from gatehouse import errors
 from gatehouse.auth.roles import permissions
+from gatehouse.auth.throttle import source
 from gatehouse.config.settings import Sso
 from gatehouse.control import cookies, oidc
 from gatehouse.control.accounts import Accounts, failed, signed_in
@@ -49,6 +50,8 @@ PATIENCE_SECONDS: Final = 600
 CODE_SECONDS: Final = 60
 UNDER_WAY: Final = 4096
 """Log-ins; beyond, the oldest is forgotten."""
+EACH: Final = 256
+"""Of them, begun from one address: an office has one."""
 _LOOPBACK: Final = r"^http://(127\.0\.0\.1|\[::1\]):[0-9]{1,5}/[A-Za-z0-9/_-]{0,64}$"
 _OWN_PATH: Final = r"^/([!-.0-\[\]-~][!-\[\]-~]*)?$"
 """Not `//host`, nor a backslash, which browsers take for a slash."""
@@ -125,21 +128,24 @@ class _Granted(NamedTuple):
 
 
 class _Pending(Generic[_T]):
-    """What counts once, and for a while."""
+    """What counts once, and for a while. Anybody may begin a log-in: who begins many crowds out only their own."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._kept: dict[bytes, tuple[float, _T]] = {}
+        self._kept: dict[bytes, tuple[float, bytes, _T]] = {}
 
-    def put(self, value: _T) -> str:
-        name = secrets.token_urlsafe(32)
-        if len(self._kept) >= UNDER_WAY:
+    def put(self, value: _T, address: str) -> str:
+        name, whose = secrets.token_urlsafe(32), source(address)
+        theirs = [each for each, (_, who, _) in self._kept.items() if who == whose]
+        if len(theirs) >= EACH:
+            del self._kept[theirs[0]]
+        elif len(self._kept) >= UNDER_WAY:
             del self._kept[next(iter(self._kept))]
-        self._kept[_digest(name)] = time.monotonic() + self._seconds, value
+        self._kept[_digest(name)] = time.monotonic() + self._seconds, whose, value
         return name
 
     def take(self, name: str) -> _T | None:
-        until, value = self._kept.pop(_digest(name), (0.0, None))
+        until, _, value = self._kept.pop(_digest(name), (0.0, b"", None))
         return value if time.monotonic() < until else None
 
 
@@ -164,7 +170,7 @@ class SingleSignOn:
         base = self._accounts.origins.base(request)
         browser = secrets.token_urlsafe(32)
         attempt = oidc.attempt(base + _CALLBACK)
-        state = self._begun.put(_Begun(attempt, _digest(browser), asked, link))
+        state = self._begun.put(_Begun(attempt, _digest(browser), asked, link), caller_of(request).address)
         secure = base.startswith("https:")
         line = cookies.line(cookies.SIGN_ON, browser, secure=secure, seconds=PATIENCE_SECONDS, cross_site=True)
         try:
@@ -186,9 +192,10 @@ class SingleSignOn:
         except SignOnError as error:
             await failed(self._accounts, self.tenant, "", "sso")
             raise _worded(error) from error
-        who = await self._known(person, begun.link, caller_of(request).address)
+        address = caller_of(request).address
+        who = await self._known(person, begun.link, address)
         if begun.asked.redirect is not None:
-            code = self._codes.put(_Granted(who, begun.asked.challenge or ""))
+            code = self._codes.put(_Granted(who, begun.asked.challenge or ""), address)
             query = urlencode({"code": code, "state": begun.asked.state})
             return _redirect(f"{begun.asked.redirect}?{query}", cookies.gone(cookies.SIGN_ON))
         secure = begun.attempt.redirect_uri.startswith("https:")
