@@ -71,7 +71,13 @@ FREE: Final = frozenset(
 Other entries without a rate are models nobody priced: unknown.
 """
 
-ALIASES: Final = {"bedrock": "aws", "moonshot": "moonshotai", "vertex": "google", "xai": "x-ai"}
+ALIASES: Final = {
+    "bedrock": "aws",
+    "bedrock-mantle": "aws",
+    "moonshot": "moonshotai",
+    "vertex": "google",
+    "xai": "x-ai",
+}
 """Names in routes that the list spells otherwise."""
 
 SIMULATED: Final = ProviderPrices(
