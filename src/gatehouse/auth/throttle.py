@@ -122,7 +122,8 @@ def _account(name: str) -> bytes:
 
 
 def source(text: str) -> bytes:
-    """Whom an address stands for. Of IPv6 the /64: one customer has at least as many addresses as that. What is no address is one of its own."""
+    """Whom an address stands for. Of IPv6 the /64: one customer has at least as many addresses as that. What is no
+    address is one of its own."""
     found = parsed(text.partition("%")[0])
     if found is None:
         return b""
