@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from gatehouse.dialects.nesting import spaces
+from gatehouse.dialects.nesting import QUOTE, spaces
 from gatehouse.dialects.positions import Names, Span, doubt, locate, locate_slices, names
 from gatehouse.dialects.values import UNREADABLE, count
 from gatehouse.model.call import Dialect
@@ -161,7 +161,7 @@ def _set_gemini(body: bytes, spans: dict[str, Span], most: int) -> bytes | None:
 def _insert(body: bytes, member: bytes) -> bytes:
     """A member at the beginning of an object."""
     brace = body.index(b"{") + 1
-    comma = b"" if body[spaces(body, brace)] == _CLOSE else b","
+    comma = b"," if body[brace] == QUOTE or body[spaces(body, brace)] != _CLOSE else b""
     return b"".join((body[:brace], member, comma, memoryview(body)[brace:]))
 
 

@@ -43,23 +43,17 @@ def locate(body: bytes, wanted: Names) -> dict[str, Span] | None:
     """The wanted members' values, by name; `None` where the body is no JSON object, or one of them is repeated or
     written in other capitals.
 
-    For bodies read in one go; one above 1 MiB with white space between its members needs `locate_slices`.
+    For bodies read in one go; one above 1 MiB with other white space between its members needs `locate_slices`.
     """
-    members = _decoded(body)
-    if members is not None:
-        spans = _by_lengths(body, members, wanted)
-        if spans is not None or len(body) > SLICE:
-            return spans
-        spans = _by_turns(body, members, wanted)
-        if spans is not None:
-            return spans
-    return _by_scan(scan_now(body, wanted.folded), wanted) if len(body) <= SLICE else None
+    spans = _at_once(body, wanted)
+    if spans is not None or len(body) > SLICE:
+        return spans
+    return _by_scan(scan_now(body, wanted.folded), wanted)
 
 
 def locate_slices(body: bytes, wanted: Names) -> Generator[None, None, dict[str, Span] | None]:
     """The same for a body of any size; yields between slices."""
-    members = _decoded(body) if len(body) <= WHOLE else None
-    spans = None if members is None else _by_lengths(body, members, wanted)
+    spans = _at_once(body, wanted) if len(body) <= WHOLE else None
     if spans is None:
         spans = _by_scan((yield from scan(body, wanted.folded)), wanted)
     return spans
@@ -67,8 +61,7 @@ def locate_slices(body: bytes, wanted: Names) -> Generator[None, None, dict[str,
 
 def doubt(body: bytes, wanted: Names) -> Generator[None, None, str | None]:
     """Why nobody knows which of the wanted members a provider reads; yields between slices of a large body."""
-    members = _decoded(body) if len(body) <= WHOLE else None
-    if members is not None and _by_lengths(body, members, wanted) is not None:
+    if len(body) <= WHOLE and _at_once(body, wanted) is not None:
         return None
     found = yield from scan(body, wanted.folded)
     if found.fault is not None:
@@ -81,6 +74,16 @@ def doubt(body: bytes, wanted: Names) -> Generator[None, None, str | None]:
             return f"the body has `{member.name}` more than once"
         seen.add(member.name)
     return None
+
+
+def _at_once(body: bytes, wanted: Names) -> dict[str, Span] | None:
+    """Positions in a body that has either no white space between its members, or one space after each colon and comma.
+    What is tried first sees at the first member whether it is wrong."""
+    members = _decoded(body)
+    if members is None:
+        return None
+    spans = _by_turns(body, members, wanted)
+    return _by_lengths(body, members, wanted) if spans is None else spans
 
 
 def _decoded(body: bytes) -> dict[str, msgspec.Raw] | None:
