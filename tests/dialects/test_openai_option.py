@@ -146,9 +146,10 @@ def test_a_body_msgspec_refuses_is_asked_all_the_same() -> None:
 
 
 def test_a_large_body_is_asked_in_slices() -> None:
-    body = json.dumps({"model": "m", "messages": ["word " * 500_000], "stream": True, "stream_options": None}).encode()
+    members = {"model": "m", "messages": ["word " * 500_000], "stream": True, "stream_options": None}
+    body = json.dumps(members, indent=1).encode()
     ask = openai_chat.read(body, None)
-    assert ask_usage(body, ask) is None, "white space between members: it has to be searched, and that in slices"
+    assert ask_usage(body, ask) is None, "lines between members: it has to be searched, and that in slices"
     assert run(ask_usage_slices(body, ask)) == body.replace(b"null", b'{"include_usage":true}')
 
 
