@@ -28,7 +28,7 @@ _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 def ask_usage(body: bytes, ask: Ask) -> bytes | None:
     """The body asking for usage, or `None` where it must not be changed.
 
-    For bodies read in one go; one above 1 MiB with white space between its members needs `ask_usage_slices`.
+    For bodies read in one go; one above 1 MiB with other white space between its members needs `ask_usage_slices`.
     """
     if not _may_ask(ask):
         return None
