@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from gatehouse.cli import init
 from gatehouse.cli.main import run
+from gatehouse.cli.naming import naming
 from gatehouse.cli.options import set_up
 from gatehouse.config.paths import DataDir
 from gatehouse.control.founding import Owner
@@ -382,3 +383,11 @@ def test_a_report_calls_keys_and_projects_by_their_names(house: Cli, data: Path)
     assert {(row["project"], row["key"]) for row in said} == {(key["project"], key["id"]) for key in keys}
     explained = house("explain", "cost", "--since", "1h").out
     assert f"ci (…{keys[0]['id'][-6:]})" in explained and keys[0]["id"] not in explained, explained
+
+
+def test_only_what_is_told_apart_by_ids_has_names(house: Cli, data: Path) -> None:
+    """The first project's id is a word that an environment or a tag may be, too."""
+    assert house("project", "update", "default", "--name", "Main").code == 0
+    asked = [("project", "default"), ("environment", "default"), ("key", None), ("user", "ann")]
+    called = naming(set_up({"GATEHOUSE_DATA": str(data)}, None, None), "default", asked)
+    assert [called(*each) for each in asked] == ["Main", "default", None, "ann"]

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gatehouse.cli.called import NAMED, names
 from gatehouse.cli.moments import Moment, MomentType, at
+from gatehouse.cli.naming import naming
 from gatehouse.cli.options import config_option, data_option, set_up, tenant_option
 from gatehouse.cli.recorded import ask
 from gatehouse.cli.terminal import PIPED_WIDTH, echo_csv, echo_json
@@ -68,8 +68,8 @@ def command(
     elif form == "csv":
         echo_csv(Contribution, found.items)
     else:
-        called = names(setup, tenant, (item.value for item in found.items if item.dimension in NAMED and item.value))
-        items = [replace(item, value=called.get(item.value or "", item.value)) for item in found.items]
+        called = naming(setup, tenant, ((item.dimension, item.value) for item in found.items))
+        items = [replace(item, value=called(item.dimension, item.value)) for item in found.items]
         found = replace(found, items=items)
         console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
         console.print(Text("\n".join(sentences(found))))

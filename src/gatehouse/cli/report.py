@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gatehouse.cli.called import NAMED, names
 from gatehouse.cli.moments import Moment, MomentType, at
+from gatehouse.cli.naming import naming
 from gatehouse.cli.options import config_option, data_option, set_up, tenant_option
 from gatehouse.cli.recorded import ask
 from gatehouse.cli.terminal import PIPED_WIDTH, echo_csv, echo_json
@@ -65,8 +65,8 @@ def command(environ: Mapping[str, str], /, form: str, data: str | None, config: 
         console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
         console.print(Text(summary(report)))
         if report.rows:
-            ids = {row.group[each] or "" for row in report.rows for each in by if each in NAMED}
-            console.print(table(report.rows, by, names(setup, tenant, ids - {""})))
+            called = naming(setup, tenant, ((each, row.group[each]) for row in report.rows for each in by))
+            console.print(table(report.rows, by, called))
 
 
 def _names(value: str) -> list[str]:
@@ -113,8 +113,8 @@ def _uncounted(report: Report) -> str:
     return f"\n{report.refused_uncounted:,} more were refused too fast to be listed one by one"
 
 
-def table(rows: list[ReportRow], by: Sequence[str], called: Mapping[str, str]) -> Table:
-    """A line per row. `called`: names by id."""
+def table(rows: list[ReportRow], by: Sequence[str], called: Callable[[str, str | None], str | None]) -> Table:
+    """A line per row. `called`: as `naming` has it."""
     found = Table(box=box.SIMPLE, pad_edge=False)
     for heading in by:
         found.add_column(heading, overflow="fold")
@@ -123,7 +123,7 @@ def table(rows: list[ReportRow], by: Sequence[str], called: Mapping[str, str]) -
     for row in rows:
         cost = dollars(row.cost_nano_usd) if row.unknown_price < row.calls else ""
         found.add_row(
-            *(Text(clean(_shown(name, row.group[name], called))) for name in by),
+            *(Text(clean(called(name, row.group[name]) or "–")) for name in by),
             number(row.calls),
             number(row.errors),
             number(row.input_tokens),
@@ -133,9 +133,3 @@ def table(rows: list[ReportRow], by: Sequence[str], called: Mapping[str, str]) -
             duration(row.p95_us),
         )
     return found
-
-
-def _shown(name: str, value: str | None, called: Mapping[str, str]) -> str:
-    if value is None or name not in NAMED:
-        return value or "–"
-    return called.get(value, value)
