@@ -26,7 +26,7 @@ from gatehouse.journal.lines import JournalError
 from gatehouse.journal.reader import role_of
 from gatehouse.journal.records import LaneClosed
 from gatehouse.journal.source import open_segment
-from gatehouse.limits.ledger import folded, scope_of, unprefixed
+from gatehouse.limits.ledger import folded, scope_of, scopes
 from gatehouse.model.access import KeyEntry
 from gatehouse.model.limits import LimitEntry, Reserved, Settled
 from gatehouse.model.record import Candidate
@@ -129,15 +129,10 @@ class Rates:
             key = entry.counts_as or entry.id
         model = None if record.model is None else folded(record.model)
         credential = record.candidates[0].credential if record.candidates else None
-        scopes = (
-            ("tenant", tenant), ("project", record.project), ("key", key), ("user", record.user),
-            ("model", model), ("model", unprefixed(model)), ("credential", credential),
-        )  # fmt: skip
-        for scope, scope_id in scopes:
-            if scope_id is not None:
-                for counter, since in self._requests.get((tenant, scope, scope_id), ()):
-                    if at >= since:
-                        self._over.setdefault(counter, []).append((at, 1))
+        for scope in scopes(tenant, record.project, key, record.user, model, credential):
+            for counter, since in self._requests.get((tenant, *scope), ()):
+                if at >= since:
+                    self._over.setdefault(counter, []).append((at, 1))
         held = {one.counter: one.amount for one in record.reserved if at >= self._tokens.get(one.counter, at + 1)}
         if held:
             self._open[record.call] = (at, held)

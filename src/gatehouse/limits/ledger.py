@@ -74,17 +74,7 @@ class Tenant:
 
     def plan(self, key: Key, tenant: str) -> Plan | None:
         """`None`: nothing limits such a call."""
-        project, gateway_key, user, model, credential = key
-        scopes = (
-            ("tenant", tenant), ("project", project), ("key", gateway_key), ("user", user), ("model", model),
-            ("model", unprefixed(model)), ("credential", credential),
-        )  # fmt: skip
-        found = [
-            counter
-            for scope, scope_id in scopes
-            if scope_id is not None
-            for counter in self.counters.get((scope, scope_id), ())
-        ]
+        found = [counter for scope in scopes(tenant, *key) for counter in self.counters.get(scope, ())]
         doors = tuple(counter for counter in found if isinstance(counter, Door))
         funds = tuple(counter for counter in found if isinstance(counter, Fund))
         plan = Plan(doors, funds) if found else None
@@ -103,6 +93,17 @@ def unprefixed(model: str | None) -> str | None:
     """The model of `provider:model`; `None` where no provider is named. A limit on the one holds for the other."""
     provider, _, rest = (model or "").partition(":")
     return rest.removeprefix(_COLLECTION) if provider and rest else None
+
+
+def scopes(
+    tenant: str, project: str, key: str | None, user: str | None, model: str | None, credential: str | None
+) -> list[tuple[str, str]]:
+    """All that limits on a call may be on, as `Tenant.counters` finds it: (scope, id). `model`: `folded`."""
+    given = (
+        ("tenant", tenant), ("project", project), ("key", key), ("user", user), ("model", model),
+        ("model", unprefixed(model)), ("credential", credential),
+    )  # fmt: skip
+    return [(scope, scope_id) for scope, scope_id in given if scope_id is not None]
 
 
 def scope_of(found: LimitEntry | Counter) -> tuple[str, str]:
@@ -134,8 +135,8 @@ class Ledger:
         known = tenant.models
         if model is not None:
             model = folded(model) if known else None
-            if model not in known and unprefixed(model) not in known:
-                model = None
+        if model is not None and model not in known and unprefixed(model) not in known:
+            model = None
         key = (claim.project, claim.key, user, model, claim.credential)
         if key in tenant.plans:
             return tenant.plans[key]

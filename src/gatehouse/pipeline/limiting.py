@@ -27,7 +27,7 @@ from gatehouse.limits.claim import Claim
 from gatehouse.model.call import Ask, Extent
 from gatehouse.model.limits import Bound
 from gatehouse.model.record import Candidate
-from gatehouse.pipeline.call import Call
+from gatehouse.pipeline.call import Call, in_slices
 from gatehouse.pipeline.limited import Limited, moment
 from gatehouse.pipeline.reading import Reader
 from gatehouse.ports import Limits
@@ -57,7 +57,8 @@ class Limiting:
         return self._limits.active
 
     async def admit(self, call: Call, model: str | None, candidates: tuple[Candidate, ...]) -> None:
-        """Count the call against request rates and concurrency. `model`: as the caller wrote it.
+        """Count the call against request rates and concurrency. `model`: as the caller wrote it, which on Azure says
+        nothing: there the deployment counts.
 
         Raises `GatehouseError`; `Ended` if the caller left meanwhile.
         """
@@ -70,7 +71,7 @@ class Limiting:
             None if key is None else key.counts_as or key.id,
             # A token beside somebody's key does not take the call out of their limits.
             principal.user if key is None or key.user is None else key.user,
-            model,
+            call.route.deployment or model,
             candidates[0].credential,
         )
         limited = Limited(self._limits, claim)
@@ -147,9 +148,9 @@ class Limiting:
     async def _slowly(self, call: Call, body: bytes, field: str, most: int) -> bytes:
         """The same of any body, in slices. Raises `GatehouseError` (400) where nobody knows what a provider reads."""
         dialect, endpoint = call.route.dialect, call.route.endpoint
-        changed = await self._reader.in_slices(call, with_output_slices(body, dialect, endpoint, field, most))
+        changed = await in_slices(call, with_output_slices(body, dialect, endpoint, field, most))
         if changed is None:
-            why = await self._reader.in_slices(call, ambiguity(body, dialect, endpoint))
+            why = await in_slices(call, ambiguity(body, dialect, endpoint))
             raise GatehouseError(
                 errors.BAD_REQUEST, f"a call under limits must be unambiguous: {why or 'its members cannot be told'}"
             )
