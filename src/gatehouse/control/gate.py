@@ -1,8 +1,8 @@
 """The gate of the management API: nothing behind it runs for a caller who may not.
 
 Rules
-- The socket is reached through the workers, which alone say the caller's address, or with the
-  local token; anybody else on it is refused.
+- The socket is reached through the workers, which alone say the caller's address, or with the local token; anybody
+  else on it is refused.
 - Decided on `scope["path"]`, never on a URL built from `Host`, by the one table (`permissions`). What has no row is not
   there.
 - A session changes something only from a page of ours (`Origin`).

@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar, Final, Protocol
 import msgspec
 
 from gatehouse.dialects.elements import Elements
-from gatehouse.dialects.scan import ENDS_EARLY, MAX_SLICED_STEPS, Scanner
+from gatehouse.dialects.scan import ENDS_EARLY, MAX_SLICED_STEPS, Scanner, feed_within
 from gatehouse.dialects.values import TEXT_LIMIT, UNREADABLE, text, tokens
 from gatehouse.http.sse import Reader
 from gatehouse.model.call import Ask
@@ -288,9 +288,7 @@ class DocumentMeter:
         return scanner
 
     def _scan(self, scanner: Scanner, data: bytes) -> None:
-        scanner.feed(data)
-        if scanner.fault is None and scanner.steps > MAX_SLICED_STEPS:
-            scanner.fault = "too intricate to be searched"
+        feed_within(scanner, data, MAX_SLICED_STEPS)
         if self._finishes is not None and scanner.fault is None:
             self._finishes.feed(data)
 

@@ -83,8 +83,8 @@ def with_output(body: bytes, dialect: Dialect, endpoint: str, field: str, most: 
     """The body with an output maximum of `most` at most: itself where it names that or less. `None`: nobody knows what
     the provider will read of it (`ambiguity` says why), here or in any other member that limits depend on.
 
-    `field`: as `output_field` says, for a body that names none. For bodies up to 1 MiB, and larger ones without white
-    space between their members; else `with_output_slices`.
+    `field`: as `output_field` says, for a body that names none. For bodies that `locate` is for; else
+    `with_output_slices`.
     """
     return _set(body, dialect, endpoint, locate(body, _MATTERS[dialect, endpoint]), field, most)
 

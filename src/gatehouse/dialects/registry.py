@@ -80,10 +80,14 @@ class Endpoint(NamedTuple):
         """Whether `extent` would hold up all other calls, whatever the body's size."""
         return self.extent is not just_bytes and crowded(body)
 
+    def extent_at_once(self, body: bytes) -> Extent:
+        """`extent`, but of an intricate body what may be said of one that nobody could read."""
+        return unread(len(body)) if self.intricate(body) else self.extent(body)
+
     def extent_slices(self, body: bytes) -> Generator[None, None, Extent]:
         """The same as `extent` for a large or intricate body; yields between slices."""
         if self.extent_names is None:
-            return unread(len(body)) if self.intricate(body) else self.extent(body)
+            return self.extent_at_once(body)
         return (yield from in_slices(self.extent, self.extent_names, body))
 
 

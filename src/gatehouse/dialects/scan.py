@@ -282,7 +282,7 @@ def scan(body: bytes, wanted: frozenset[str], value_limit: int = 64 * 1024) -> G
         if start >= due or scanner.steps >= steps_due:
             yield
             due, steps_due = start + SLICE, scanner.steps + SLICE_STEPS
-        _feed(scanner, body[start : start + PIECE], MAX_SLICED_STEPS)
+        feed_within(scanner, body[start : start + PIECE], MAX_SLICED_STEPS)
         if scanner.fault:
             break
     scanner.finish()
@@ -293,14 +293,15 @@ def scan_now(body: bytes, wanted: frozenset[str], value_limit: int = 64 * 1024) 
     """Scan a body in one go: at most 1 MiB, please. Gives up (`fault`) on one that takes more than `MAX_STEPS`."""
     scanner = Scanner(wanted, value_limit)
     for start in range(0, len(body), PIECE):
-        _feed(scanner, body[start : start + PIECE], MAX_STEPS)
+        feed_within(scanner, body[start : start + PIECE], MAX_STEPS)
         if scanner.fault:
             break
     scanner.finish()
     return scanner
 
 
-def _feed(scanner: Scanner, piece: bytes, most: int) -> None:
+def feed_within(scanner: Scanner, piece: bytes, most: int) -> None:
+    """Go on, up to so many steps altogether; beyond, the scanner gives up (`fault`)."""
     scanner.feed(piece)
     if scanner.fault is None and scanner.steps > most:
         scanner.fault = "too intricate to be searched"

@@ -9,7 +9,6 @@ Rules
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Callable
 from typing import Final
@@ -23,7 +22,7 @@ from gatehouse.http.headers import AnswerHeaders, lines
 from gatehouse.http.message import Fields
 from gatehouse.http.websocket import accept_lines
 from gatehouse.model.call import Ask, Route
-from gatehouse.pipeline.call import Call, Ended, Phase
+from gatehouse.pipeline.call import Call, Ended, Phase, in_slices
 from gatehouse.pipeline.observe import SLICE, Observer
 from gatehouse.ports import Filter
 
@@ -75,17 +74,21 @@ class Relay:
         exchange = call.exchange
         editing = self._start(call, endpoint, ask, connection)
         call.enter(Phase.ANSWER)
+        observer = call.observer
+        assert observer is not None  # noqa: S101 - made with the head
         while True:
             pieces = connection.take()
             for piece in pieces:
                 # To the caller first, then to whoever watches.
                 self._hand(call, piece if editing is None else editing.feed(piece))
                 if len(piece) <= SLICE and not call.answer_encoding:
-                    self._watch(call, piece)
+                    observer.feed(piece)
                 else:
                     if not connection.complete:
                         connection.hold()  # what came meanwhile would pile up behind what the client has not taken
-                    await self._watch_slices(call, piece)
+                    await in_slices(call, observer.feed_slices(piece))
+                if call.first_token_us is None and observer.first_token:
+                    call.first_token_us = call.elapsed_us()
             if connection.complete and not connection.pieces:
                 break
             if connection.lost:
@@ -156,23 +159,6 @@ class Relay:
         if call.limited is not None:
             own += call.limited.lines()
         call.exchange.switch(accepted + lines(kept) + own)
-
-    def _watch(self, call: Call, piece: bytes) -> None:
-        observer = call.observer
-        assert observer is not None  # noqa: S101 - made with the head
-        observer.feed(piece)
-        if call.first_token_us is None and observer.first_token:
-            call.first_token_us = call.elapsed_us()
-
-    async def _watch_slices(self, call: Call, piece: bytes) -> None:
-        observer = call.observer
-        assert observer is not None  # noqa: S101 - made with the head
-        for _ in observer.feed_slices(piece):
-            asyncio.get_running_loop().call_soon(call.exchange.fiber.wake)
-            await call.exchange.fiber.sleep()
-            call.check()
-        if call.first_token_us is None and observer.first_token:
-            call.first_token_us = call.elapsed_us()
 
     def _hand(self, call: Call, data: bytes) -> None:
         if not data:

@@ -6,12 +6,13 @@ fiber; the fiber notices at its next `check()`. Nothing is raised into a running
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from gatehouse import errors
 from gatehouse.auth.access import Access, Stored
@@ -28,6 +29,8 @@ from gatehouse.pipeline.links import LinkKeys
 from gatehouse.pipeline.observe import Observer
 from gatehouse.pipeline.way import Way
 from gatehouse.ports import Prices
+
+T = TypeVar("T")
 
 
 class Phase(enum.Enum):
@@ -240,3 +243,16 @@ class Call:
 
     def _time_out(self, outcome: OutcomeName, kind: errors.Kind, why: str) -> None:
         self.stop(Ended(outcome, why, GatehouseError(kind, why)))
+
+
+async def in_slices(call: Call, slices: Generator[None, None, T]) -> T:
+    """What a generator returns, other calls' work between its steps. Raises `Ended` if the call is over meanwhile."""
+    while True:
+        try:
+            next(slices)
+        except StopIteration as done:
+            found: T = done.value
+            return found
+        asyncio.get_running_loop().call_soon(call.exchange.fiber.wake)
+        await call.exchange.fiber.sleep()
+        call.check()

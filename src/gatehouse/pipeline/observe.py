@@ -39,15 +39,15 @@ class Observer:
         return self._meter.ended and self._note is None
 
     def feed(self, data: bytes) -> None:
+        if self._decoder is not None:
+            for _ in self.feed_slices(data):
+                pass
+            return
         if self._note is not None:
             return
         meter = self._meter
         try:
-            if self._decoder is None:
-                meter.feed(data)
-            else:
-                for piece in self._decoder.feed(data):
-                    meter.feed(piece)
+            meter.feed(data)
         except Exception as error:  # noqa: BLE001 - habit 8: metering must not touch the stream
             self._fail(error)
         self.first_token = meter.first_token

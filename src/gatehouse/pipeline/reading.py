@@ -6,11 +6,9 @@ meanwhile; a body that nobody meters is not held at all.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -22,10 +20,8 @@ from gatehouse.dialects.registry import Endpoint
 from gatehouse.dialects.rename import single_slices
 from gatehouse.errors import GatehouseError
 from gatehouse.model.call import Ask, Extent
-from gatehouse.pipeline.call import Call
+from gatehouse.pipeline.call import Call, in_slices
 from gatehouse.pipeline.encoded import Encoded
-
-T = TypeVar("T")
 
 _KEY_MARK: Final = "gth_"
 _sha256: Final = hashlib.sha256
@@ -48,7 +44,6 @@ class Reader:
     def __init__(self, bounds: Bounds, *, capture: bool) -> None:
         self._bounds = bounds
         self._capture = capture
-        self._loop = asyncio.get_running_loop()
 
     async def read(self, call: Call, endpoint: Endpoint) -> tuple[bytes | None, Ask]:
         """The body, and what it asks. `None`: it is no JSON that anybody meters, and passed through as it arrives."""
@@ -73,7 +68,7 @@ class Reader:
             ask = await self._plainly(call, endpoint.read(body or b"", route.model), body or b"")
         else:
             # In slices, so that other calls go on meanwhile.
-            ask = await self.in_slices(call, endpoint.read_slices(body, route.model))
+            ask = await in_slices(call, endpoint.read_slices(body, route.model))
             ask = await self._plainly(call, ask, body)
         if facts.form is not None and body is not None and not facts.coding and route.model is None:
             named = model_field(body, facts.form)
@@ -107,18 +102,18 @@ class Reader:
         model = call.route.model
         encoded = Encoded(call.exchange.wire, call.facts.coding, self._bounds.body_bytes)
         try:
-            plain = await self.in_slices(call, encoded.decode(body))
+            plain = await in_slices(call, encoded.decode(body))
             if encoded.unread is not None:
                 asked = endpoint.read(b"", model)
                 call.extent = unread(len(body), encoded.unread)
                 return msgspec.structs.replace(asked, unread=encoded.unread, input_bytes=len(body))
             if call.facts.grant is not None:
                 # What goes upstream cannot be read again, nor changed: no bound holds for it.
-                found = unread(len(plain)) if endpoint.intricate(plain) else endpoint.extent(plain)
+                found = endpoint.extent_at_once(plain)
                 call.extent = msgspec.structs.replace(found, dear=True, window=True, unbounded=_ENCODED)
             if len(plain) <= self._bounds.read_whole:
                 return await self._plainly(call, endpoint.read(plain, model), plain)
-            return await self._plainly(call, await self.in_slices(call, endpoint.read_slices(plain, model)), plain)
+            return await self._plainly(call, await in_slices(call, endpoint.read_slices(plain, model)), plain)
         finally:
             encoded.forget()
 
@@ -127,7 +122,7 @@ class Reader:
         grant, route = call.facts.grant, call.route
         if grant is None or grant.any_model or ask.model is None or route.model is not None:
             return ask
-        if await self.in_slices(call, single_slices(body)):
+        if await in_slices(call, single_slices(body)):
             return ask
         return msgspec.structs.replace(ask, model=None)
 
@@ -146,7 +141,7 @@ class Reader:
         """How large a request may become, whose body goes upstream so. Remembered, since what is put in is no text."""
         extent = self.at_once(call, endpoint, body)
         if extent is None:
-            extent = call.extent = await self.in_slices(call, endpoint.extent_slices(body or b""))
+            extent = call.extent = await in_slices(call, endpoint.extent_slices(body or b""))
         return extent
 
     async def names_kept(self, call: Call, endpoint: Endpoint, body: bytes) -> bool:
@@ -157,14 +152,3 @@ class Reader:
         if call.extent is None and len(body) > self._bounds.read_whole:
             return endpoint.extent(body).stored
         return (await self.extent(call, endpoint, body)).stored
-
-    async def in_slices(self, call: Call, slices: Generator[None, None, T]) -> T:
-        while True:
-            try:
-                next(slices)
-            except StopIteration as done:
-                found: T = done.value
-                return found
-            self._loop.call_soon(call.exchange.fiber.wake)
-            await call.exchange.fiber.sleep()
-            call.check()

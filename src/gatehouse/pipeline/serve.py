@@ -31,7 +31,7 @@ from gatehouse.limits.claim import Claim
 from gatehouse.model.call import Ask, OutcomeName, Route
 from gatehouse.model.record import Candidate
 from gatehouse.pipeline.answer import Relay, tell
-from gatehouse.pipeline.call import Call, Clock, Ended, Live, Phase
+from gatehouse.pipeline.call import Call, Clock, Ended, Live, Phase, in_slices
 from gatehouse.pipeline.choosing import check_model, may_reach_kept, towards
 from gatehouse.pipeline.facts import Heads
 from gatehouse.pipeline.forward import Forwarder
@@ -191,7 +191,7 @@ class Pipeline:
         if call.stored is not None and call.stored.shared:
             await self._check_kept(call, endpoint, ask, forwarded)
         if self._limiting.active:
-            await self._limiting.admit(call, call.route.deployment or asked, candidates)
+            await self._limiting.admit(call, asked, candidates)
         self._enforce(call, ask, body or b"")
         if ask.stream and endpoint.option is not None and forwarded is not None:
             forwarded = await self._ask_usage(call, endpoint.option, ask, forwarded)
@@ -240,7 +240,7 @@ class Pipeline:
             if named is not None:
                 renamed = rename_field(body, named, chosen.model)
             else:
-                renamed = await self._reader.in_slices(call, rename_slices(body, chosen.model))
+                renamed = await in_slices(call, rename_slices(body, chosen.model))
         except ValueError as error:
             raise GatehouseError(errors.BAD_REQUEST, str(error)) from None
         call.rewritten = ("model",)
@@ -297,7 +297,7 @@ class Pipeline:
             model, _ = await self._choose(call, ask, None)
         candidates = self._candidates(call, model)
         if self._limiting.active:
-            await self._limiting.admit(call, call.route.deployment or asked_model, candidates)
+            await self._limiting.admit(call, asked_model, candidates)
         self._enforce(call, ask, b"")
         if call.limited is not None:
             await self._limiting.reserve(call, endpoint, ask, candidates, None)
@@ -324,7 +324,7 @@ class Pipeline:
         if len(body) <= _INSERT_AT_ONCE:
             asking = option.ask_usage(body, ask)
         else:
-            asking = await self._reader.in_slices(call, option.ask_usage_slices(body, ask))
+            asking = await in_slices(call, option.ask_usage_slices(body, ask))
         if asking is None:
             return body
         call.rewritten = (*call.rewritten, "stream_options.include_usage")
