@@ -245,10 +245,10 @@ class TestUpstreamFaults:
         with house(pointing_at(fake.url, pool=Pool(connections=1, waiting=1))) as made:
             fake.misbehave(Misbehaviour(silent=True), times=None)
             clients = [made.connect() for _ in range(2)]
-            for number, client in enumerate(clients):
-                client.sendall(raw_request(b"{}"))
-                made.until(lambda n=number: len(made.journal.decisions) == n + 1)  # type: ignore[misc]
-            fake.wait(1)
+            clients[0].sendall(raw_request(b"{}"))
+            fake.wait(1)  # until then it waits too, for its connection
+            clients[1].sendall(raw_request(b"{}"))
+            made.until(lambda: made.call(made.upstreams.count)[2] == 1)
             assert post(made).json()["code"] == "OVERLOADED"
             for client in clients:
                 client.close()
