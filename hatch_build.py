@@ -19,9 +19,9 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 HOT: Final = (
     "auth/access", "auth/injection", "auth/positions",
     "collector/fold",
-    "dialects/answer", "dialects/anthropic_messages", "dialects/extent", "dialects/links", "dialects/openai_chat",
-    "dialects/openai_extent", "dialects/openai_filter", "dialects/openai_responses", "dialects/openai_tokens",
-    "dialects/nesting", "dialects/output", "dialects/positions",
+    "dialects/answer", "dialects/anthropic_messages", "dialects/crowds", "dialects/extent", "dialects/links",
+    "dialects/nesting", "dialects/openai_chat", "dialects/openai_extent", "dialects/openai_filter",
+    "dialects/openai_responses", "dialects/openai_tokens", "dialects/output", "dialects/positions", "dialects/registry",
     "gateway/front", "gateway/guard",
     "http/client", "http/connection", "http/exchange", "http/fiber", "http/headers", "http/message", "http/reader",
     "http/server", "http/sse", "http/websocket",

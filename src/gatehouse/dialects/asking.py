@@ -6,12 +6,12 @@ needs harms nothing; a body is never copied or held. Reasons name positions, nev
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Generator
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
 
+from gatehouse.dialects.crowds import CROWD, many
 from gatehouse.dialects.links_shapes import Elements
 from gatehouse.dialects.scan import Scanner, scan, scan_now
 from gatehouse.dialects.values import UNREADABLE, count
@@ -28,22 +28,6 @@ SEARCH_BYTES: Final = 1024 * 1024
 
 VALUE_BYTES: Final = 1024 * 1024
 """Largest member read from a body that is searched (`generationConfig` may hold a schema)."""
-
-CROWD: Final = 256 * 1024
-"""Commas in a body from which on it may hold absurdly many values: each takes up to forty times its bytes in memory."""
-
-OBJECTS: Final = 64 * 1024
-"""The same for objects, where each is decoded: a microsecond or two."""
-
-_MOST: Final = {b",": CROWD, b"{": OBJECTS}
-_FEW: Final = 256 * 1024
-"""Bytes of a body that is not looked at."""
-_GLANCES: Final = 64
-_GLANCE: Final = 512
-"""Bytes looked at, at each of so many places at least that nobody can foresee."""
-_STRETCH: Final = 64 * 1024
-"""Of a larger body one place in each of these, so that no corner of it stays unseen."""
-_CHANCE: Final = random.SystemRandom()
 
 Read = Callable[[bytes, str | None], Ask]
 """(body, model named by the path) → what it asks. Never raises."""
@@ -93,7 +77,7 @@ class BodyReader(Generic[T]):
         """What a body asks. `route_model`: the model its path names."""
         size = len(body)
         try:
-            if size > 2 * CROWD and _many(body, b","):
+            if size > 2 * CROWD and many(body, b","):
                 return self._ask(self._few(body), None, size, route_model)
             return self._ask(self._decode(body), None, size, route_model)
         except UNREADABLE:
@@ -125,23 +109,6 @@ class BodyReader(Generic[T]):
                 except UNREADABLE:
                     continue
         return self._ask(self._type(**values), None, size, route_model)
-
-
-def crowded(body: bytes) -> bool:
-    """Whether a body holds so many values that to decode each of them would hold up all other calls."""
-    return len(body) > _FEW and _many(body, b"{", b",")
-
-
-def _many(body: bytes, *marks: bytes) -> bool:
-    """Whether a large body has too many of any of these: counted only where a look at some places says it may have."""
-    size = len(body)
-    glances = max(_GLANCES, size // _STRETCH)
-    places = _CHANCE.choices(range(size - _GLANCE), k=glances)
-    for mark in marks:
-        seen = sum(body.count(mark, at, at + _GLANCE) for at in places)
-        if seen * size > _MOST[mark] // 2 * _GLANCE * glances and body.count(mark) > _MOST[mark]:
-            return True
-    return False
 
 
 class _Named(msgspec.Struct):

@@ -66,6 +66,8 @@ _STATELESS: Final = ("web_search", "mcp", "tool_search")
 _TIERS: Final = frozenset((b"null", b'"auto"', b'"default"', b'"flex"', b'"on_demand"'))
 """Charged by the list or less: OpenAI's, and Groq's word for its own. `auto` is what holds without any."""
 _TIER: Final = b"service_tier"
+_BACKSLASH: Final = b"\\"
+"""A single byte is found ten times as fast."""
 _ESCAPE: Final = b"\\u"
 _MESSAGES: Final = (b'"messages":', b'"messages": ')
 _SPACE: Final = ord(" ")
@@ -118,7 +120,7 @@ def _is_plain(body: bytes) -> bool:
     nothing. Brackets in texts only make it look less plain. All else that matters is an array or an object itself, but
     for the tier, whose name stands there, or is escaped.
     """
-    if body.find(_TIER) >= 0 or body.find(_ESCAPE) >= 0:
+    if body.find(_BACKSLASH) >= 0 and body.find(_ESCAPE) >= 0 or body.find(_TIER) >= 0:
         return False
     array = body.find(b"[")
     if not body.endswith(_MESSAGES, 0, array) or body.find(b"[", array + 1) >= 0 or body[:1] != b"{":

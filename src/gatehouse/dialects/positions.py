@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from gatehouse.dialects.asking import crowded
+from gatehouse.dialects.crowds import crowded
 from gatehouse.dialects.scan import SLICE, Scanner, scan, scan_now
 from gatehouse.dialects.values import UNREADABLE
 

@@ -33,7 +33,8 @@ from gatehouse.dialects import (
     openai_responses_socket,
 )
 from gatehouse.dialects.answer import SilentMeter
-from gatehouse.dialects.asking import Read, ReadSlices, crowded, model_reader
+from gatehouse.dialects.asking import Read, ReadSlices, model_reader
+from gatehouse.dialects.crowds import crowded
 from gatehouse.dialects.extent import in_slices, just_bytes, unread
 from gatehouse.dialects.turns import Conversation, unheard
 from gatehouse.errors import GatehouseError

@@ -163,8 +163,11 @@ def _of_model(ask: Ask, maxima: Maxima) -> int | None:
 
 def _fees(extent: Extent, ceiling: Ceiling) -> int | None:
     """Nano-dollars for the provider's own tools."""
+    searches, file_searches = extent.searches, extent.file_searches
+    if not searches and not file_searches:
+        return 0
     fees = 0
-    for uses, rate in ((extent.searches, ceiling.web_search), (extent.file_searches, ceiling.file_search)):
+    for uses, rate in ((searches, ceiling.web_search), (file_searches, ceiling.file_search)):
         if uses:
             if rate is None:
                 return None

@@ -57,6 +57,8 @@ _asking: Final[
     ]
 ] = msgspec.structs.astuple
 """And of who asks."""
+_counts: Final[Callable[[Usage], tuple[int, ...]]] = msgspec.structs.astuple
+"""And of what was used: disjoint parts."""
 
 PriceState = Literal["known", "unknown", "free", "not_applicable"]
 
@@ -326,7 +328,7 @@ def _settled(
     """What became of the call's reservations: what it used, nothing where no provider can have worked on it."""
     usage = reading.usage
     if usage is not None:
-        return limited.settle(usage.total, cost, estimated=reading.source == "estimated")
+        return limited.settle(sum(_counts(usage)), cost, estimated=reading.source == "estimated")
     upstream = call.upstream_status
     unused = not call.attempts or (upstream is not None and upstream >= _NOTHING_MADE)
     if unused or (error is not None and error.kind.retry_elsewhere and upstream is None):
