@@ -72,7 +72,8 @@ class Limits(Protocol[ClaimT]):
 
     `admit`, `reserve`, then `settle`; or `withdraw` instead, if the call ends before it is forwarded. In one process
     everything is synchronous; where a shared ledger must be asked, `admit` and `reserve` return an awaitable. `settle`
-    and `withdraw` never wait. Each may be called again: once a call is settled or withdrawn, both do nothing.
+    and `withdraw` never wait. Each may be called again: once a call is settled or withdrawn, both do nothing. What is
+    known later `correct` says.
     """
 
     @property
@@ -103,6 +104,9 @@ class Limits(Protocol[ClaimT]):
 
     def withdraw(self, claim: ClaimT, now: Moment) -> None:
         """The call ends without having been forwarded: it stays counted against request rates, and holds nothing."""
+
+    def correct(self, claim: ClaimT, tokens: int | None, cost: int | None, now: Moment) -> None:
+        """A settled call used this after all; `None`: as it was settled. `claim.settled` says so."""
 
     def lines(self, claim: ClaimT, now: Moment) -> bytes:
         """Header lines that tell the caller where it stands (`docs/limits.md`)."""

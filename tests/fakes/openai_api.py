@@ -69,6 +69,8 @@ def answer(seen: Seen, error: int | None) -> Answer:
         return embeddings(seen)
     if seen.method == "POST" and path in ("/responses", "/completions", "/moderations"):
         return text_call(path, seen.json())
+    if seen.method == "GET" and path == f"/responses/{openai_text.RESPONSE_ID}":
+        return indented(openai_text.response({"model": "gpt-5-mini"}))
     message = f"Invalid URL ({seen.method} {seen.path})"
     return failure(404, message, "invalid_request_error", None, None)
 

@@ -14,6 +14,7 @@ PIECES = ("Hello", "!", " How", " can", " I", " help", " you", " today", "?")
 INPUT_TOKENS, CACHED_TOKENS, OUTPUT_TOKENS, REASONING_TOKENS = 1117, 1024, 74, 64
 PROMPT_TOKENS, COMPLETION_TOKENS = 5, 9
 CREATED = 1_769_092_764
+RESPONSE_ID = "resp_68c0a1f0d2a48190"
 
 _RESOLVED = {"gpt-5-mini": "gpt-5-mini-2025-08-07", "gpt-3.5-turbo-instruct": "gpt-3.5-turbo-instruct:20230824-v2"}
 _PART = {"type": "output_text", "annotations": [], "logprobs": []}
@@ -89,7 +90,7 @@ def moderation(asked: dict[str, Any]) -> dict[str, Any]:
 
 def _response(asked: dict[str, Any], status: str, **members: Any) -> dict[str, Any]:
     return {
-        "id": "resp_68c0a1f0d2a48190",
+        "id": RESPONSE_ID,
         "object": "response",
         "created_at": CREATED,
         "status": status,

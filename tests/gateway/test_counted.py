@@ -243,6 +243,25 @@ def test_lanes_apart_are_summed_up_from_their_beginning(tmp_path: Path) -> None:
     assert [(each.settled, each.reserved) for each in both] == [(30, 100), (30, 100)]
 
 
+def test_what_an_outcome_says_of_an_earlier_call_counts_for_the_lane_it_stands_in(tmp_path: Path) -> None:
+    async def life() -> str:
+        writer = JournalWriter(tmp_path, "worker", settings.Journal(), asyncio.get_running_loop())
+        writer.open()
+        writer.decide("ten", decision("a", "prj", reserved=(Reserved(SPEND, "", 100),)), lambda error: None)
+        writer.decide("ten", decision("b", "prj"), lambda error: None)
+        await turn(1)
+        writer.conclude("ten", outcome("a", "prj", settled=(Settled(SPEND, "", 100, 100),)))
+        writer.conclude("ten", outcome("b", "prj", settled=(Settled(SPEND, "", 0, -70),), reports="a"))
+        await turn(3)
+        die(writer)
+        return writer.lane
+
+    lane = asyncio.run(life())
+    counted = Counted(Openings(), rates(), (lane,))
+    counted.read(tmp_path)
+    assert counted.lanes[lane][SPEND, ""].settled == 30 and restored(counted) == {(SPEND, ""): 30}
+
+
 def test_the_file_is_whole_or_nothing(tmp_path: Path) -> None:
     path = tmp_path / "openings.bin"
     assert openings.read(path) == Openings()

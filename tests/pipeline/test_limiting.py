@@ -517,6 +517,9 @@ class Hesitant:
     def withdraw(self, claim: Claim, now: Moment) -> None:
         self._behind.withdraw(claim, now)
 
+    def correct(self, claim: Claim, tokens: int | None, cost: int | None, now: Moment) -> None:
+        self._behind.correct(claim, tokens, cost, now)
+
     def lines(self, claim: Claim, now: Moment) -> bytes:
         return self._behind.lines(claim, now)
 

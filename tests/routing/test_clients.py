@@ -78,7 +78,7 @@ OPENAI_CALLS: list[tuple[Callable[[openai.OpenAI], object], str, str]] = [
     (lambda c: c.embeddings.create(model="m", input="x"), "/v1/embeddings", "embeddings"),
     (lambda c: c.responses.create(model="m", input="x"), "/v1/responses", "responses"),
     (lambda c: c.responses.compact(model="m", input="x"), "/v1/responses/compact", "responses"),
-    (lambda c: c.responses.retrieve("r_1"), "/v1/responses/r_1", "other"),
+    (lambda c: c.responses.retrieve("r_1"), "/v1/responses/r_1", "stored_response"),
     (lambda c: c.models.list(), "/v1/models", "models"),
     (lambda c: c.models.retrieve("gpt-4.1"), "/v1/models/gpt-4.1", "models"),
     (lambda c: c.files.create(file=io.BytesIO(b"x"), purpose="batch"), "/v1/files", "files"),

@@ -80,6 +80,17 @@ def test_a_background_response_is_neither_free_nor_estimated(house: House) -> No
     assert record.outcome["response_id"] == answer.id
 
 
+def test_what_a_background_response_used_counts_when_it_is_fetched(house: House) -> None:
+    with house.gateway.recorded(3) as records, connect(house) as client:
+        answer = client.responses.create(model="gpt-5-mini", input="Say hello", background=True)
+        for _ in range(2):
+            assert client.responses.retrieve(answer.id).output_text == openai_text.TEXT
+    begun, fetched, again = records
+    assert fetched.outcome["reports"] == begun.decision["call"]
+    assert fetched.usage == RESPONSE_USAGE and fetched.outcome["cost"] == response_cost()
+    assert "usage" not in again.outcome and "reports" not in again.outcome
+
+
 def test_leaving_a_streamed_response_early_is_estimated_i10(house: House) -> None:
     house.openai.misbehave(Misbehaviour(slow=0.05))
     with house.gateway.recorded() as records, connect(house) as client:

@@ -6,9 +6,9 @@ before that a lower bound for an estimate. What a stream generates comes in `…
 streamed counts when it is done. Unknown events are ignored.
 
 An answer with `background` is `queued` or `in_progress`: what it will use is not known yet, which is not nothing. It
-has no usage, and a note that says so. Where the provider adds an earlier conversation to the prompt, an estimate from
-the body's size is too low, and says so. What hosted tools use is charged beside `usage`: how often they ran
-is counted, and the tokens of generated images are noted.
+has no usage, and a note that says so; whoever reads the response later finds it. Where the provider adds an earlier
+conversation to the prompt, an estimate from the body's size is too low, and says so. What hosted tools use is charged
+beside `usage`: how often they ran is counted, and the tokens of generated images are noted.
 Sources: `openai.types.responses` (`response`, `response_usage`, `response_status`, `response_stream_event` and each of
 its events, `response_output_item`); Azure's `error` events (openai/openai-dotnet issue 881); genai-prices' extractors.
 """
@@ -328,6 +328,15 @@ class ResponseTally:
         self._streamed -= generated
 
 
+class _StoredTally(ResponseTally):
+    """Of a response that an earlier call began: nothing, until the provider says what all of it used."""
+
+    def reading(self, ask: Ask, *, complete: bool, note: str | None) -> Reading:
+        found = super().reading(ask, complete=complete, note=note)
+        # What a later request may go on from, the earlier call has offered.
+        return msgspec.structs.replace(found, stored=True, offers=()) if found.source == "provider" else Reading()
+
+
 _asks: Final = BodyReader(Body, _ask)
 read: Final[Read] = _asks.read
 """(body, the path's model) → what a request for a response asks."""
@@ -338,3 +347,8 @@ read_slices: Final[ReadSlices] = _asks.read_slices
 def meter(ask: Ask, content_type: str, status: int) -> Meter:
     """The meter for an answer."""
     return meter_answer(ask, ResponseTally, content_type, status, PIECE_LIMIT)
+
+
+def meter_stored(ask: Ask, content_type: str, status: int) -> Meter:
+    """The meter for the same response, read again or cancelled."""
+    return meter_answer(ask, _StoredTally, content_type, status, PIECE_LIMIT)

@@ -165,6 +165,12 @@ _METERED: Final[dict[tuple[Dialect, str], Endpoint]] = {
         extent=openai_extent.response_extent,
         extent_names=openai_extent.RESPONSE_NAMES,
     ),
+    ("openai", "stored_response"): Endpoint(
+        partial(_read_nothing, "stored_response"),
+        partial(_read_nothing_slices, "stored_response"),
+        openai_responses.meter_stored,
+        *_OPENAI,
+    ),
     ("openai", "realtime"): _conversed("realtime", _OPENAI, openai_realtime.converse),
     ("openai", "moderations"): Endpoint(
         openai_moderations.read, openai_moderations.read_slices, openai_moderations.meter, *_OPENAI

@@ -225,7 +225,7 @@ class Counted:
                     self.rates.decided(head.tenant, at, decided)
             else:
                 ended = _decode_outcome(line.body)
-                self._settle(ended, spends=spends)
+                self._settle(ended, lane if lane in self.lanes else None, spends=spends)
                 self.rates.ended(ended)
         except (msgspec.MsgspecError, ValueError) as error:
             _log.error("limits: line %d of lane %s is not counted: %s", head.seq, lane, error)
@@ -240,8 +240,8 @@ class Counted:
                     self._sum(self.lanes[lane], key).reserved += one.amount
                     self._owner[record.call] = lane
 
-    def _settle(self, record: _Outcome, *, spends: bool) -> None:
-        lane = self._owner.pop(record.call, None)
+    def _settle(self, record: _Outcome, lane: str | None, *, spends: bool) -> None:
+        lane = self._owner.pop(record.call, lane)
         for one in record.settled:
             if _is_spend(one.counter):
                 key = (one.counter, one.period)

@@ -71,14 +71,14 @@ class Reserved(msgspec.Struct, frozen=True, gc=False):
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False):
-    """What became of one `Reserved`, of the same counter and period."""
+    """What became of one `Reserved`, of the same counter and period; or what an earlier call used after all."""
 
     counter: str
     period: str
     reserved: int
     """What is given back."""
     amount: int
-    """What was used."""
+    """What was used; of an earlier call, how much more, or less (below 0), than was settled."""
 
 
 class Bound(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

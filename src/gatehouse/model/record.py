@@ -159,7 +159,9 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     duration_us: int = 0
     rewritten: tuple[str, ...] = ()
     settled: tuple[Settled, ...] = ()
-    """What became of each of the decision's `reserved`."""
+    """What became of each of the decision's `reserved`, and what `reports` changes."""
+    reports: str | None = None
+    """The earlier call that `usage`, `tools` and `cost` are of: its response was generated in the background."""
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

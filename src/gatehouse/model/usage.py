@@ -86,3 +86,5 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     """What a later request names if it goes on from this answer: ids in the provider's words, for the record hashed."""
     turns: int | None = None
     """WebSocket: answers on the connection."""
+    stored: bool = False
+    """All of it is of a response that an earlier call began."""

@@ -49,6 +49,17 @@ class Limited:
         # What is held and never settled would stay held for ever: then all of it is used.
         return tuple([Settled(held.counter, held.period, held.amount, held.amount) for held in claim.reserved])
 
+    def correct(self, tokens: int, cost: int | None) -> tuple[Settled, ...]:
+        """The call, settled before, used this after all; `cost` `None`: nobody knows. Returns what that changes."""
+        claim = self.claim
+        before = claim.settled
+        self._limits.correct(claim, tokens, 0 if self.own else cost, moment())
+        return tuple(
+            Settled(now.counter, now.period, 0, now.amount - was.amount)
+            for was, now in zip(before, claim.settled, strict=True)
+            if now.amount != was.amount
+        )
+
     def withdraw(self) -> None:
         """The call ended before it was forwarded."""
         self._limits.withdraw(self.claim, moment())

@@ -87,6 +87,7 @@ class Observer:
                 note=note,
                 uncounted=reading.uncounted,
                 turns=reading.turns,
+                stored=reading.stored,
             )
         return reading
 

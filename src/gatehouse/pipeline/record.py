@@ -16,11 +16,13 @@ from typing import Any, Final, Literal
 import msgspec
 
 from gatehouse.auth.keys import resembles
+from gatehouse.dialects.answer import joined
 from gatehouse.errors import GatehouseError
 from gatehouse.model.call import ANYBODY, Ask, OutcomeName, Principal
 from gatehouse.model.limits import Settled
 from gatehouse.model.record import Candidate, Capture, Decision, Outcome, Refusal
 from gatehouse.model.usage import Reading, ToolUses, Usage, UsageCheck, UsageSource
+from gatehouse.pipeline.background import Background, Begun
 from gatehouse.pipeline.call import Call
 from gatehouse.pipeline.facts import text
 from gatehouse.pipeline.limited import Limited
@@ -36,7 +38,7 @@ _NOTHING_MADE: Final = 300
 
 _Read = tuple[
     str | None, str | None, tuple[str, ...], Usage | None, UsageSource | None, UsageCheck, str | None, bool,
-    ToolUses | None, str | None, tuple[str, ...], int | None,
+    ToolUses | None, str | None, tuple[str, ...], int | None, bool,
 ]  # fmt: skip
 _read: Final[Callable[[Reading], _Read]] = msgspec.structs.astuple
 """All of a reading, in order: reading one by one takes three times as long."""
@@ -125,6 +127,7 @@ class Recorder:
     def __init__(self, journal: Journal, *, capture_bytes: int) -> None:
         self.journal = journal
         self._capture_bytes = capture_bytes
+        self._background = Background()
         self._capturing: set[asyncio.Future[list[Capture]]] = set()
 
     def end(self, call: Call, outcome: OutcomeName, reason: str, error: GatehouseError | None) -> None:
@@ -149,16 +152,25 @@ class Recorder:
         self, call: Call, decided: Decision, outcome: OutcomeName, reason: str, error: GatehouseError | None
     ) -> None:
         reading = call.observer.finish(complete=outcome == "ok") if call.observer is not None else _NO_READING
-        answered, answer_id, finishes, usage, source, check, note, uncounted, tools, job, offers, turns = _read(reading)
+        begun = None
+        if reading.stored:
+            begun = self._background.take(call, reading.response_id)
+            reading = _NO_READING if begun is None else _reported(reading, begun)
+        at = call.at if begun is None else begun.at
+        answered, answer_id, finishes, usage, source, check, note, uncounted, tools, job, offers, turns, _ = _read(
+            reading
+        )
         duration_us = call.elapsed_us()
         streamed = decided.streamed
         model = answered or decided.candidates[0].model
-        price, cost, price_id = _cost(call, model, usage, uncounted=uncounted)
+        price, cost, price_id = _cost(call, model, usage, at, uncounted=uncounted)
         if tools is not None and model is not None and cost is not None:
-            cost, note = _with_tools(call, model, tools, cost, note)
+            cost, note = _with_tools(call, model, tools, cost, note, at)
             price = "known" if cost else price
         limited = call.limited
         settled = () if limited is None else _settled(call, limited, reading, cost, error)
+        if begun is not None and begun.limited is not None and usage is not None:
+            settled += begun.limited.correct(sum(_counts(usage)), cost)
         exchange = call.exchange
         connection = call.connection
         concluded = Outcome(  # by position, as above
@@ -199,8 +211,11 @@ class Recorder:
             duration_us,
             call.rewritten,
             settled,
+            None if begun is None else begun.call,
         )
         self.journal.conclude(call.principal.tenant, concluded)
+        if uncounted and answer_id is not None and call.ask is not None and call.ask.background:
+            self._background.begin(call, answer_id)
 
     # -- captured bodies
 
@@ -305,17 +320,17 @@ def _refusal(call: Call, outcome: OutcomeName, reason: str, error: GatehouseErro
 
 
 def _cost(
-    call: Call, model: str | None, usage: Usage | None, *, uncounted: bool
+    call: Call, model: str | None, usage: Usage | None, at: float, *, uncounted: bool
 ) -> tuple[PriceState, int | None, str | None]:
     """(state, nano-dollars, price id). Without usage there is nothing to price; without a price, no number.
 
-    The price is the one that held when the call began.
+    `at`: when what was used was asked for, Unix seconds: the price is the one that held then.
     """
     if usage is None:
         return "unknown" if uncounted else "not_applicable", None, None
     if model is None:
         return "unknown", None, None
-    found = call.live.prices.cost(call.route.provider, model, usage, call.at)
+    found = call.live.prices.cost(call.route.provider, model, usage, at)
     if found is None:
         return "unknown", None, None
     cost, price_id = found
@@ -327,7 +342,7 @@ def _settled(
 ) -> tuple[Settled, ...]:
     """What became of the call's reservations: what it used, nothing where no provider can have worked on it."""
     usage = reading.usage
-    if usage is not None:
+    if usage is not None and not reading.stored:
         return limited.settle(sum(_counts(usage)), cost, estimated=reading.source == "estimated")
     upstream = call.upstream_status
     unused = not call.attempts or (upstream is not None and upstream >= _NOTHING_MADE)
@@ -341,9 +356,17 @@ def _unread_model(model: str | None) -> str | None:
     return None if model is None or resembles(model.encode()) else model
 
 
-def _with_tools(call: Call, model: str, tools: ToolUses, cost: int, note: str | None) -> tuple[int, str | None]:
+def _reported(reading: Reading, begun: Begun) -> Reading:
+    """What was found out of a response that another call began."""
+    note = joined(reading.note, f"of call {begun.call}, which began this response in the background")
+    return msgspec.structs.replace(reading, note=note)
+
+
+def _with_tools(
+    call: Call, model: str, tools: ToolUses, cost: int, note: str | None, at: float
+) -> tuple[int, str | None]:
     """The cost with what the provider's own tools cost, and the note, which says what of them is not in it."""
-    fees, unknown = call.live.prices.tools(call.route.provider, model, tools, call.at)
+    fees, unknown = call.live.prices.tools(call.route.provider, model, tools, at)
     if unknown:
         names = ", ".join(name.replace("_", " ") for name in unknown)
         note = "; ".join(filter(None, (note, f"not in the cost: {names}")))

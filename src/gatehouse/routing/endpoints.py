@@ -4,15 +4,16 @@ One function per dialect: (provider, path below the prefix, is it a POST) → `P
 however the caller's base URL was written; everything after the version is passed on as received.
 
 Endpoint names: OpenAI `chat`, `completions`, `embeddings`, `responses`, `moderations`, `image_generation`,
-`image_edit`, `image_variation`, `speech`, `transcription`, `translation` (creating only), `models`, `files`, `images`,
-`audio`, `batches`, `fine_tuning`, `videos`; Anthropic `messages`, `count_tokens` (creating only), `batches`, `models`,
-`files`; Gemini `generate_content`, `stream_generate_content`, `embed_content`, `count_tokens`, `cached_contents`
-(creating only), `models`, `files`, `batches`, `operations`; else `other`. Spoken over WebSocket (`tunnels`): OpenAI
-`realtime` and `responses`, Gemini `live`.
+`image_edit`, `image_variation`, `speech`, `transcription`, `translation` (creating only), `stored_response` (one by its
+id, or cancelling it), `models`, `files`, `images`, `audio`, `batches`, `fine_tuning`, `videos`; Anthropic `messages`,
+`count_tokens` (creating only), `batches`, `models`, `files`; Gemini `generate_content`, `stream_generate_content`,
+`embed_content`, `count_tokens`, `cached_contents` (creating only), `models`, `files`, `batches`, `operations`; else
+`other`. Spoken over WebSocket (`tunnels`): OpenAI `realtime` and `responses`, Gemini `live`.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
@@ -56,6 +57,7 @@ _OPENAI_CREATES: Final = {
 }
 _OPENAI_SOCKETS: Final = {"/realtime": "realtime", "/realtime/translations": "realtime", "/responses": "responses"}
 """Asked for by GET, with an upgrade (openai-py 3.52: `resources.realtime`, `resources.responses`)."""
+_STORED_RESPONSE: Final = re.compile(r"/responses/[^/]+(?:/cancel)?")
 _OPENAI_FAMILIES: Final = {
     "models": "models",
     "files": "files",
@@ -119,6 +121,8 @@ def openai_endpoint(rest: str, post: bool) -> str:
     found = (_OPENAI_CREATES if post else _OPENAI_SOCKETS).get(rest.removesuffix("/"))
     if found is not None:
         return found
+    if _STORED_RESPONSE.fullmatch(rest) and rest.endswith("cancel") == post:
+        return "stored_response"
     return _OPENAI_FAMILIES.get(first_segment(rest), OTHER)
 
 

@@ -1,0 +1,176 @@
+"""pipeline/background.py: what a response used that was generated after its call counts once, when it is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from gatehouse.model.record import Outcome
+from gatehouse.pipeline import background
+from tests import fakes
+from tests.fakes import openai_text
+from tests.fakes.server import Answer, Fake
+from tests.pipeline.house import House, house, pointing_at
+from tests.pipeline.test_limiting import PREFIX, Place, limit, post, spend
+
+RESPONSES = "/openai/v1/responses"
+ASK: dict[str, Any] = {"model": "gpt-5-mini", "input": "Say hello", "max_output_tokens": 5000}
+BEGIN = ASK | {"background": True}
+ID = openai_text.RESPONSE_ID
+USED = openai_text.INPUT_TOKENS + openai_text.OUTPUT_TOKENS
+ASSUMED = 5_000_000
+
+
+@pytest.fixture
+def fake() -> Iterator[Fake]:
+    with fakes.openai(gzip_policy="never") as running:
+        yield running
+
+
+def says(fake: Fake, response: dict[str, Any]) -> None:
+    fake.respond(Answer(headers=(("content-type", "application/json"),), body=json.dumps(response).encode()))
+
+
+def is_over(fake: Fake, **members: Any) -> None:
+    says(fake, openai_text.response(ASK) | {"background": True} | members)
+
+
+def begin(running: House, place: Place, fake: Fake) -> Outcome:
+    """A call that begins a response, and its outcome."""
+    says(fake, openai_text.response(BEGIN))
+    assert post(running, place, BEGIN, RESPONSES).json()["status"] == "queued"
+    return running.wait(len(running.journal.decisions)).outcomes[-1]
+
+
+def read(running: House, place: Place, name: str = ID, **more: Any) -> Outcome:
+    """Reads a response; returns the outcome of that."""
+    headers = {"authorization": f"Bearer {place.key}"}
+    answer = httpx2.request(more.get("method", "GET"), f"{running.url}{RESPONSES}/{name}", headers=headers, timeout=10)
+    assert answer.status_code == 200, answer.text
+    return running.wait(len(running.journal.decisions)).outcomes[-1]
+
+
+def remaining(running: House, place: Place) -> tuple[int, int]:
+    """Of spend and tokens."""
+    path = "/openai/v1/models"
+    said = httpx2.get(running.url + path, headers={"authorization": f"Bearer {place.key}"}, timeout=10).headers
+    return int(said[PREFIX + "remaining-spend"]), int(said[PREFIX + "remaining-tokens"])
+
+
+def test_it_counts_once_on_the_record_of_whoever_reads_it_when_it_is_over(tmp_path: Path, fake: Fake) -> None:
+    place = Place(tmp_path, fake.url)
+    with place.house(fake.url) as running:
+        begun = begin(running, place, fake)
+        assert (begun.usage, begun.cost, begun.price) == (None, None, "unknown")
+        pending = read(running, place)
+        is_over(fake)
+        first, second = read(running, place), read(running, place)
+    for other in (pending, second):
+        assert (other.usage, other.cost, other.reports, other.price) == (None, None, None, "not_applicable")
+    assert first.usage is not None and first.usage.total == USED
+    assert first.cost and (first.price, first.usage_source) == ("known", "provider")
+    assert first.reports == begun.call and begun.call in (first.usage_note or "")
+    assert not first.offers, "the call that began it has offered it"
+    decisions = running.journal.decisions
+    assert [each.route for each in decisions] == ["openai/responses"] + ["openai/stored_response"] * 3
+
+
+def test_I4_limits_then_count_what_it_used(tmp_path: Path, fake: Fake) -> None:
+    place = Place(tmp_path, fake.url, spend(10_000_000, assumed=ASSUMED), limit("tokens", "day", 100_000))
+    with place.house(fake.url) as running:
+        begun = begin(running, place, fake)
+        assert remaining(running, place)[0] == 10_000_000 - ASSUMED
+        is_over(fake)
+        told = read(running, place)
+        assert told.cost is not None
+        assert remaining(running, place) == (10_000_000 - told.cost, 100_000 - USED)
+    settled = {one.counter: one.amount for one in begun.settled}
+    changed = {one.counter: (one.reserved, one.amount) for one in told.settled if one.amount}
+    assert changed == {
+        counter: (0, (told.cost if "/spend/" in counter else USED) - amount) for counter, amount in settled.items()
+    }
+
+
+def test_what_a_cancelled_one_used_counts_too(tmp_path: Path, fake: Fake) -> None:
+    place = Place(tmp_path, fake.url, spend(assumed=ASSUMED))
+    with place.house(fake.url) as running:
+        begun = begin(running, place, fake)
+        is_over(fake, status="cancelled")
+        told = read(running, place, f"{ID}/cancel", method="POST")
+    assert told.reports == begun.call and told.usage is not None and told.usage.total == USED
+
+
+def test_a_streamed_one_counts_at_its_end(tmp_path: Path, fake: Fake) -> None:
+    place = Place(tmp_path, fake.url)
+    with place.house(fake.url) as running:
+        begun = begin(running, place, fake)
+        event = {"type": "response.completed", "response": openai_text.response(ASK)}
+        body = f"event: response.completed\ndata: {json.dumps(event)}\n\n".encode()
+        fake.respond(Answer(headers=(("content-type", "text/event-stream"),), body=body))
+        told = read(running, place, f"{ID}?stream=true&starting_after=3")
+    assert told.reports == begun.call and told.usage is not None and told.usage.total == USED
+
+
+def test_one_that_failed_stays_as_it_was_settled(tmp_path: Path, fake: Fake) -> None:
+    place = Place(tmp_path, fake.url, spend(10_000_000, assumed=ASSUMED), limit("tokens", "day", 100_000))
+    with place.house(fake.url) as running:
+        begin(running, place, fake)
+        is_over(fake, status="failed", usage=None, output=[], error={"code": "server_error", "message": "no"})
+        assert read(running, place).usage is None
+        assert remaining(running, place)[0] == 10_000_000 - ASSUMED
+
+
+@pytest.mark.parametrize("what", ["another project", "another response", "not begun in the background"])
+def test_others_are_not_counted(what: str, tmp_path: Path, fake: Fake) -> None:
+    place = Place(tmp_path, fake.url)
+    with place.house(fake.url) as running:
+        begin(running, place, fake)
+        if what == "another project":
+            place.tenancy.project("prj_b", own_keys=True)
+            key = place.tenancy.key(project="prj_b").text
+            running.swap(place.tenancy.sections)
+            is_over(fake)
+            headers = {"x-gatehouse-key": key, "authorization": "Bearer sk-of-the-caller"}
+            assert httpx2.get(f"{running.url}{RESPONSES}/{ID}", headers=headers, timeout=10).status_code == 200
+            told = running.wait(2).outcomes[-1]
+        elif what == "another response":
+            is_over(fake, id="resp_other")
+            told = read(running, place, "resp_other")
+        else:
+            is_over(fake, id="resp_at_once", background=False)
+            assert post(running, place, ASK, RESPONSES).status_code == 200
+            told = read(running, place, "resp_at_once")
+    assert (told.usage, told.reports) == (None, None)
+
+
+def test_only_the_newest_are_remembered(tmp_path: Path, fake: Fake) -> None:
+    place = Place(tmp_path, fake.url)
+    with place.house(fake.url) as running:
+        kept = running.pipeline._recorder._background
+        begin(running, place, fake)
+        (oldest,) = kept._begun
+        for number in range(background.MOST):
+            kept._begun[*oldest[:3], f"resp_{number}"] = kept._begun[oldest]
+        del kept._begun[next(reversed(kept._begun))]
+        assert len(kept._begun) == background.MOST
+        says(fake, openai_text.response(BEGIN) | {"id": "resp_newest"})
+        assert post(running, place, BEGIN, RESPONSES).status_code == 200
+        running.wait(2)
+        running.until(lambda: (*oldest[:3], "resp_newest") in kept._begun)
+        assert len(kept._begun) == background.MOST and oldest not in kept._begun
+
+
+def test_without_accounts_too(fake: Fake) -> None:
+    with house(pointing_at(fake.url)) as running:
+        says(fake, openai_text.response(BEGIN))
+        headers = {"authorization": "Bearer sk-of-the-caller"}
+        httpx2.post(running.url + RESPONSES, json=BEGIN, headers=headers, timeout=10)
+        is_over(fake)
+        httpx2.get(f"{running.url}{RESPONSES}/{ID}", headers=headers, timeout=10)
+        told = running.wait(2).outcomes
+    assert told[1].reports == told[0].call and told[1].cost
