@@ -85,7 +85,7 @@ class Process:
         counted = Counted(kept, rates(limit("spend", "total", CAP)))
         counted.read(directory)
         found = restored(counted)
-        self.limits.restore(found, {}, {}, now())
+        self.limits.restore(found, {}, now())
         return found.get((SPEND, ""), 0)
 
     async def work(self) -> None:
@@ -216,7 +216,7 @@ def test_a_restored_rate_admits_no_more_than_the_cap_within_its_window(tmp_path:
     counted.read(tmp_path)
     limits = LocalLimits()
     limits.configure({entry.id: entry}, now())
-    limits.restore(restored(counted), {}, counted.rates.counted(), now())
+    limits.restore(restored(counted), counted.rates.counted(), now())
     assert limits.admit(Claim("ten", "prj", "key_a"), now()) is None
     assert limits.admit(Claim("ten", "prj", "key_a"), now()) is not None
 

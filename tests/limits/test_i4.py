@@ -22,7 +22,7 @@ from gatehouse import errors
 from gatehouse.errors import GatehouseError
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.local import LocalLimits
-from gatehouse.model.limits import Bound, Clamp, Held, LimitEntry, Reserved, Settled
+from gatehouse.model.limits import Bound, Clamp, LimitEntry, Reserved, Settled
 from gatehouse.model.moment import Moment
 from tests.limits.limited import DAY, HOUR, MINUTE, NOON, SECOND, entry
 
@@ -348,12 +348,13 @@ class Caps(RuleBasedStateMachine):
         self.steady = base
         settled: dict[tuple[str, str], int] = defaultdict(int)
         recent: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        held: dict[str, Held] = {}
-        for number, call in enumerate(self.calls):
+        for call in self.calls:
             call.doors = ()
             if call.running:
-                held[str(number)] = Held(call.wall, call.claim.holder, call.claim.reserved)
-            for one in () if call.running else call.claim.settled:
+                call.running = False
+                held = call.claim.reserved
+                call.claim.settled = tuple(Settled(one.counter, one.period, one.amount, one.amount) for one in held)
+            for one in call.claim.settled:
                 if "/spend/" in one.counter:
                     settled[one.counter, one.period] += one.amount
                 else:
@@ -362,9 +363,7 @@ class Caps(RuleBasedStateMachine):
             recent[counter] = [(wall, 1) for _, wall in times]
         self.limits = LocalLimits()
         self.limits.configure(self.entries, self.now())
-        for name, claim in self.limits.restore(settled, held, recent, self.now()).items():
-            self.calls[int(name)].claim = claim
-            self.calls[int(name)].worker = self.limits
+        self.limits.restore(settled, recent, self.now())
 
     # -- what always holds
 

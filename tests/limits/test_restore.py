@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gatehouse.limits.claim import Claim
-from gatehouse.model.limits import Held, LimitEntry, Reserved, Settled
+from gatehouse.model.limits import LimitEntry
 from tests.limits.limited import HOUR, MINUTE, NOON, SECOND, House, entry
 
 SPEND = "ten/key/key_a/spend/day"
@@ -17,15 +17,15 @@ TODAY = "2026-11-21"
 def restored(
     *entries: LimitEntry,
     settled: dict[tuple[str, str], int] | None = None,
-    held: dict[str, Held] | None = None,
     recent: dict[str, list[tuple[int, int]]] | None = None,
-) -> tuple[House, dict[str, Claim]]:
+) -> House:
     house = House(*entries)
-    return house, house.limits.restore(settled or {}, held or {}, recent or {}, house.clock.now())
+    house.limits.restore(settled or {}, recent or {}, house.clock.now())
+    return house
 
 
 def test_settled_spend_counts_in_its_period() -> None:
-    house, _ = restored(
+    house = restored(
         entry("spend", "day", 100), settled={(SPEND, TODAY): 90, (SPEND, "2026-11-20"): 100}
     )  # fmt: skip
     house.short(0, 11)
@@ -33,41 +33,13 @@ def test_settled_spend_counts_in_its_period() -> None:
 
 
 def test_thresholds_it_had_passed_are_not_told_again() -> None:
-    house, _ = restored(entry("spend", "day", 100), settled={(SPEND, TODAY): 60})
+    house = restored(entry("spend", "day", 100), settled={(SPEND, TODAY): 60})
     house.settle(house.reserved(0, 20), 0, 20)
     assert [event.percent for event in house.limits.events()] == [80]
 
 
-def test_a_decision_without_outcome_holds_what_it_held_until_its_outcome_is_known() -> None:
-    held = Held(NOON - 10 * SECOND, "key_a", (Reserved(SPEND, TODAY, 60), Reserved(TOKENS, "", 600)))
-    house, claims = restored(entry("spend", "day", 100), entry("tokens", "minute", 1000), held={"call": held})
-    house.short(0, 41)
-    house.short(401, 0)
-    house.settle(claims["call"], None, 20)
-    assert claims["call"].settled == (Settled(SPEND, TODAY, 60, 20), Settled(TOKENS, "", 600, 600))
-    house.short(401, 0)
-    house.reserved(400, 80)
-    house.settle(claims["call"], 0, 0)
-    house.short(0, 1)
-
-
-def test_held_tokens_leave_the_window_when_they_would_have() -> None:
-    held = Held(NOON - 50 * SECOND, "key_a", (Reserved(TOKENS, "", 600),))
-    house, _ = restored(entry("tokens", "minute", 1000), held={"call": held})
-    house.clock.pass_(12 * SECOND)
-    house.reserved(1000, 0)
-
-
-def test_the_share_of_a_key_is_restored() -> None:
-    held = Held(NOON, "key_a", (Reserved("ten/project/prj/spend/day", TODAY, 20),))
-    house, claims = restored(entry("spend", "day", 100, scope="project", scope_id="prj"), held={"call": held})
-    house.short(0, 6)
-    house.settle(claims["call"], 0, 20)
-    house.reserved(0, 25)
-
-
 def test_recent_requests_and_tokens_are_within_their_window() -> None:
-    house, _ = restored(
+    house = restored(
         entry("requests", "minute", 3),
         entry("tokens", "minute", 100),
         recent={
@@ -81,14 +53,14 @@ def test_recent_requests_and_tokens_are_within_their_window() -> None:
 
 
 def test_a_clock_that_was_set_back_in_between_frees_nothing() -> None:
-    house, _ = restored(entry("requests", "minute", 1), recent={REQUESTS: [(NOON + HOUR, 1)]})
+    house = restored(entry("requests", "minute", 1), recent={REQUESTS: [(NOON + HOUR, 1)]})
     house.refused()
     house.clock.pass_(MINUTE + 1)
     house.admitted()
 
 
 def test_what_has_no_limit_yet_is_kept_for_one_to_come() -> None:
-    house, _ = restored(settled={(SPEND, TODAY): 90, ("ten/model/meta/llama-4/spend/day", TODAY): 5})
+    house = restored(settled={(SPEND, TODAY): 90, ("ten/model/meta/llama-4/spend/day", TODAY): 5})
     house.configure([entry("spend", "day", 100), entry("spend", "day", 9, scope="model", scope_id="meta/llama-4")])
     house.short(0, 11)
     other = Claim("ten", "prj", "key_b", None, "meta/llama-4")

@@ -18,12 +18,12 @@ from typing import Final
 from gatehouse.errors import GatehouseError
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.counters import Notices, Requests
-from gatehouse.limits.funds import UNBOUNDED, Balance, Fund, Hold, Spend, Tokens, limited
-from gatehouse.limits.ledger import Ledger, Plan, Pledge
+from gatehouse.limits.funds import UNBOUNDED, Balance, Hold, Spend, Tokens, limited
+from gatehouse.limits.ledger import Ledger, Pledge
 from gatehouse.limits.refusals import Shortage, longest, refusal, unbounded
 from gatehouse.limits.reserving import Want, lowered, shut
 from gatehouse.limits.standing import standing
-from gatehouse.model.limits import Bound, Clamp, Held, LimitEntry, LimitEvent, Reserved, Settled
+from gatehouse.model.limits import Bound, Clamp, LimitEntry, LimitEvent, Reserved, Settled
 from gatehouse.model.moment import Moment
 
 _EVENTS: Final = 10_000
@@ -170,17 +170,12 @@ class LocalLimits:
     # -- what was counted before
 
     def restore(
-        self,
-        settled: Mapping[tuple[str, str], int],
-        open_calls: Mapping[str, Held],
-        recent: Mapping[str, Sequence[tuple[int, int]]],
-        now: Moment,
-    ) -> dict[str, Claim]:
+        self, settled: Mapping[tuple[str, str], int], recent: Mapping[str, Sequence[tuple[int, int]]], now: Moment
+    ) -> None:
         """Take over what the journal and the store say, after `configure` and before any call.
 
-        `settled`: nano-dollars by (counter, period). `open_calls`: decisions without an outcome, by call: they hold
-        what they held, and are settled by the claims returned. `recent`: by counter of requests or tokens what was
-        counted within its window, as (Unix microseconds, amount), without what `open_calls` hold; tokens as settled.
+        `settled`: nano-dollars by (counter, period). `recent`: by counter of requests or tokens what was counted within
+        its window, as (Unix microseconds, amount). What calls held that have no outcome is in both: their process died.
         Raises `ValueError` for a name that is no counter's.
         """
         self._ledger.calendar.turn(now.unix)
@@ -192,23 +187,6 @@ class LocalLimits:
             counter = self._ledger.named(name)
             if isinstance(counter, (Requests, Tokens)):
                 counter.restore([(_steady(at, now), amount) for at, amount in sorted(counted)], now)
-        return {call: self._restored(held, now) for call, held in open_calls.items()}
-
-    def _restored(self, held: Held, now: Moment) -> Claim:
-        funds: list[Fund] = []
-        holds: list[Hold] = []
-        for reserved in held.reserved:
-            fund = self._ledger.named(reserved.counter)
-            if isinstance(fund, Fund):
-                balance = fund.of(reserved.period) if isinstance(fund, Spend) else fund.balance(now.steady)
-                funds.append(fund)
-                holds.append(fund.take(balance, held.key, reserved.amount, _steady(held.at, now), None))
-        claim = Claim(funds[0].tenant if funds else "", "", held.key)
-        pledge = Pledge(Plan((), tuple(funds)), held.key)
-        pledge.holds = holds
-        claim.kept = pledge
-        claim.reserved = held.reserved
-        return claim
 
 
 def _told(holds: list[Hold]) -> tuple[Reserved, ...]:

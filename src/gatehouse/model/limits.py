@@ -105,16 +105,6 @@ class Clamp(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one choice."""
 
 
-class Held(msgspec.Struct, frozen=True, gc=False):
-    """What a decision without an outcome still holds, for whoever takes the counters over."""
-
-    at: int
-    """When it was decided, Unix microseconds."""
-    key: str
-    """Whose it is, as `limits.claim.Claim.holder` says."""
-    reserved: tuple[Reserved, ...]
-
-
 class LimitEvent(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Something to tell about a limit."""
 

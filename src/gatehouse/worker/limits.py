@@ -69,7 +69,7 @@ class WorkerLimits:
             return
         found = await asyncio.to_thread(self._counted, snapshot)
         if found is not None:
-            local.restore(counted.restored(found), {}, found.rates.counted(), moment())
+            local.restore(counted.restored(found), found.rates.counted(), moment())
 
     def _counted(self, snapshot: Snapshot) -> counted.Counted | None:
         begun = openings.read(self._data.openings)
