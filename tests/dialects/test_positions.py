@@ -51,6 +51,27 @@ def test_values_stand_where_they_are_said_to_i1(
     assert drained(doubt(body, WANTED)) is None
 
 
+GAPS = st.sampled_from(["", "", " ", "  ", "\n"])
+NAMES = st.sampled_from(["max_tokens", "n", "n", r"a\"b", "größe"])
+TEXTS = st.sampled_from(["1", r'"\"n\": 1"', '{"n":1}', '""', "[]"])
+
+
+@given(st.lists(st.tuples(NAMES, GAPS, GAPS, TEXTS), min_size=1, max_size=6), GAPS)
+def test_however_it_is_written_and_whatever_comes_twice(members: list[tuple[str, str, str, str]], last: str) -> None:
+    """Against what whoever wrote the body knows: a name that comes twice never passes for one."""
+    wanted = names("max_tokens", "n")
+    body, spans, twice = b"", dict[str, tuple[int, int]](), False
+    for name, before, between, value in members:
+        body += f'{"," if body else "{"}{before}"{name}":{between}'.encode()
+        twice = twice or name in spans
+        if name in wanted.exact:
+            spans[name] = (len(body), len(body) + len(value))
+        body += value.encode()
+    body += last.encode() + b"}"
+    assert json.loads(body)
+    assert locate(body, wanted) == (None if twice else spans)
+
+
 @pytest.mark.parametrize(
     ("body", "why"),
     [

@@ -1,9 +1,8 @@
 """Where the top-level members of a JSON body stand, so that one can be changed and every other byte kept (I1). Pure.
 
-Positions come from lengths: where the top-level names and values of a body, with the least punctuation, add up to
-exactly its size, it has no white space outside them and no repeated name, and every offset follows. With a space after
-each colon and comma (how Python's `json` writes) each is held against the bytes in turn. Any other body is scanned. A
-body with repeated or case-variant names that matter has no positions: nobody knows which one is read.
+The names and values that a parser finds, written out again as JSON is mostly written, are the very bytes of most
+bodies: then nothing else is in it, no name is there twice, and every offset follows. Any other body is scanned. A body
+with repeated or case-variant names that matter has no positions: nobody knows which one is read.
 """
 
 from __future__ import annotations
@@ -21,7 +20,12 @@ WHOLE: Final = 8 * 1024 * 1024
 """Largest body decoded in one go (0.45 ms/MiB), as `limits.read_whole` has it."""
 
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
+_FIRST: Final = b'{"'
+_SPACED: Final = (b'": ', b', "')
+"""Between a name and its value, and between a value and the next name: as Python's `json` writes."""
+_DENSE: Final = (b'":', b',"')
+"""As most others write."""
+_LAST: Final = b"}"
 
 Span = tuple[int, int]
 """Where a value stands: byte offsets in the body, from (included) and to (excluded)."""
@@ -77,59 +81,36 @@ def doubt(body: bytes, wanted: Names) -> Generator[None, None, str | None]:
 
 
 def _at_once(body: bytes, wanted: Names) -> dict[str, Span] | None:
-    """Positions in a body that has either no white space between its members, or one space after each colon and comma.
-    What is tried first sees at the first member whether it is wrong."""
-    members = _decoded(body)
-    if members is None:
-        return None
-    spans = _by_turns(body, members, wanted)
-    return _by_lengths(body, members, wanted) if spans is None else spans
-
-
-def _decoded(body: bytes) -> dict[str, msgspec.Raw] | None:
+    """Positions in a body as JSON is mostly written; `None` if it is not, or has a name twice."""
     if crowded(body):
         return None
     try:
         members: dict[str, msgspec.Raw] = _members(body)
     except UNREADABLE:
         return None
-    return members
-
-
-def _by_lengths(body: bytes, members: dict[str, msgspec.Raw], wanted: Names) -> dict[str, Span] | None:
-    """Positions in a body without white space between its members; `None` if it has some, or a name twice."""
+    if not members:
+        return None
     exact, folded = wanted
     spans: dict[str, Span] = {}
-    at = 1
+    pieces: list[bytes] = []
+    spaced = body.find(_SPACED[0], 0, len(next(iter(members))) + 5) > 0
+    colon, comma = _SPACED if spaced else _DENSE
+    lead, at = _FIRST, 0
     for name, raw in members.items():
-        start = at + len(name) + 3
-        at = start + len(raw) + 1
+        written = name.encode()
+        pieces += (lead, written, colon, raw)
+        at += len(lead) + len(written) + len(colon)
+        end = at + len(raw)
         if name in exact:
-            spans[name] = (start, at - 1)
-        elif not name.isascii() or name.casefold() in folded:
+            spans[name] = (at, end)
+        elif name.casefold() in folded:
             return None
-    return spans if at == len(body) and members else None
-
-
-def _by_turns(body: bytes, members: dict[str, msgspec.Raw], wanted: Names) -> dict[str, Span] | None:
-    """Positions in a body with one space after each colon and comma: every name and every value is found where the one
-    before it ends, so nothing else is there; `None` if any is not."""
-    exact, folded = wanted
-    spans: dict[str, Span] = {}
-    lead, at = b"{", 0
-    for name, raw in members.items():
-        matters = name in exact
-        if not matters and (not name.isascii() or name.casefold() in folded):
-            return None
-        spelt = b'%b"%b": ' % (lead, name.encode())
-        start = at + len(spelt)
-        if not body.startswith(spelt, at) or not body.startswith(raw, start):
-            return None
-        at = start + len(raw)
-        if matters:
-            spans[name] = (start, at)
-        lead = b", "
-    return spans if members and body[at:] == b"}" else None
+        at, lead = end, comma
+    if at + len(_LAST) != len(body):
+        return None
+    pieces.append(_LAST)
+    # Where each is as short as can be, nothing else has room in the same length.
+    return spans if not spaced or b"".join(pieces) == body else None
 
 
 def _by_scan(found: Scanner, wanted: Names) -> dict[str, Span] | None:

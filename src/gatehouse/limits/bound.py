@@ -87,15 +87,18 @@ def bound(
     if cost == "free":
         return _FREE
     why = _unbounded(ask, extent, cost)
-    prediction = extent.prediction
-    operation = ask.operation
-    generates = operation not in _PROMPT_ONLY
-    answers = max(1, ask.choices or 1, extent.answers)
+    held = _held(extent)
+    _, _, _, _, dear, _, _, _, answers, prediction, searches, file_searches, _, _ = held
+    generates = ask.operation not in _PROMPT_ONLY
+    choices = ask.choices
+    if choices is not None and choices > answers:
+        answers = choices
+    answers = max(1, answers)
     tokens = fixed_tokens = price = fixed_price = 0
     for candidate in candidates:
         model = candidate.model or ""
         maxima = prices.maxima(candidate.provider, model)
-        prompt = _prompt(extent, maxima)
+        prompt = _prompt(held, maxima)
         generated: int | None = 0
         if generates:
             generated = answers * output if cost == "metered" else _of_model(ask, maxima)
@@ -106,11 +109,11 @@ def bound(
         if ceiling is None:
             why = why or f"nobody knows the price of {candidate.model or 'a request without a model'}"
         else:
-            fees = _fees(extent, ceiling)
+            fees = _fees(searches, file_searches, ceiling) if searches or file_searches else 0
             if fees is None:
                 why = why or f"nobody knows what the tools of {candidate.provider} cost"
                 fees = 0
-            rate = ceiling.dear if extent.dear else ceiling.text
+            rate = ceiling.dear if dear else ceiling.text
             # Of a prediction, what the answer does not take up is charged too, whatever its maximum.
             fixed = fees + ceiling.per_request + _up(prompt * rate) + _up(prediction * ceiling.output)
             price = max(price, fixed + _up(generated * ceiling.output))
@@ -138,9 +141,9 @@ def _unbounded(ask: Ask, extent: Extent, cost: Cost) -> str | None:
     return None
 
 
-def _prompt(extent: Extent, maxima: Maxima) -> int:
+def _prompt(held: _Held, maxima: Maxima) -> int:
     """Tokens of the prompt at most, in all rounds."""
-    size, inline, images, audio, _, whole, _, tools, _, _, _, _, rounds, _ = _held(extent)
+    size, inline, images, audio, _, whole, _, tools, _, _, _, _, rounds, _ = held
     tokens = size - inline + audio // AUDIO_CHARS_PER_TOKEN
     window = 0
     if images or whole or rounds:
@@ -161,11 +164,8 @@ def _of_model(ask: Ask, maxima: Maxima) -> int | None:
     return maxima.output
 
 
-def _fees(extent: Extent, ceiling: Ceiling) -> int | None:
-    """Nano-dollars for the provider's own tools."""
-    searches, file_searches = extent.searches, extent.file_searches
-    if not searches and not file_searches:
-        return 0
+def _fees(searches: int, file_searches: int, ceiling: Ceiling) -> int | None:
+    """Nano-dollars for the provider's own tools; `None`: nobody knows."""
     fees = 0
     for uses, rate in ((searches, ceiling.web_search), (file_searches, ceiling.file_search)):
         if uses:
