@@ -151,11 +151,7 @@ class Recorder:
     def _conclude(
         self, call: Call, decided: Decision, outcome: OutcomeName, reason: str, error: GatehouseError | None
     ) -> None:
-        reading = call.observer.finish(complete=outcome == "ok") if call.observer is not None else _NO_READING
-        begun = None
-        if reading.stored:
-            begun = self._background.take(call, reading.response_id)
-            reading = _NO_READING if begun is None else _reported(reading, begun)
+        reading, begun = self._found(call, complete=outcome == "ok")
         at = call.at if begun is None else begun.at
         answered, answer_id, finishes, usage, source, check, note, uncounted, tools, job, offers, turns, _ = _read(
             reading
@@ -169,8 +165,8 @@ class Recorder:
             price = "known" if cost else price
         limited = call.limited
         settled = () if limited is None else _settled(call, limited, reading, cost, error)
-        if begun is not None and begun.limited is not None and usage is not None:
-            settled += begun.limited.correct(sum(_counts(usage)), cost)
+        if begun is not None:
+            settled += _corrected(begun, usage, cost)
         exchange = call.exchange
         connection = call.connection
         concluded = Outcome(  # by position, as above
@@ -216,6 +212,17 @@ class Recorder:
         self.journal.conclude(call.principal.tenant, concluded)
         if uncounted and answer_id is not None and call.ask is not None and call.ask.background:
             self._background.begin(call, answer_id)
+
+    def _found(self, call: Call, *, complete: bool) -> tuple[Reading, Begun | None]:
+        """What metering found out; and who began the response that it is of, if an earlier call did."""
+        reading = call.observer.finish(complete=complete) if call.observer is not None else _NO_READING
+        if not reading.stored:
+            return reading, None
+        begun = self._background.take(call, reading.response_id)
+        if begun is None:
+            return _NO_READING, None
+        note = joined(reading.note, f"of call {begun.call}, which began this response in the background")
+        return msgspec.structs.replace(reading, note=note), begun
 
     # -- captured bodies
 
@@ -351,15 +358,16 @@ def _settled(
     return limited.settle(None, None, estimated=False)
 
 
+def _corrected(begun: Begun, usage: Usage | None, cost: int | None) -> tuple[Settled, ...]:
+    """What it changes for an earlier call that its response used this."""
+    if begun.limited is None or usage is None:
+        return ()
+    return begun.limited.correct(sum(_counts(usage)), cost)
+
+
 def _unread_model(model: str | None) -> str | None:
     """Of a path that nobody vouched for: a gateway key may have been put there."""
     return None if model is None or resembles(model.encode()) else model
-
-
-def _reported(reading: Reading, begun: Begun) -> Reading:
-    """What was found out of a response that another call began."""
-    note = joined(reading.note, f"of call {begun.call}, which began this response in the background")
-    return msgspec.structs.replace(reading, note=note)
 
 
 def _with_tools(
