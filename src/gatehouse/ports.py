@@ -38,7 +38,7 @@ class Journal(Protocol):
 
 
 class Meter(Protocol):
-    """Watches one answer's body (`dialects`). Sees copies; may raise anything; never touches the stream (habit 8)."""
+    """Watches one answer's body (`dialects`). Sees copies; may raise anything; never touches the stream."""
 
     first_token: bool
     """Becomes true with the first generated content."""
@@ -68,7 +68,7 @@ ClaimT = TypeVar("ClaimT", contravariant=True)
 
 
 class Limits(Protocol[ClaimT]):
-    """Rates, concurrency, spend (`limits`), by HARD-PARTS 7.
+    """Rates, concurrency, spend (`limits`; `docs/limits.md`).
 
     `admit`, `reserve`, then `settle`; or `withdraw` instead, if the call ends before it is forwarded. In one process
     everything is synchronous; where a shared ledger must be asked, `admit` and `reserve` return an awaitable. `settle`
@@ -99,7 +99,8 @@ class Limits(Protocol[ClaimT]):
     ) -> None:
         """The call is over and used this. Then `claim.settled` is for the outcome.
 
-        `None`: nobody knows; what was never used (an error of the provider) is 0. `estimated`: the figures are.
+        `None`: nobody knows; what was never used (an error of the provider) is 0. `estimated`: the figures are, of
+        what was seen; a limit that goes by the bound then counts no less than was reserved.
         """
 
     def withdraw(self, claim: ClaimT, now: Moment) -> None:

@@ -1,4 +1,4 @@
-"""What is kept of a provider's key (HARD-PARTS 3.2, 9)."""
+"""What is kept of a provider's key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gatehouse.auth.credentials import KeyHashes, key_hash
 
 
 def test_key_hash_is_keyed() -> None:
-    """HARD-PARTS 3.2: a plain digest of a guessable key can be guessed."""
+    """A plain digest of a guessable key can be guessed."""
     secret = b"s" * 32
     assert key_hash(secret, b"test") == hmac.new(secret, b"test", hashlib.sha256).hexdigest()[:32]
     assert key_hash(b"other", b"test") != key_hash(secret, b"test")

@@ -1,4 +1,4 @@
-"""JWTs of callers (D2, HARD-PARTS 6.3): who they are, and everything that makes one invalid."""
+"""JWTs of callers (D2): who they are, and everything that makes one invalid."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_groups_that_are_left_out_are_not_taken_for_none() -> None:
 
 
 def test_the_tenant_comes_from_issuer_and_audience_and_never_from_a_claim() -> None:
-    """HARD-PARTS 6.3, I6."""
+    """I6."""
     who = identities(issuer(), issuer(id="iss_2", tenant="ten_2", audience="other"))
     assert who.verify(token(tenant="ten_9", tid="ten_9", org="ten_9"), NOW).tenant == "ten_1"
     found = who.verify(token(aud=["nobody", "other"]), NOW)
@@ -274,7 +274,7 @@ def test_a_key_signs_by_its_own_algorithm_only() -> None:
 
 
 def test_keys_that_a_header_brings_along_are_ignored() -> None:
-    """`jwk`, `jku`, `x5u`, `x5c` (HARD-PARTS 6.3)."""
+    """`jwk`, `jku`, `x5u`, `x5c`."""
     mine = STRANGER.as_dict(private=False)
     for header in (
         {"jwk": mine},
@@ -301,7 +301,7 @@ def test_a_header_that_insists_on_more_is_refused(header: dict[str, Any]) -> Non
     "kid", ["", "EC", "ec ", "ec\x00", "../ec", "/dev/null", "' OR 1=1 --", "https://id.example/ec", "é", "x" * 2000]
 )
 def test_a_kid_that_is_not_in_the_set_asks_for_a_newer_one(kid: str) -> None:
-    """HARD-PARTS 6.3: 401 meanwhile; the control plane fetches."""
+    """401 meanwhile; the control plane fetches."""
     who = identities()
     assert "try again" in refused(who, token(kid=kid))
     refused(who, token(kid=kid))
@@ -516,7 +516,7 @@ def test_issued_tells_ours_from_a_providers() -> None:
 
 
 def test_a_platform_token_opens_nothing_here() -> None:
-    """HARD-PARTS 6.3: and it is ours, so it goes to no provider."""
+    """And it is ours, so it goes to no provider."""
     text = (
         PlatformTokens(b"s" * 32)
         .issue(PlatformToken("tok_1", "ten_1", "usr_1", (), int(NOW), int(NOW) + 60))

@@ -1,4 +1,4 @@
-"""Gateway keys: their shape (DESIGN 7), and what is kept of one."""
+"""Gateway keys: their shape, and what is kept of one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_new_keys_differ_and_use_all_letters() -> None:
 
 
 def test_shape() -> None:
-    """DESIGN 7: prefix, 30 base62 characters, 6 of checksum."""
+    """Prefix, 30 base62 characters, 6 of checksum."""
     assert len(LIVE) == len("gth_live_") + 36
     digits = string.digits + string.ascii_uppercase + string.ascii_lowercase
     number = sum(digits.index(digit) * 62**place for place, digit in enumerate(reversed(LIVE[-6:])))

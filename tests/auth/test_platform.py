@@ -1,4 +1,4 @@
-"""Platform tokens (T6, HARD-PARTS 6.3): ours, for the management API, for a day at most, and never the data plane's."""
+"""Platform tokens (T6): ours, for the management API, for a day at most, and never the data plane's."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_token_without_scopes_is_worth_nothing() -> None:
 
 @pytest.mark.parametrize("ttl", [0, -1, LONGEST + 1, 10**9])
 def test_a_day_at_most(ttl: int) -> None:
-    """HARD-PARTS 6.3: also of a token that was signed elsewhere with the secret."""
+    """Also of a token that was signed elsewhere with the secret."""
     with pytest.raises(ValueError, match="up to 24 hours"):
         tokens().issue(replace(ASKED, expires=NOW + ttl))
     refused(forged(exp=NOW + ttl))

@@ -1,4 +1,4 @@
-"""Every position of a credential (HARD-PARTS 6.2, 9; T5): found, and gone from what goes upstream (I3)."""
+"""Every position of a credential (T5): found, and gone from what goes upstream (I3)."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def ours_in(form: Form) -> bool:
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("key", [LIVE, TEST, LIVE[:-1], LIVE[:20], LIVE[:-1] + "!", "gth_live_"])
 def test_a_gateway_key_is_found_and_removed_in_every_position(position: str, key: str) -> None:
-    """I3, HARD-PARTS 6.2. Also one cut short or mistyped: it is still most of a secret."""
+    """I3. Also one cut short or mistyped: it is still most of a secret."""
     headers, query = POSITIONS[position](key)
     positions = found(headers, PATH, query)
     assert positions.single() == key.encode()
@@ -190,7 +190,7 @@ def test_the_same_key_is_found_whatever_the_order() -> None:
 @pytest.mark.parametrize("first", POSITIONS)
 @pytest.mark.parametrize("second", POSITIONS)
 def test_one_distinct_gateway_credential(first: str, second: str) -> None:
-    """HARD-PARTS 6.2: the same twice is one; two are refused, and nobody chooses."""
+    """The same twice is one; two are refused, and nobody chooses."""
     one, query = POSITIONS[first](LIVE)
     two, more = POSITIONS[second](LIVE)
     same = found([*one, *two], PATH, f"{query}&{more}")
@@ -269,7 +269,7 @@ def test_an_identity_beside_a_key(value: str) -> None:
 
 
 def test_an_identity_is_never_ignored() -> None:
-    """HARD-PARTS 6.3: also an empty one is there to be refused; different ones are ambiguous."""
+    """Also an empty one is there to be refused; different ones are ambiguous."""
     assert found([(b"x-gatehouse-identity", b" ")], PATH, "").identity == [b""]
     twice: Headers = [(b"X-Gatehouse-Identity", b"a.b.c"), (b"X-Gatehouse-Identity", b"a.b.d")]
     with pytest.raises(GatehouseError, match="X-Gatehouse-Identity") as caught:
@@ -289,7 +289,7 @@ def test_an_identity_is_never_ignored() -> None:
      "X-Amz-Content-SHA256"],
 )  # fmt: skip
 def test_before_a_stored_credential_is_set_every_position_is_cleared(name: str) -> None:
-    """HARD-PARTS 6.2: nothing of the caller's picks another account, signs, or makes another request of it."""
+    """Nothing of the caller's picks another account, signs, or makes another request of it."""
     kept: Headers = [(b"Accept", b"*/*"), (b"OpenAI-Beta", b"assistants=v2")]
     headers = [kept[0], (name.encode(), b"mine"), kept[1]]
     assert found(headers, PATH, "").cleared().headers == kept

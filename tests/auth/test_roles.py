@@ -64,7 +64,6 @@ def test_nobody_hands_on_more_than_they_have() -> None:
 
 
 def test_a_token_is_worth_what_its_subject_still_may() -> None:
-    """HARD-PARTS 6.3."""
     asked = ["keys:manage", "analytics:read", "made:up", ""]
     assert granted("admin", asked) == {Permission.KEYS_MANAGE, Permission.ANALYTICS_READ}
     assert granted("viewer", asked) == {Permission.ANALYTICS_READ}

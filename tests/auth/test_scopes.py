@@ -28,7 +28,7 @@ def test_what_is_no_scope() -> None:
 
 
 def test_only_an_owner_stands_behind_everything() -> None:
-    """HARD-PARTS 6.1: `provider:any` is an owner-granted scope, for as long as its user and its maker are owners."""
+    """`provider:any` is an owner-granted scope, for as long as its user and its maker are owners."""
     wide = ("chat", "provider:any")
     assert {role for role in (*ROLES, "", "root") if worth(wide, (role, None)) == wide} == {"owner"}
     assert worth(wide, ("owner", "admin")) == worth(wide, ("admin", "owner")) == ("chat",)

@@ -101,6 +101,26 @@ def test_what_is_refused_is_named_and_not_repeated(
         assert secret not in str(caught.value)
 
 
+def test_I3_no_field_ends_with_a_line_break() -> None:
+    """It would end a header line on its way upstream. Python's `$` lets one pass at the end of a text."""
+    all_of_them: dict[CredentialKind, dict[str, str]] = {
+        "api_key": {"key": PLANTED},
+        "aws_keys": AWS | {"session_token": "a"},
+        "aws_role": ROLE | {"external_id": "gate:1"},
+        "azure_entra": ENTRA,
+    }
+    for kind, given in all_of_them.items():
+        read(kind, given)
+        for name, value in given.items():
+            with pytest.raises(ValueError, match=name):
+                read(kind, given | {name: f"{value}\n"})
+    for name in ("client_email", "private_key_id"):
+        with pytest.raises(ValueError, match=name):
+            read("google_service_account", google() | {name: "x\n"})
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"type": "token", "value": "a\n", "expires": 1}, Token)
+
+
 def test_keys_that_are_none() -> None:
     elliptic = ec.generate_private_key(ec.SECP256R1())
     pem = elliptic.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()

@@ -1,4 +1,4 @@
-"""Provider secrets at rest: what is sealed for one use opens for no other (I3, HARD-PARTS 6.4)."""
+"""Provider secrets at rest: what is sealed for one use opens for no other (I3)."""
 
 from __future__ import annotations
 

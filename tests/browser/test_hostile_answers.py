@@ -1,4 +1,4 @@
-"""What a provider answers is never a document of our origin (HARD-PARTS 5.1): tried with a real browser.
+"""What a provider answers is never a document of our origin: tried with a real browser.
 
 A stranger has uploaded pages, pictures and scripts to the provider and holds a gateway key; the victim is logged in.
 The victim's browser opens the stranger's page, and our own origin is made to embed the answers. Each of them, where it
@@ -215,7 +215,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
             tenancy.credential(name, fake.url, f"sk-stored-{name}")
         key = tenancy.key().text
         settings = pointing_at(fake.url)
-        with house(settings, tenancy.sections, tenancy.opening(), management=console) as running:
+        with house(settings, tenancy.sections, tenancy.unsealer(), management=console) as running:
             yield Scene(running, console, stranger, key, tmp_path / "profile")
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from gatehouse.config.paths import DataDir
 from gatehouse.config.settings import Settings
 from gatehouse.errors import GatehouseError
+from gatehouse.gateway.notices import limit_notice
 from gatehouse.journal.writer import JournalWriter
+from gatehouse.model.limits import LimitEvent
 from gatehouse.model.record import Candidate, Decision, Outcome
 from gatehouse.model.usage import Usage
 from gatehouse.pipeline.ids import CallIds
@@ -68,14 +70,15 @@ def outcome(call: str, *, cost: int | None = 123_400) -> Outcome:
     )
 
 
-def record(data: Path, calls: Sequence[tuple[Decision, Outcome]]) -> None:
-    """Append calls to the journal of a data directory, in a lane of their own, and end it as a worker does."""
+def record(data: Path, calls: Sequence[tuple[Decision, Outcome]], events: Sequence[LimitEvent] = ()) -> None:
+    """Append calls, and what limits have to tell, to the journal of a data directory, in a lane of their own, and end
+    it as a worker does."""
     directory = DataDir(data)
     directory.create()
-    asyncio.run(_write(directory, calls))
+    asyncio.run(_write(directory, calls, events))
 
 
-async def _write(directory: DataDir, calls: Sequence[tuple[Decision, Outcome]]) -> None:
+async def _write(directory: DataDir, calls: Sequence[tuple[Decision, Outcome]], events: Sequence[LimitEvent]) -> None:
     loop = asyncio.get_running_loop()
     writer = JournalWriter(directory.journal, "worker", Settings().journal, loop)
     writer.open()
@@ -89,6 +92,8 @@ async def _write(directory: DataDir, calls: Sequence[tuple[Decision, Outcome]]) 
         writer.decide("default", made, written)
         await asyncio.wait_for(durable, 10)
         writer.conclude("default", ended)
+    for event in events:
+        writer.append("admin", limit_notice(event), event.tenant)
     writer.close()
 
 

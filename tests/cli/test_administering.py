@@ -21,6 +21,8 @@ from gatehouse.cli.options import set_up
 from gatehouse.config.paths import DataDir
 from gatehouse.control.founding import Owner
 from gatehouse.gateway import persisted
+from gatehouse.model.limits import LimitEvent
+from gatehouse.store import times
 from tests.cli.conftest import Cli
 from tests.cli.recording import decision, new_ids, outcome, record
 from tests.control.doors import hashed
@@ -99,7 +101,7 @@ def test_projects(house: Cli) -> None:
 def test_credentials(house: Cli, data: Path) -> None:
     (one,) = items(house, "credential", "list", "--provider", "openai")
     assert (one["last4"], one["origin"]) == (SECRET[-4:], "https://api.openai.com")
-    hook = ("--rotate-hook", "https://hook.example/x", "--rotate-every", "90")
+    hook = ("--rotate-hook", "https://hook.example/x", "--rotate-every", "90d")
     done = house("credential", "update", "main", "--weight", "5", *hook, "--exclusive", "web", "--test", "yes")
     assert done.code == 0 and re.search("hook key +[0-9a-f]{64} .shown this once", done.out)
     (one,) = items(house, "credential", "list")
@@ -252,6 +254,36 @@ def test_what_was_done_is_on_record(house: Cli) -> None:
     assert house("verify").code == 0
 
 
+def test_a_name_that_another_key_has_is_no_longer_enough(house: Cli) -> None:
+    assert house("key", "create", "ci").err == ""
+    done = house("key", "create", "ci")
+    assert done.code == 0 and "another key is called ci, too: name this one by its id, key_" in done.err
+    assert "2 keys are called ci: name one by its id" in house("key", "show", "ci").err
+
+
+def test_events_of_limits_are_in_their_own_words(house: Cli, data: Path) -> None:
+    """What is limited by its name, amounts as `limit` takes them; programs get what is on record."""
+    key = json.loads(house("key", "create", "ci", "--spend", "20usd/day", "--format", "json").out)
+    spend = LimitEvent(
+        kind="threshold",
+        limit=key["limits"][0]["id"],
+        tenant="default",
+        counter=f"default/key/{key['id']}/spend/day",
+        period="2026-11-21",
+        percent=80,
+        used=16_000_000_000,
+        cap=20_000_000_000,
+        hard=True,
+        at=times.now(),
+    )
+    tokens = {"counter": "default/tenant/default/tokens/day", "percent": 100, "used": 9, "cap": 8, "hard": False}
+    record(data, [], [spend, replace(spend, kind="exceeded", **tokens), replace(spend, counter="of another form")])
+    shown = house("events").out
+    assert "80 % of key ci's spend 20usd/day: 16usd used" in shown
+    assert "100 % of tenant's tokens 8/day (soft): 9 used" in shown and "counter=of another form" in shown
+    assert {each["details"]["used"] for each in items(house, "events")} == {9, 16_000_000_000}
+
+
 def test_the_master_key_is_replaced(house: Cli, data: Path) -> None:
     keys = DataDir(data).master_keys
     before = keys.read_bytes()
@@ -345,11 +377,13 @@ def test_problems_in_a_file_are_told_with_their_lines(house: Cli, data: Path) ->
     assert house("apply", "-f", str(data / "none.yaml")).code == 2
 
 
-def test_before_there_is_anything(cli: Cli) -> None:
+def test_before_there_is_anything(cli: Cli, data: Path) -> None:
     done = cli("project", "list")
-    assert (done.code, done.out, done.err) == (0, "", "There are no projects.\n")
+    assert (done.code, done.out) == (0, "")
+    # Perhaps another directory was meant.
+    assert f"nobody owns the data directory {data} yet" in done.err and done.err.endswith("There are no projects.\n")
     done = cli("project", "create", "web")
-    assert done.code == 1 and done.err.splitlines()[-1].endswith("run `gatehouse init` first")
+    assert done.code == 1 and done.err.splitlines()[0].endswith("run `gatehouse init` first")
 
 
 def test_in_another_tenant(house: Cli) -> None:
@@ -359,6 +393,9 @@ def test_in_another_tenant(house: Cli) -> None:
     (first, second) = items(house, "project", "list", "--tenant", "Acme")
     assert {first["name"], second["name"]} == {"default", "web"}
     assert items(house, "credential", "list", "--tenant", "Acme") == []
+    # Its own project `default`, whose id is another one than that of the first tenant's.
+    key = json.loads(house("key", "create", "ci", "--tenant", "Acme", "--format", "json").out)
+    assert key["project"] in {each["id"] for each in (first, second) if each["name"] == "default"}
     # A name of the first tenant is none of the second's.
     done = house("key", "create", "x", "--user", OWNER, "--tenant", "Acme")
     assert (done.code, done.err) == (1, f"Error: there is no user {OWNER}\n")

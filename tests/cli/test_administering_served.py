@@ -17,9 +17,10 @@ from gatehouse.cli.options import set_up
 from gatehouse.config.paths import write_private
 from gatehouse.control.founding import Owner
 from gatehouse.control.offline import Offline
-from gatehouse.control.process import Server, listen, server_config
+from gatehouse.control.process import Server, server_config
+from gatehouse.control.sockets import listen
 from gatehouse.supervisor.lock import lock
-from gatehouse.supervisor.serving import Serving, publish
+from gatehouse.supervisor.serving import Serving
 from tests.cli.conftest import Cli
 from tests.control.doors import hashed
 
@@ -33,7 +34,8 @@ def house(cli: Cli, data: Path) -> Iterator[Cli]:
     setup.data.create()
     assert init.founded(setup, Owner("ann@example.com", hashed())) is not None
     descriptor = lock(setup.data)
-    publish(setup.data, Serving(os.getpid(), "127.0.0.1", 1, "http://127.0.0.1:1", "0"))
+    serving = Serving(os.getpid(), "127.0.0.1", 1, "http://127.0.0.1:1", "0")
+    write_private(setup.data.serving, serving.encoded())
     offline = Offline(setup.data, setup.settings, setup.providers, "https://gateway.example", environ)
     write_private(setup.data.local_token, offline.token)
     listener, servers, ready = listen(setup.data.control_socket), [], threading.Event()

@@ -18,10 +18,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gatehouse.cli.client import Api, ApiError, Where
 from gatehouse.cli.unattended import occupied
-from gatehouse.config.paths import DataDir, create_or_read_secret
-from gatehouse.control.process import Server, listen, server_config
+from gatehouse.config.paths import DataDir, create_or_read_secret, write_private
+from gatehouse.control.process import Server, server_config
+from gatehouse.control.sockets import listen
 from gatehouse.supervisor.lock import lock
-from gatehouse.supervisor.serving import Serving, publish
+from gatehouse.supervisor.serving import Serving
 from tests.cli.conftest import Cli
 
 TENANTS = {"items": [{"id": "default", "name": "default"}, {"id": "ten_2", "name": "Acme"}], "next_cursor": None}
@@ -110,7 +111,7 @@ def test_requests_as_they_are_asked_for(url: str, sibling: Sibling, tmp_path: Pa
             got,
             await api.post("/api/v1/x", {"a": [1]}),
             await api.patch("/api/v1/x", {}),
-            await api.delete("/api/v1/nothing"),
+            await api.request("DELETE", "/api/v1/nothing"),
             await api.every("/api/v1/numbers"),
             await api.every("/api/v1/numbers", most=3),
         ]
@@ -159,6 +160,26 @@ def test_a_gateway_that_is_not_there() -> None:
         Where({}, url=url).run(lambda api: api.get("/api/v1/x"))
 
 
+@pytest.mark.parametrize(("method", "unknown"), [("GET", False), ("POST", True), ("DELETE", True)])
+def test_a_gateway_that_dies_meanwhile(method: str, unknown: bool) -> None:
+    """Whether it had done it by then is not known, and whoever asked is told so."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def die() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+
+        thread = threading.Thread(target=die, daemon=True)
+        thread.start()
+        with pytest.raises(ApiError, match="ended before it answered") as caught:
+            Where({}, url=f"http://127.0.0.1:{listener.getsockname()[1]}").run(
+                lambda api: api.request(method, "/api/v1/x")
+            )
+        thread.join(30)
+    assert ("it may have been done: look before you try again" in caught.value.lines[0]) is unknown
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -187,7 +208,8 @@ def served_directory(data: Path) -> Iterator[DataDir]:
     directory = DataDir(data)
     directory.create()
     descriptor = lock(directory)
-    publish(directory, Serving(os.getpid(), "127.0.0.1", 1, "http://127.0.0.1:1", "0"))
+    serving = Serving(os.getpid(), "127.0.0.1", 1, "http://127.0.0.1:1", "0")
+    write_private(directory.serving, serving.encoded())
     create_or_read_secret(directory.local_token)
     yield directory
     os.close(descriptor)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gatehouse.config import founding
 from gatehouse.config.paths import DataDir, create_or_read_secret
 from tests.cli.certificates import self_signed
 from tests.cli.conftest import Cli
@@ -32,6 +33,7 @@ def test_a_fresh_machine_is_fine(cli: Cli, data: Path) -> None:
     found = lines(done.out)
     assert found["configuration"] == "ok defaults: there is no gatehouse.yaml"
     assert found["data directory"] == f"ok {data} is not there yet; `gatehouse serve` makes it"
+    assert found["accounts"] == "ok off: whoever reaches the port may call; `gatehouse init` turns them on"
     assert found["running"] == "ok no: `gatehouse serve` starts it"
     assert found["port"] == f"ok 127.0.0.1 port {port} is free"
     assert found["store"] == "ok not there yet; `gatehouse serve` makes it"
@@ -51,6 +53,14 @@ def test_after_a_day_of_work(cli: Cli, data: Path) -> None:
     assert found["store"] == f"ok {data / 'store.db'} is readable"
     assert found["port"] == "ok any free one (server.port 0)"
     assert "secrets" not in found
+
+
+def test_accounts_are_on_once_there_is_an_owner_unless_it_is_said_otherwise(cli: Cli, data: Path) -> None:
+    data.mkdir(mode=0o700)
+    founding.mark(DataDir(data))
+    assert lines(cli("doctor", GATEHOUSE_SERVER__PORT="0").out)["accounts"] == "ok on: callers need a gateway key"
+    found = lines(cli("doctor", GATEHOUSE_SERVER__PORT="0", GATEHOUSE_AUTH__ENABLED="false").out)
+    assert found["accounts"].startswith("warn off by auth.enabled, although there is an owner")
 
 
 def test_wrong_configuration_does_not_hide_the_rest(cli: Cli, data: Path) -> None:

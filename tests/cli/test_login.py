@@ -86,6 +86,23 @@ def test_by_the_sign_on_provider_in_a_browser(tmp_path: Path) -> None:
             assert (_me(url, out.strip())["email"], _me(url, out.strip())["role"]) == ("ada@corp.example", "developer")
 
 
+@sign_on.needed
+def test_whom_the_gateway_does_not_let_in_is_told_at_once(tmp_path: Path) -> None:
+    """In the terminal and in the browser: nobody waits for what will not come."""
+    with sign_on.provider() as issuer:
+        sso = Sso(issuer=issuer, client_id="gatehouse", scopes=("openid", "email", "profile", "groups"))
+        with served(tmp_path, sso=sso, callouts=Callouts(private=(issuer,)), public_url=URL) as (url, _):
+            waiting = _login("--url", url, "--no-browser")
+            try:
+                assert waiting.stderr is not None
+                _browse(url, _address(waiting.stderr), "guest", 403)
+                out, err = waiting.communicate(timeout=30)
+            finally:
+                waiting.kill()
+            assert (waiting.returncode, out) == (1, "")
+            assert "no role here follows" in err and "sso.default_role" in err
+
+
 def test_what_it_does_not_do(cli: Cli) -> None:
     for arguments, says in (
         (("--url", "http://gateway.example"), "another machine"),
@@ -107,14 +124,14 @@ def _address(said: IO[str]) -> str:
     raise AssertionError("the command names no address")
 
 
-def _browse(url: str, address: str) -> None:
+def _browse(url: str, address: str, who: str = "ada", answered: int = 200) -> None:
     """As a browser that somebody logs in with at the provider, all the way to the command's own address."""
     with httpx2.Client(trust_env=False, follow_redirects=False, timeout=10) as browser:
         start = browser.get(address)
         cookie = start.headers["set-cookie"].partition(";")[0]
-        back = sign_on.logged_in(start.headers["location"], "ada")
+        back = sign_on.logged_in(start.headers["location"], who)
         on = browser.get(url + sign_on.path_of(back), headers={"cookie": cookie})
         assert on.status_code == 303, on.text
         stranger = browser.get(on.headers["location"].replace("state=", "state=x"))
         assert stranger.status_code == 404
-        assert browser.get(on.headers["location"]).status_code == 200
+        assert browser.get(on.headers["location"]).status_code == answered

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import click
 import pytest
 
-from gatehouse.cli.moments import MomentType, at
+from gatehouse.cli.moments import DaysType, MomentType, at
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,17 @@ def test_forms(text: str, value: object) -> None:
 def test_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is neither a span"):
         MomentType().convert(text, None, None)
+
+
+@pytest.mark.parametrize(("text", "days"), [("0", 0), ("30", 30), ("30d", 30), ("4w", 28), ("48h", 2)])
+def test_days(text: str, days: int) -> None:
+    assert DaysType().convert(text, None, None) == days
+
+
+@pytest.mark.parametrize("text", ["", "5h", "-1", "1.5", "9999999", "\N{ARABIC-INDIC DIGIT THREE}"])
+def test_what_is_no_number_of_days(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is no number of days"):
+        DaysType().convert(text, None, None)
 
 
 def test_at() -> None:

@@ -1,6 +1,6 @@
 """`doctor --url`: tells a gateway from something else. I3: a key goes to its own provider's route only.
 
-Paths: what the SDKs of HARD-PARTS 8 send.
+Paths: what the SDKs of `docs/clients.md` send.
 """
 
 from __future__ import annotations
@@ -208,6 +208,17 @@ def test_what_is_no_gateway_gets_no_key(cli: Cli, health: Reply, says: str) -> N
         assert says.format(url=other.url) in done.out
         assert keys_seen(other) == {}
         assert len(other.asked) == 1
+
+
+def test_a_provider_that_the_project_does_not_use_is_a_warning_unless_it_was_named(cli: Cli) -> None:
+    refused = gateway_error(403, "NO_CREDENTIAL", "this project has no credential for provider google")
+    answers = GATEWAY | {"/google/v1beta/models": refused}
+    with listening(answers, Reply(200, OURS, (b'{"data": []}',))) as gateway:
+        whole = cli("doctor", "--url", gateway.url, "--key", "gth_live_x")
+        named = cli("doctor", "--url", f"{gateway.url}/google", "--key", "gth_live_x")
+    assert (whole.code, named.code) == (0, 1), whole.out
+    assert "warn  Google SDKs    base URL /google: the gateway refused (NO_CREDENTIAL)" in whole.out
+    assert "fail  Google SDKs    base URL /google: the gateway refused (NO_CREDENTIAL)" in named.out
 
 
 def test_nobody_answers(cli: Cli) -> None:

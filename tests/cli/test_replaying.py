@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gatehouse.cli.keys import Key, environment_key, key_header, variables
+from gatehouse.cli.provider_keys import Key, environment_key, key_header, variables
 from gatehouse.cli.replaying import Impossible, Plan, plan, with_headers
 from gatehouse.config.settings import Provider, Settings
 from gatehouse.providers.entries import entries

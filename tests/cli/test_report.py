@@ -1,4 +1,4 @@
-"""O5: sums from the store with the server stopped; what callers sent cannot write to the terminal (HARD-PARTS 5.3)."""
+"""O5: sums from the store with the server stopped; what callers sent cannot write to the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line against a real gateway that runs: O5, and HARD-PARTS 4.7 (reading beside a running collector)."""
+"""The command line against a real gateway that runs: O5, and reading beside a running collector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""O12: real shells take the output as it is, and every value arrives unchanged (HARD-PARTS 5.3)."""
+"""O12: real shells take the output as it is, and every value arrives unchanged."""
 
 from __future__ import annotations
 

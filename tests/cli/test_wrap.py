@@ -1,7 +1,4 @@
-"""O5: the wrapped command is the process: its environment, output, exit code, signals. I3: no secret of ours is in it.
-
-HARD-PARTS 5.3.
-"""
+"""O5: the wrapped command is the process: its environment, output, exit code, signals. I3: no secret of ours."""
 
 from __future__ import annotations
 
@@ -108,7 +105,7 @@ def test_something_else_on_the_port(tmp_path: Path, reply: Reply) -> None:
 
 
 def test_a_gateway_without_its_control_plane_still_serves(tmp_path: Path) -> None:
-    """`/health` is 503 then, and calls go on (DESIGN 1)."""
+    """`/health` is 503 then, and calls go on."""
     down = Reply(503, {}, (b'{"status":"unhealthy","services":{"control":"down"}}',))
     with listening({"/health": down}) as gateway:
         assert wrap(tmp_path, "--", "echo", "x", url=gateway.url).stdout == "x\n"

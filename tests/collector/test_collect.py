@@ -371,7 +371,7 @@ def test_rotation_and_many_batches(place: Path) -> None:
 
 
 def test_old_calls_leave_the_store(place: Path) -> None:
-    """HARD-PARTS 10: the store keeps calls for its own time, whatever the journal keeps."""
+    """The store keeps calls for its own time, whatever the journal keeps."""
 
     async def run() -> None:
         worker = Worker(place / "journal")
@@ -389,7 +389,7 @@ def test_old_calls_leave_the_store(place: Path) -> None:
 
 
 def test_the_oldest_calls_leave_a_store_that_takes_too_much(place: Path) -> None:
-    """HARD-PARTS 10: in steps, until the rest has room; roll-ups stay."""
+    """In steps, until the rest has room; roll-ups stay."""
     names = calls(6_000)
 
     async def run() -> None:

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from gatehouse.collector.fold import MOST_COST, MOST_TOKENS, Folded, fold
+from gatehouse.collector.fold import Folded, fold
 from gatehouse.journal.reader import Line
 from gatehouse.journal.records import BODIES, Admin
 from gatehouse.model.limits import Reserved, Settled
 from gatehouse.model.record import Candidate, Capture, Decision, Lineage, Outcome, Refusal, RefusedMany
-from gatehouse.model.usage import ToolUses, Usage
+from gatehouse.model.usage import MOST_COST, MOST_TOKENS, ToolUses, Usage
 from gatehouse.store import times
 from gatehouse.store.rows import Concluded, Decided, LedgerRow, LinkKey
 from tests.collector.lanes_on_disk import OPENAI, decision, outcome, refusal

@@ -58,7 +58,7 @@ async def _write(data: Path) -> list[str]:
 
 
 def test_the_same_tables(place: Path) -> None:
-    """DESIGN 5: the store is a projection of the journal."""
+    """The store is a projection of the journal."""
 
     async def run() -> None:
         await _write(place)

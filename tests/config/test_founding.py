@@ -21,7 +21,6 @@ def data(tmp_path: Path) -> DataDir:
 
 
 def test_a_token_counts_for_half_an_hour_and_is_kept_as_a_digest(data: DataDir) -> None:
-    """HARD-PARTS 6.6."""
     token = offer(data, NOW)
     assert offered(data, token, NOW) and offered(data, token, NOW + OFFERED_SECONDS - 1)
     assert not offered(data, token, NOW + OFFERED_SECONDS)

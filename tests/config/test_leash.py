@@ -1,4 +1,4 @@
-"""The child's side of the leash, and its command line (HARD-PARTS 4.1, 6.6)."""
+"""The child's side of the leash, and its command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configuration is read whole or refused with every problem, its place and what is allowed (HARD-PARTS 4.8)."""
+"""The configuration is read whole or refused with every problem, its place and what is allowed."""
 
 from __future__ import annotations
 

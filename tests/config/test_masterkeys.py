@@ -1,4 +1,4 @@
-"""Where the master keys come from, and that they are never made anew while secrets exist (HARD-PARTS 6.6; D12)."""
+"""Where the master keys come from, and that they are never made anew while secrets exist (D12)."""
 
 from __future__ import annotations
 

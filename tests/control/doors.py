@@ -27,7 +27,7 @@ from gatehouse.config.loads import Loads
 from gatehouse.config.paths import DataDir
 from gatehouse.config.settings import Callouts, Secrets, Sso
 from gatehouse.control import app, founding
-from gatehouse.control.accounts import Accounts
+from gatehouse.control.accounts import Accounts, Hashing
 from gatehouse.control.administration import Administration, Engines, Means
 from gatehouse.control.callout import Callout, Resolve
 from gatehouse.control.cookies import Origins
@@ -181,6 +181,7 @@ async def house(
     providers: Mapping[str, ProviderEntry] | None = None,
     resolve: Resolve | None = None,
     clock: Callable[[], float] = time.monotonic,
+    hashing: Hashing | None = None,
 ) -> AsyncIterator[House]:
     """The API over the databases of `place`."""
     data = DataDir(place / "data")
@@ -198,6 +199,7 @@ async def house(
         enabled=enabled,
         sso=sso is not None,
         clock=clock,
+        hashing=hashing or Hashing(),
     )
     sign_on = None if sso is None else SingleSignOn(accounts, sso, Provider(sso, secret, callout))
     readers, loads = Readers(databases.url(place)), Loads.create(1)

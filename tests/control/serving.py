@@ -24,7 +24,8 @@ from gatehouse.config.paths import DataDir
 from gatehouse.config.settings import Database, Settings
 from gatehouse.control import app
 from gatehouse.control.health import Health, JournalHealth, assess
-from gatehouse.control.process import Server, listen, server_config
+from gatehouse.control.process import Server, server_config
+from gatehouse.control.sockets import listen
 from gatehouse.store.reading import Readers
 from tests.store import databases
 from tests.store.samples import START

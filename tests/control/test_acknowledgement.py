@@ -1,4 +1,4 @@
-"""Waiting for workers, and ending those that hang (HARD-PARTS 4.4)."""
+"""Waiting for workers, and ending those that hang."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_it_returns_when_the_last_one_has_swapped() -> None:
 
 
 def test_one_that_hangs_is_killed_and_the_other_lives(caplog: pytest.LogCaptureFixture) -> None:
-    """HARD-PARTS 4.4: silent for 2 s, then killed, and only then does the call answer."""
+    """Silent for 2 s, then killed, and only then does the call answer."""
     swaps = REGISTERED + "time.sleep(0.2)\nloads.serve_by(index, 7)\ntime.sleep(60)"
     with workers(2) as running:
         alive, hung = running.code(0, swaps), running.code(1, SLEEPS)

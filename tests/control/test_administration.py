@@ -104,7 +104,6 @@ class Refusing(Workers):
 
 
 def test_only_what_takes_something_away_must_be_in_force(place: Path) -> None:
-    """HARD-PARTS 4.4."""
 
     async def test() -> None:
         async with opened(place, Full(silent=False), Refusing()) as administration:

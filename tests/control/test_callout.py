@@ -1,4 +1,4 @@
-"""The guarded client: what it calls, what it takes, and that it tells nothing (HARD-PARTS 6.7, I3)."""
+"""The guarded client: what it calls, what it takes, and that it tells nothing (I3)."""
 
 from __future__ import annotations
 

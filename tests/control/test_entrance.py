@@ -10,11 +10,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from starlette.requests import HTTPConnection
 
 from gatehouse.auth import sessions
 from gatehouse.auth.throttle import ACCOUNT
 from gatehouse.config import founding
 from gatehouse.config.paths import write_private
+from gatehouse.control.cookies import Origins
 from gatehouse.control.founding import LOST, at_odds
 from gatehouse.store.directory import ids
 from gatehouse.store.directory.changes import SessionFilter, UserChange
@@ -38,7 +40,6 @@ async def _aged(made: House, cookie: str, **changed: Any) -> None:
 
 
 def test_the_set_up_token_makes_the_first_owner_once(tmp_path: Path) -> None:
-    """HARD-PARTS 6.6."""
 
     async def run() -> None:
         async with house(tmp_path, founded=False, enabled=False) as made:
@@ -69,7 +70,7 @@ def test_the_set_up_token_makes_the_first_owner_once(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_was_lost_gets_no_new_owner(tmp_path: Path) -> None:
-    """HARD-PARTS 6.6: the set-up token exists only while there is no owner, and here there was one. I7: it is said."""
+    """The set-up token exists only while there is no owner, and here there was one. I7: it is said."""
 
     async def run() -> None:
         async with house(tmp_path, founded=False) as made:
@@ -157,8 +158,14 @@ def test_over_plain_http_the_cookie_is_not_secure(tmp_path: Path) -> None:
             cookie = {"cookie": line.partition(";")[0]}
             made.client.cookies.clear()
             assert (await made.ask("GET", "/api/v1/me", {"x-gatehouse-base": base, **cookie})).status_code == 200
-            # Over https anybody on a neighbouring host could have set it.
+            # Over https anybody on a neighbouring host could have set it; also where a proxy in front ends it.
             assert (await made.ask("GET", "/api/v1/me", cookie)).status_code == 401
+            behind = Origins(URL)
+            told = [(b"cookie", cookie["cookie"].encode())]
+            for came_by, counts in ((URL.replace("https", "http"), False), (f"{URL}:443", False), (base, True)):
+                came = [*told, (b"x-gatehouse-base", came_by.encode())]
+                request = HTTPConnection({"type": "http", "headers": came})
+                assert (behind.cookie(request, "gatehouse_session") is not None) == counts, came_by
 
     asyncio.run(run())
 
@@ -256,7 +263,7 @@ def test_a_session_ends_by_itself(tmp_path: Path) -> None:
 
 
 def test_other_pages_change_nothing(tmp_path: Path) -> None:
-    """HARD-PARTS 6.8: a session's unsafe methods need our own Origin; so does a log-in."""
+    """A session's unsafe methods need our own Origin; so does a log-in."""
 
     async def run() -> None:
         async with house(tmp_path, public_url="https://public.example/gateway") as made:
@@ -355,7 +362,7 @@ def test_an_address_in_two_tenants_names_one(tmp_path: Path) -> None:
 
 
 def test_without_auth_nobody_signs_in_and_this_machine_reads(tmp_path: Path) -> None:
-    """HARD-PARTS 5.2: loopback is no credential; writes need the local token."""
+    """Loopback is no credential; writes need the local token."""
 
     async def run() -> None:
         async with house(tmp_path, enabled=False) as made:
@@ -367,6 +374,39 @@ def test_without_auth_nobody_signs_in_and_this_machine_reads(tmp_path: Path) -> 
             assert (await made.ask("GET", "/api/v1/users", peer="127.0.0.1")).status_code == 403
             assert (await made.ask("GET", "/api/v1/me", peer=ELSEWHERE)).status_code == 403
             assert (await made.operate("GET", "/api/v1/users")).status_code == 200
+
+    asyncio.run(run())
+
+
+def test_what_anybody_may_send_is_small(tmp_path: Path) -> None:
+    """Who is nobody does not keep the control plane busy with megabytes that are no log-in."""
+
+    async def run() -> None:
+        async with house(tmp_path) as made:
+            headers = {"origin": URL, "content-type": "application/json"}
+            for path in ("session", "setup", "invitation", "sso/token"):
+                answered = await made.ask("POST", f"/api/v1/{path}", headers, content=b"[" * 20_000)
+                assert (answered.status_code, answered.json()["code"]) == (413, "TOO_LARGE")
+            answered = await made.ask("POST", "/api/v1/session", headers, content=b"[" * 10_000)
+            assert "nested too deeply" in answered.json()["errors"][0]["message"]
+            many = {f"field{number}": 1 for number in range(1_000)}
+            refused = (await made.operate("POST", "/api/v1/projects", json=many)).json()
+            assert len(refused["errors"]) == 51 and refused["errors"][50]["message"] == "951 more are wrong"
+
+    asyncio.run(run())
+
+
+def test_a_body_that_is_not_called_json_is_told_so(tmp_path: Path) -> None:
+    """As curl sends one by itself."""
+
+    async def run() -> None:
+        async with house(tmp_path, founded=False) as made:
+            headers = {"origin": URL, "content-type": "application/x-www-form-urlencoded"}
+            answered = await made.ask("POST", "/api/v1/session", headers, content='{"email": "a@b", "password": "x"}')
+            assert (answered.status_code, answered.json()["detail"]) == (
+                400,
+                "body: is JSON, with `content-type: application/json`",
+            )
 
     asyncio.run(run())
 

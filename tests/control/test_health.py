@@ -15,6 +15,7 @@ from gatehouse.control.health import (
     Health,
     LaneHealth,
     assess,
+    told_by_directory,
     told_by_limits,
     told_by_publisher,
     told_by_worker,
@@ -74,6 +75,17 @@ def test_a_snapshot_that_cannot_be_published_is_said() -> None:
     )
     full = _assess(journal={"state": "full"})
     assert told_by_publisher(full, "no space left").status == "unhealthy"
+
+
+def test_a_directory_that_cannot_be_used_is_said() -> None:
+    """I7."""
+    assert told_by_directory(_assess(), "") == _assess()
+    health = told_by_directory(_assess(), "database is locked")
+    assert (health.status, health.problems) == (
+        "degraded",
+        ["accounts, keys and limits cannot be changed now: database is locked"],
+    )
+    assert told_by_directory(_assess(journal={"state": "full"}), "x").status == "unhealthy"
 
 
 def test_limits_that_cannot_be_checked_are_said() -> None:

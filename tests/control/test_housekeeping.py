@@ -95,7 +95,7 @@ def test_deleting_needs_a_tombstone_and_collected_segments_only(
 
 
 def test_room_is_made_as_soon_as_the_limit_is_near(tmp_path: Path) -> None:
-    """HARD-PARTS 3.4: `drop_oldest_collected` refuses only where nothing is collected, not until the next round."""
+    """`drop_oldest_collected` refuses only where nothing is collected, not until the next round."""
 
     async def run() -> None:
         journal = tmp_path / "journal"

@@ -1,4 +1,4 @@
-"""Issuers of identity tokens, and how their keys are kept: `/api/v1/issuers` (D2, HARD-PARTS 6.3, 6.7)."""
+"""Issuers of identity tokens, and how their keys are kept: `/api/v1/issuers` (D2)."""
 
 from __future__ import annotations
 

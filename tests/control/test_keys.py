@@ -1,4 +1,4 @@
-"""Gateway keys over the management API: `/api/v1/keys`, and in the words of A3 and T7."""
+"""Gateway keys over the management API: `/api/v1/keys`, and in the words of the systems it replaces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gatehouse.control.caller import Caller
 from gatehouse.control.minting import DEFAULT_RATE, MOST_OWN
 from gatehouse.routing.compat import control_path
 from gatehouse.store.directory import ids
-from gatehouse.store.directory.changes import NewKey
+from gatehouse.store.directory.changes import NewKey, NewLimit
 from tests.control.administered import Administered, administered, bearer, run
 from tests.control.doors import OPERATOR
 from tests.control.workers import until
@@ -57,7 +57,6 @@ def test_a_key_is_shown_once_and_has_a_default_limit(tmp_path: Path) -> None:
 
 
 def test_revocation_answers_when_no_worker_takes_the_key(tmp_path: Path) -> None:
-    """HARD-PARTS 4.4."""
 
     async def test(api: Administered) -> None:
         made = await api.ask("POST", "/keys", {}, 201)
@@ -167,7 +166,11 @@ def test_nobody_fills_the_workers_memory_with_keys_of_their_own(tmp_path: Path) 
                 text = str(number).encode()
                 new = NewKey(ids.new("key"), digest(text), "0000", ids.DEFAULT, user=member)
                 await inside.create_key(new, structs.replace(event, id=ids.new("event")))
-        last = await api.ask("POST", "/keys", {}, 201, headers=headers)
+        at_once = await asyncio.gather(
+            *(api.house.ask("POST", "/api/v1/keys", headers, json={"limits": []}) for _ in range(5))
+        )
+        assert sorted(each.status_code for each in at_once) == [201, 403, 403, 403, 403]
+        last = next(each.json() for each in at_once if each.status_code == 201)
         refused = await api.ask("POST", "/keys", {}, 403, headers=headers)
         assert str(MOST_OWN) in refused["detail"]
         await api.ask("POST", f"/keys/{last['id']}/rotate", {}, 403, headers=headers)
@@ -202,9 +205,37 @@ def test_no_key_outlives_the_rights_of_those_behind_it(tmp_path: Path) -> None:
             await api.ask("POST", f"/keys/{each['id']}/rotate", {}, 403, headers=bearer(each["key"]))
         await api.ask("PATCH", f"/users/{left_id}", {"disabled": True})
         await api.ask("GET", "/projects", None, 403, headers=bearer(kept[1]["key"]))
+        assert (await api.ask("GET", "/me", headers=bearer(kept[1]["key"])))["permissions"] == []
         # Whoever replaces a key answers for what comes after it.
         anew = await api.ask("POST", f"/keys/{kept[1]['id']}/rotate", {}, 201)
         await api.ask("GET", "/users", headers=bearer(anew["key"]))
+
+    run(tmp_path, test)
+
+
+def test_nobody_opens_a_key_further_that_may_do_more_than_they_may(tmp_path: Path) -> None:
+    """Whose owner's key is worth an admin's since they are one does not take themselves from it, nor its end."""
+
+    async def test(api: Administered) -> None:
+        house = api.house
+        first, once_owner = await house.bearer(house.made["owner"]), await house.user("owner")
+        ends = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+        body = {"user": once_owner, "role": "owner", "scopes": ["chat", "provider:any"], "expires_at": ends}
+        made = await api.ask("POST", "/keys", body, 201, headers=first)
+        theirs = await api.ask("POST", "/keys", {"role": "admin"}, 201, headers=await house.bearer(once_owner))
+        await api.ask("PATCH", f"/users/{once_owner}", {"role": "admin"})
+        admin, key = await house.bearer(once_owner), f"/keys/{made['id']}"
+        await api.ask("PATCH", key, {"disabled": True}, headers=admin)
+        opened: list[dict[str, object]] = [
+            {"user": None}, {"user": house.made["owner"]}, {"expires_at": None}, {"models": []}, {"addresses": []},
+            {"disabled": False}, {"user": None, "role": None}, {"user": None, "scopes": ["chat"]},
+        ]  # fmt: skip
+        for headers in (admin, bearer(theirs["key"])):
+            for change in opened:
+                await api.ask("PATCH", key, change, 403, headers=headers)
+        await api.ask("PATCH", key, {"name": "theirs"}, headers=admin)
+        less = await api.ask("PATCH", key, {"user": None, "role": "admin", "scopes": ["chat"]}, headers=admin)
+        assert (less["user"], less["role"], less["scopes"]) == (None, "admin", ["chat"])
 
     run(tmp_path, test)
 
@@ -268,6 +299,24 @@ def test_a_key_makes_keys_within_itself(tmp_path: Path) -> None:
         assert (made["scopes"], made["models"], made["providers"]) == (["chat", "models"], ["gpt-4o-mini"], ["openai"])
         assert made["expires_at"] == held["expires_at"] and made["addresses"] == ["203.0.113.0/24"]
         assert min(limit["cap"] for limit in made["limits"] if limit["measure"] == "requests") == 10
+
+    run(tmp_path, test)
+
+
+def test_a_key_hands_on_all_its_limits_however_many_there_are(tmp_path: Path) -> None:
+    """I4: also the oldest, behind a page of newer ones."""
+
+    async def test(api: Administered) -> None:
+        terms = [{"measure": "requests", "window": "minute", "cap": 10}]
+        held = await api.ask("POST", "/keys", {"user": api.house.made["owner"], "role": "admin", "limits": terms}, 201)
+        directory = api.house.accounts.administration.tenant(ids.DEFAULT)
+        event = Caller("operator").event("limit.create", "limit", "lim_x")
+        async with directory.together() as inside:
+            for number in range(501):
+                new = NewLimit(ids.new("limit"), "key", held["id"], "requests", "minute", 1_000 + number)
+                await inside.create_limit(new, structs.replace(event, id=ids.new("event")))
+        made = await api.ask("POST", "/keys", {}, 201, headers=bearer(held["key"]))
+        assert min(limit["cap"] for limit in made["limits"]) == 10
 
     run(tmp_path, test)
 

@@ -26,6 +26,10 @@ from tests.store.samples import START, call_id, concluded, decided, opened
 CALLS = [call_id(START + n * 1_000, n) for n in range(40)]
 
 
+async def _still() -> bool:
+    return True
+
+
 @asynccontextmanager
 async def _listening(client: httpx2.AsyncClient, query: str = "", **headers: str) -> AsyncIterator[Events]:
     async with client.stream("GET", f"/api/v1/live{query}", headers=headers, timeout=15) as response:
@@ -168,7 +172,7 @@ def test_a_quiet_stream_says_that_it_is_there(place: Path) -> None:
         feed, readers, woken = Feed(), Readers(databases.url(place)), asyncio.Event()
         async with opened(place) as (writer, _):
             listener = feed.listen("default", woken.set)
-            stream = Stream(readers, Sight("default"), TraceFilter(model="other"), heartbeat=0.05)
+            stream = Stream(readers, Sight("default"), TraceFilter(model="other"), _still, heartbeat=0.05)
             events = stream.events(feed, listener, woken)
             said = [await anext(events), await anext(events)]
             await _end(writer, feed, CALLS[:3])
@@ -178,6 +182,30 @@ def test_a_quiet_stream_says_that_it_is_there(place: Path) -> None:
         assert said[0] == b"retry: 2000\n\n"
         assert said[1] == b": here\nid: %b\n\n" % listener.place_before(3).encode()
         assert places[1] - places[0] == 3
+
+    asyncio.run(run())
+
+
+def test_it_ends_with_what_its_listener_may(place: Path) -> None:
+    """Also while calls come without end: nobody listens on with what was revoked."""
+
+    async def run() -> None:
+        feed, readers, woken = Feed(), Readers(databases.url(place)), asyncio.Event()
+        may = [True, True, False]
+
+        async def still() -> bool:
+            return may.pop(0)
+
+        async with opened(place) as (writer, _):
+            listener = feed.listen("default", woken.set)
+            stream = Stream(readers, Sight("default"), TraceFilter(), still, heartbeat=0.02)
+            said = []
+            async with asyncio.timeout(10):
+                async for each in stream.events(feed, listener, woken):
+                    said.append(each)
+                    await _end(writer, feed, CALLS[len(said) : len(said) + 1])
+        await readers.aclose()
+        assert may == [] and any(b"event: call" in each for each in said)
 
     asyncio.run(run())
 

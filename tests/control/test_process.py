@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import httpx2
 import msgspec
+import pytest
 
 from gatehouse.config.settings import Database, Settings
 from gatehouse.store import reading
 from tests.collector.lanes_on_disk import Worker, calls
-from tests.control.serving import Running, control
+from tests.control.serving import HERE, Running, control
 
 WRITER = """
 import asyncio, pathlib, sys
@@ -120,11 +125,48 @@ def test_it_serves_without_a_store_and_says_so(tmp_path: Path) -> None:
         assert running.stop() == 0
 
 
+def test_sockets_that_were_taken_away_are_put_back(tmp_path: Path) -> None:
+    """Who is connected stays so; the data directory itself is not made again where it was moved."""
+    with control(tmp_path / "data") as running, _kept(running) as client:
+        assert client.get("http://control/health", headers=HERE).status_code == 200
+        followed = socket.socket(socket.AF_UNIX)
+        followed.connect(str(running.data.snapshot_socket))
+        shutil.rmtree(running.data.run)
+        _wait(running.data.control_socket.is_socket)
+        _wait(running.data.snapshot_socket.is_socket)
+        assert stat.S_IMODE(running.data.run.stat().st_mode) == 0o700
+        assert stat.S_IMODE(running.data.control_socket.stat().st_mode) == 0o600
+        assert running.get("/health").status_code == 200
+        assert client.get("http://control/health", headers=HERE).status_code == 200
+        followed.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            followed.recv(1)
+        followed.close()
+        running.data.root.rename(tmp_path / "moved")
+        time.sleep(1.2)  # it has looked twice
+        assert not running.data.root.exists()
+        (tmp_path / "moved").rename(running.data.root)
+        _wait(lambda: running.get("/health").status_code == 200)
+        assert running.stop() == 0
+
+
 def test_what_keeps_it_from_starting_is_told_to_the_supervisor(tmp_path: Path) -> None:
     with control(tmp_path, Settings(database=Database(url="mysql://u:secret@h/x"))) as running:
         assert running.said.startswith("failed: control: database.url: mysql is not available")
         assert "secret" not in running.said
         assert running.process.wait(30) == 1
+
+
+def _kept(running: Running) -> httpx2.Client:
+    """A client that keeps its connection."""
+    return httpx2.Client(transport=httpx2.HTTPTransport(uds=str(running.data.control_socket)))
+
+
+def _wait(there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def _root() -> Path:

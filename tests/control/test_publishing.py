@@ -1,4 +1,4 @@
-"""The snapshot's way from control to whoever follows, over the real socket and file (HARD-PARTS 4.2 to 4.4)."""
+"""The snapshot's way from control to whoever follows, over the real socket and file."""
 
 from __future__ import annotations
 

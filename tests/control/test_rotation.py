@@ -1,4 +1,4 @@
-"""The `rotate` hook never learns the old secret; reminders come when a secret is due (D12, HARD-PARTS 6.4)."""
+"""The `rotate` hook never learns the old secret; reminders come when a secret is due (D12)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Master keys at the start, and their rotation while the control plane lives (HARD-PARTS 6.6)."""
+"""Master keys at the start, and their rotation while the control plane lives."""
 
 from __future__ import annotations
 

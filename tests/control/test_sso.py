@@ -12,6 +12,7 @@ import httpx2
 import msgspec
 import pytest
 
+from gatehouse.auth.throttle import ADDRESS
 from gatehouse.config.settings import Callouts, Sso, SsoRole
 from gatehouse.control import oidc
 from gatehouse.control.sso import EACH
@@ -92,7 +93,7 @@ def test_all_claims_in_the_id_token_of_a_public_client(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("who", "why"), [("guest", "no role"), ("taken", "e-mail address"), ("nameless", "no role")])
 def test_who_does_not_come_in(tmp_path: Path, issuer: str, who: str, why: str) -> None:
-    """HARD-PARTS 6.3: never linked by e-mail; no role, no way in."""
+    """Never linked by e-mail; no role, no way in."""
 
     async def run() -> None:
         async with _house(tmp_path, issuer) as made:
@@ -211,6 +212,24 @@ def test_whoever_is_signed_in_links_themselves(tmp_path: Path, issuer: str) -> N
     asyncio.run(run())
 
 
+def test_whose_sessions_were_ended_leaves_no_link_behind(tmp_path: Path, issuer: str) -> None:
+    """Whoever stole a session and began to link it stays out when its owner ends it."""
+
+    async def run() -> None:
+        async with _house(tmp_path, issuer) as made:
+            thief = Browser(made)
+            await thief.log_in()
+            address = (await thief.ask("POST", "/api/v1/sso/link")).json()["location"]
+            back = await asyncio.to_thread(sign_on.logged_in, address, "guest")
+            await made.operate("DELETE", f"/api/v1/users/{made.made['owner']}/sessions")
+            assert (await thief.ask("GET", sign_on.path_of(back))).status_code == 401
+            owner = await made.operate("GET", f"/api/v1/users/{made.made['owner']}")
+            assert (owner.json()["issuer"], owner.json()["subject"]) == (None, None)
+            assert not made.said("user.link")
+
+    asyncio.run(run())
+
+
 def test_a_provider_that_is_not_there_or_another(tmp_path: Path, issuer: str) -> None:
     async def run() -> None:
         for wrong, status in ((f"{issuer}/", 502), ("http://127.0.0.1:9", 502)):
@@ -222,6 +241,23 @@ def test_a_provider_that_is_not_there_or_another(tmp_path: Path, issuer: str) ->
                 assert "client-secret" not in answered.text
         async with house(tmp_path) as made:
             assert (await Browser(made).ask("GET", "/api/v1/sso/start")).status_code == 404
+
+    asyncio.run(run())
+
+
+def test_whoever_comes_back_with_nothing_has_to_wait(tmp_path: Path, issuer: str) -> None:
+    """Each attempt asks the provider and is a line of the journal. Others, elsewhere, sign in meanwhile."""
+
+    async def run() -> None:
+        async with _house(tmp_path, issuer) as made:
+            stranger = Browser(made)
+            for count in range(ADDRESS.free + 1):
+                start = await stranger.ask("GET", "/api/v1/sso/start")
+                [state] = parse_qs(urlsplit(start.headers["location"]).query)["state"]
+                back = await stranger.ask("GET", f"/api/v1/sso/callback?state={state}&code=none&iss={issuer}")
+                assert back.status_code == (502 if count < ADDRESS.free else 429), back.text
+            assert len(made.said("auth.failed")) == ADDRESS.free
+            assert (await _back(Browser(made, address="198.51.100.7"), "ada")).status_code == 303
 
     asyncio.run(run())
 

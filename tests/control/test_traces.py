@@ -143,7 +143,7 @@ def test_one_call_with_its_spans(data: Path) -> None:
 
 
 def test_no_prompt_or_answer_leaves_here(data: Path) -> None:
-    """Call metadata only until accounts exist (HARD-PARTS 5.2)."""
+    """Call metadata only until accounts exist."""
     responses = _get(data, "/api/v1/traces", f"/api/v1/traces/{NAMES[0]}")
     assert all(b"prompt" not in response.content for response in responses)
 

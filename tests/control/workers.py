@@ -15,8 +15,8 @@ from pathlib import Path
 
 from gatehouse.config.loads import Loads
 from gatehouse.config.settings import Settings
-from gatehouse.control.process import listen
 from gatehouse.control.publishing import Publisher, Source
+from gatehouse.control.sockets import listen
 from gatehouse.model.snapshot import Sections
 from tests.gateway.entries import SETTINGS
 

@@ -1,4 +1,4 @@
-"""Slow-loris, slow bodies, slow reading and floods of connections: 100 good clients hardly notice (I9, HARD-PARTS 1.8).
+"""Slow-loris, slow bodies, slow reading and floods of connections: 100 good clients hardly notice (I9).
 
 The criterion is p99 with the attack against p99 without it, in turns on the same gateway, and the median over the
 turns: one hiccup of the machine decides nothing, and where the criterion is not met there are more turns. The figures

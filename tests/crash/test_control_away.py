@@ -23,7 +23,7 @@ DOWN = {"status": "unhealthy", "services": {"control": "down"}}
 
 @pytest.mark.timeout(120)
 def test_control_is_killed_and_comes_back(tmp_path: Path) -> None:
-    """I8: no call fails or waits for it. HARD-PARTS 4.5: a worker says `control: down`; 4.1: started again with
+    """I8: no call fails or waits for it. A worker says `control: down`; it is started again with
     back-off; I2: what it had not collected, its next start collects."""
     data = tmp_path / "data"
     with upstream() as provider:

@@ -1,4 +1,4 @@
-"""A full disk under a real gateway (HARD-PARTS 3.3): new calls are refused and none is forwarded, running ones end on
+"""A full disk under a real gateway: new calls are refused and none is forwarded, running ones end on
 the record, `/health` says so, and it goes on by itself once there is room."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 from tests import running
 from tests.crash import kinds, proof, small_disk
 from tests.crash.load import Load
-from tests.crash.processes import peak, wait_until
+from tests.crash.processes import control_pid, peak, wait_until
 from tests.crash.upstream import upstream
 from tests.running import Gateway
 
@@ -76,14 +76,13 @@ def test_a_full_disk_refuses_and_recovers(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(120)
 def test_a_journal_that_is_taken_away_stops_calls(tmp_path: Path) -> None:
-    """I2, I7: a cleaner that deletes the lanes must not make the record vanish while calls go on."""
+    """I2, I7: a cleaner that deletes the journal must not make the record vanish while calls go on."""
     journal = tmp_path / "data" / "journal"
     with upstream() as provider:
         config = {"providers": {"openai": {"base_url": provider.url}}}
         with running.gateway(config, data=tmp_path / "data") as house:
             assert _call(house)[0] == 200
-            for lane in journal.iterdir():
-                shutil.rmtree(lane)
+            shutil.rmtree(journal)
             wait_until(lambda: _call(house)[0] == 503, 20.0, "calls are refused")
             before = len(provider.collect())
             status, _, body = _call(house)
@@ -96,6 +95,29 @@ def test_a_journal_that_is_taken_away_stops_calls(tmp_path: Path) -> None:
             assert len(provider.collect()) == before
             assert house.stop() == 0
             assert "was taken away" in house.said()
+
+
+@pytest.mark.timeout(120)
+def test_lanes_that_are_taken_away_are_followed_by_new_ones(tmp_path: Path) -> None:
+    """I2: calls are refused until the processes have begun anew, by themselves; then each is on record."""
+    journal = tmp_path / "data" / "journal"
+    with upstream() as provider:
+        config = {"providers": {"openai": {"base_url": provider.url}}, "server": {"grace_seconds": 2.0}}
+        with running.gateway(config, data=tmp_path / "data") as house:
+            assert _call(house)[0] == 200
+            [worker], control = house.worker_pids(), control_pid(house)
+            for lane in journal.iterdir():
+                shutil.rmtree(lane)
+            wait_until(lambda: control_pid(house) not in (None, control), 30.0, f"control begins anew\n{house.said()}")
+            wait_until(lambda: house.worker_pids() not in ([], [worker]), 30.0, f"and the worker\n{house.said()}")
+            wait_until(lambda: _call(house)[0] == 200, 30.0, f"calls are taken again\n{house.said()}")
+            assert house.healthy()["services"]["journal"] == "connected"
+            assert "was taken away; another lane begins with the next process" in house.said()
+            before = len(provider.collect())
+            assert _call(house)[0] == 200
+            assert len(provider.collect()) == before + 1
+            assert house.stop() == 0
+        assert proof.read(journal).tally()["ok"] >= 2
 
 
 def _until_full(house: Gateway) -> None:

@@ -1,4 +1,4 @@
-"""Revocation under load: once `DELETE` has answered, no worker admits a call of the key (HARD-PARTS 4.4).
+"""Revocation under load: once `DELETE` has answered, no worker admits a call of the key.
 
 What a client knows is an order: a request that it sends after it has read the answer comes after the revocation. Each
 request says so itself (`X-Gatehouse-Run`), so that the journal can be searched for one that was admitted all the same.

@@ -144,7 +144,7 @@ def test_I3_no_sink_holds_a_secret(tmp_path: Path, fake: Fake, caplog: pytest.Lo
     planted = Planted(tenancy, fake)
     settings = pointing_at(fake.url, capture=config.Capture(bodies=True))
     journal = FiledJournal(tmp_path / "journal")
-    with house(settings, tenancy.sections, tenancy.opening(), journal=journal) as running:
+    with house(settings, tenancy.sections, tenancy.unsealer(), journal=journal) as running:
         _calls(running, planted, fake)
         _conversation(planted, tenancy)
         running.until(lambda: len(journal.decisions) == len(journal.outcomes))
@@ -209,7 +209,7 @@ def _conversation(planted: Planted, tenancy: Tenancy) -> None:
     """A WebSocket whose subprotocol holds the key."""
     with sockets.provider() as provider:
         tenancy.credential("openai", provider.url, STORED)
-        with house(pointing_at(provider.url), tenancy.sections, tenancy.opening()) as other:
+        with house(pointing_at(provider.url), tenancy.sections, tenancy.unsealer()) as other:
             caller = provider.keep(other.connect())
             offer = f"Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.{planted.gateway['valid']}"
             caller.send(sockets.handshake("/openai/v1/realtime?model=gpt-realtime", offer.encode()))

@@ -1,4 +1,4 @@
-"""SIGTERM under load (F7, HARD-PARTS 3.5): nothing new is accepted, running answers may end within the grace time,
+"""SIGTERM under load (F7): nothing new is accepted, running answers may end within the grace time,
 what outlasts it is `interrupted`, and the store has all of it when `serve` has ended."""
 
 from __future__ import annotations

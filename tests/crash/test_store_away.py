@@ -86,7 +86,7 @@ def test_a_locked_store(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(120)
 def test_a_store_that_is_removed_is_built_again(tmp_path: Path) -> None:
-    """DESIGN 5: all of it, from the journal, the calls of before included."""
+    """All of it, from the journal, the calls of before included."""
     data = tmp_path / "data"
     with _house(data) as (_, loaded):
         wait_until(lambda: _rows(data), 20.0, "the store is filled")

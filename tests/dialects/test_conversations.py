@@ -57,6 +57,13 @@ class TestRealtime:
         assert (found.model, found.response_id) == ("gpt-realtime-2026", "r2")
         assert found.finish_reasons == ("completed", "incomplete")
 
+    def test_i4_one_that_is_cut_makes_the_sum_an_estimate_whatever_it_brought(self) -> None:
+        begun = {"type": "response.created", "response": {"id": "r2"}}
+        found = realtime(SESSION, done(used(10, 5)), begun)
+        assert (found.usage, found.turns, found.source) == (Usage(input=10, output=5), 1, "estimated")
+        alone = realtime(SESSION, begun)
+        assert (alone.usage, alone.source) == (None, None)
+
     def test_audio_and_cache_are_apart_and_cached_audio_too(self) -> None:
         into = {
             "text_tokens": 60,
@@ -261,6 +268,10 @@ class TestLive:
         found = live(*turn, *turn, *turn)
         assert found.usage == Usage(input=30, output=15)
         assert (found.turns, found.source, found.check, found.model) == (3, "provider", "ok", "gemini-live")
+
+    def test_i4_what_a_generation_that_was_cut_has_reported_is_not_all_of_it(self) -> None:
+        found = live(TURN, {**OVER, "usageMetadata": counted(10, 5)}, {**TURN, "usageMetadata": counted(20, 1)})
+        assert (found.usage, found.turns, found.source) == (Usage(input=30, output=6), 1, "estimated")
 
     def test_a_tool_call_ends_a_generation(self) -> None:
         tool = {"toolCall": {"functionCalls": [{"id": "1", "name": "f"}]}, "usageMetadata": counted(10, 5)}

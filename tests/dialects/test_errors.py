@@ -1,4 +1,4 @@
-"""dialects/errors.py: I11 and CONTRACT T13, proved with the SDKs' own exceptions over the whole table of kinds."""
+"""dialects/errors.py: I11 and T13, proved with the SDKs' own exceptions over the whole table of kinds."""
 
 from __future__ import annotations
 

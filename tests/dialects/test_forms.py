@@ -1,4 +1,4 @@
-"""The model in a form: found where every reader finds the same, else nowhere (HARD-PARTS 2.1)."""
+"""The model in a form: found where every reader finds the same, else nowhere."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_an_ask_is_read() -> None:
     ],
 )
 def test_a_strange_member_harms_no_other(members: str, field: str, value: object) -> None:
-    """HARD-PARTS 2.1: what can be read is read."""
+    """What can be read is read."""
     ask = openai_chat.read(b'{"model":"m",%b}' % members.encode(), None)
     assert ask.model == "m" and ask.unread is None
     assert getattr(ask, field) == value

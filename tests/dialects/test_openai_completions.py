@@ -108,7 +108,7 @@ def test_a_chat_chunk_that_repeats_its_delta_as_text_counts_once() -> None:
 
 
 def test_the_usage_option_goes_in_and_its_traces_come_out_i1() -> None:
-    """HARD-PARTS 2.4, in any split."""
+    """In any split."""
     body = b'{"model":"gpt-3.5-turbo-instruct","prompt":"x","stream":true}'
     assert ask_usage(body, openai_completions.read(body, None)) == (
         b'{"stream_options":{"include_usage":true},' + body[1:]

@@ -129,6 +129,6 @@ def test_where_nobody_knows_what_is_read_nothing_is_set(body: bytes) -> None:
     ],
 )
 def test_ambiguity_of_what_limits_depend_on(dialect: Dialect, endpoint: str, body: bytes, why: str | None) -> None:
-    """HARD-PARTS 2.1: 400 where a limit depends on the name."""
+    """400 where a limit depends on the name."""
     found = drained(ambiguity(body, dialect, endpoint))
     assert found is None if why is None else why in str(found)

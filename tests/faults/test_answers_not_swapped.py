@@ -1,5 +1,5 @@
-"""Whatever a provider sends behind, before or instead of an answer, no caller gets what was meant for another
-(HARD-PARTS 1.1): through a real worker, calls one after the other on what connections it keeps."""
+"""Whatever a provider sends behind, before or instead of an answer, no caller gets what was meant for another:
+through a real worker, calls one after the other on what connections it keeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No caller gets a second request past us, and none gets another's answer (HARD-PARTS 1.1, 1.2): the corpus, end to
+"""No caller gets a second request past us, and none gets another's answer: the corpus, end to
 end, through a real worker, to back ends that read HTTP as loosely as the worst servers do."""
 
 from __future__ import annotations

@@ -200,6 +200,29 @@ def test_rates_are_counted_from_their_windows_lines(tmp_path: Path) -> None:
     assert all(now().unix - at < DAY for each in counted.rates.counted().values() for at, _ in each)
 
 
+def test_what_corrects_the_tokens_of_an_earlier_call_counts_at_that_calls_time(tmp_path: Path) -> None:
+    """I4: nothing below zero stays behind when the earlier call leaves the window."""
+    tokens = "ten/project/prj/tokens/minute"
+
+    async def life() -> None:
+        writer = JournalWriter(tmp_path, "worker", settings.Journal(), asyncio.get_running_loop())
+        writer.open()
+        writer.decide("ten", decision("a", "prj", reserved=(Reserved(tokens, "", 500),)), lambda error: None)
+        await turn(1)
+        writer.conclude("ten", outcome("a", "prj", settled=(Settled(tokens, "", 500, 500),)))
+        writer.decide("ten", decision("b", "prj", reserved=(Reserved(tokens, "", 0),)), lambda error: None)
+        await turn(1)
+        read = (Settled(tokens, "", 0, 0), Settled(tokens, "", 0, -480))
+        writer.conclude("ten", outcome("b", "prj", settled=read, reports="a"))
+        await turn(3)
+        die(writer)
+
+    asyncio.run(life())
+    counted = Counted(Openings(), rates(limit("tokens", "minute", 5, "project", "prj")))
+    counted.read(tmp_path)
+    assert [amount for _, amount in counted.rates.counted()[tokens]] == [20, 0]
+
+
 def test_a_restored_rate_admits_no_more_than_the_cap_within_its_window(tmp_path: Path) -> None:
     entry = limit("requests", "minute", 3)
 

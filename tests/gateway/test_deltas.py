@@ -1,4 +1,4 @@
-"""From one snapshot to the next (HARD-PARTS 4.3)."""
+"""From one snapshot to the next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may speak to this origin: HARD-PARTS 5.1 (browsers) and 5.2 (loopback is no credential, Host in every mode)."""
+"""Who may speak to this origin: browsers, and callers on loopback, which is no credential; Host in every mode."""
 
 from __future__ import annotations
 

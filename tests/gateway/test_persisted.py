@@ -1,4 +1,4 @@
-"""The persisted snapshot (HARD-PARTS 4.2)."""
+"""The persisted snapshot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who a request comes from (HARD-PARTS 5.2): the socket's address or the right-most hop that is no proxy of ours."""
+"""Who a request comes from: the socket's address or the right-most hop that is no proxy of ours."""
 
 from __future__ import annotations
 

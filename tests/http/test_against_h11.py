@@ -1,4 +1,4 @@
-"""Two readers of the same bytes: what the gateway takes, h11 reads as the same messages (HARD-PARTS 1.1, 1.2).
+"""Two readers of the same bytes: what the gateway takes, h11 reads as the same messages.
 
 h11 is a strict HTTP/1.1 implementation by other people. Where the gateway takes a message whole, h11 must see the same
 method and target (or status), headers and body, ending at the same byte: else two parties on one connection could

@@ -1,4 +1,4 @@
-"""An upstream connection: answers are never swapped (HARD-PARTS 1.1), cut ones never look whole, bounds hold (I9)."""
+"""An upstream connection: answers are never swapped, cut ones never look whole, bounds hold (I9)."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_1_1_neither_length_nor_chunks_ends_at_eof_and_is_never_reused() -> None
     assert (connection.complete, upstream.body, connection.reusable) == (True, b"hello", False)
 
 
-# -- HARD-PARTS 1.1: answers must not be swapped
+# -- answers must not be swapped
 
 
 @pytest.mark.parametrize(

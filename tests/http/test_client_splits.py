@@ -1,4 +1,4 @@
-"""Any split of any answer, well-formed or not, gives the same; nothing ever escapes (HARD-PARTS 1.1)."""
+"""Any split of any answer, well-formed or not, gives the same; nothing ever escapes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An answer on the wire: framing, keep-alive, `100 Continue`, abnormal ends (HARD-PARTS 1.7), body memory (I9)."""
+"""An answer on the wire: framing, keep-alive, `100 Continue`, abnormal ends, body memory (I9)."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_an_answer_before_the_request_is_whole_closes_and_what_follows_is_not_se
     line.hang_up()
 
 
-# -- HARD-PARTS 1.7: ending abnormally
+# -- ending abnormally
 
 
 def test_1_7_chunked_ends_without_the_last_chunk() -> None:

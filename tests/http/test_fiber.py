@@ -1,4 +1,4 @@
-"""The fiber: wake-ups are never lost, never nested, and may be spurious (HARD-PARTS 1.6)."""
+"""The fiber: wake-ups are never lost, never nested, and may be spurious."""
 
 from __future__ import annotations
 

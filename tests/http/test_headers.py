@@ -1,4 +1,4 @@
-"""Which headers cross the gateway (HARD-PARTS 5.1, F12): nothing private goes up, nothing unlisted comes down."""
+"""Which headers cross the gateway (F12): nothing private goes up, nothing unlisted comes down."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_rest_goes_as_it_came() -> None:
 
 @pytest.mark.parametrize("name", [b"Content-Type", b"content-encoding"])
 def test_what_a_body_is_read_by_goes_under_its_own_name_alone(name: bytes) -> None:
-    """HARD-PARTS 2.1: what we did not read it by, nobody upstream shall, nor without what we did."""
+    """What we did not read it by, nobody upstream shall, nor without what we did."""
     sent: Headers = [(name, b"v"), (b"Connection", name)]
     others = [name.replace(b"-", b"_"), name.replace(b"-", b"_").upper(), name + b"_", b"_" + name]
     assert RequestHeaders().upstream([*sent, *((other, b"w") for other in others)]) == [(name, b"v")]
@@ -95,7 +95,7 @@ NEVER = [
 
 @pytest.mark.parametrize("name", NEVER)
 def test_what_never_comes_down(name: str) -> None:
-    """HARD-PARTS 5.1, whatever the lists of an upstream say."""
+    """Whatever the lists of an upstream say."""
     lower = name.lower().encode()
     greedy = AnswerHeaders(names=(lower,), prefixes=(b"x-", b""), suffixes=(b"-id",), addresses=(lower,))
     for spelling in (name, name.upper(), name.lower()):
@@ -119,7 +119,6 @@ def test_every_answer_is_sandboxed() -> None:
 
 
 def test_addresses_are_rewritten_or_left_out() -> None:
-    """HARD-PARTS 1.10."""
     filter_ = AnswerHeaders(addresses=(b"operation-location",))
     headers: Headers = [
         (b"Location", b"good"),

@@ -1,4 +1,4 @@
-"""What a head may say: the checks llhttp leaves to us (HARD-PARTS 1.2), one by one."""
+"""What a head may say: the checks llhttp leaves to us, one by one."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_content_length_once() -> None:
 
 @pytest.mark.parametrize("name", [b"Content-Type", b"Content-Encoding"])
 def test_what_a_body_is_read_by_once(name: bytes) -> None:
-    """HARD-PARTS 2.1: of two boundaries we would take one, and a provider the other."""
+    """Of two boundaries we would take one, and a provider the other."""
     assert f"more than one {name.decode()}" in refused((name, b"a"), (name.lower(), b"b"))
 
 
@@ -247,7 +247,7 @@ def test_a_repeated_head_says_what_a_fresh_one_would(first: Headers, second: Hea
             assert getattr(found, name) == getattr(fresh, name), name
 
 
-# -- answers (HARD-PARTS 1.1)
+# -- answers
 
 
 def check(*headers: tuple[bytes, bytes], version: str = "1.1") -> tuple[int | None, bool]:

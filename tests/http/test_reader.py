@@ -1,4 +1,4 @@
-"""Reading requests: what is refused (HARD-PARTS 1.2), pipelining (1.3), upgrades (1.4), bounds (I9)."""
+"""Reading requests: what is refused, pipelining, upgrades, bounds (I9)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def refused(data: bytes, status: int = 400) -> str:
     return told[0]
 
 
-# -- HARD-PARTS 1.2: strictness
+# -- strictness
 
 REFUSED: dict[str, bytes] = {
     "CL+TE": post(b"Content-Length: 5", b"Transfer-Encoding: chunked", body=b"0\r\n\r\nG"),
@@ -145,7 +145,7 @@ def test_1_2_a_target_that_arrives_in_pieces_is_joined() -> None:
     line.hang_up()
 
 
-# -- HARD-PARTS 1.2, I9: bounds
+# -- I9: bounds
 
 
 def test_I9_oversized_head_431_however_it_comes() -> None:
@@ -266,7 +266,7 @@ def test_413_announced_and_unannounced(pieces: int) -> None:
         assert Line(limited(5000)).feed(data).answers()[0].status == 200
 
 
-# -- HARD-PARTS 1.3: pipelining
+# -- pipelining
 
 
 def numbered(count: int, version: bytes = b"1.1") -> bytes:
@@ -359,7 +359,7 @@ def test_heads_that_repeat_each_other_differ_in_what_differs() -> None:
     line.hang_up()
 
 
-# -- HARD-PARTS 1.4: Upgrade
+# -- Upgrade
 
 H2C = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__")
 UPGRADES = {

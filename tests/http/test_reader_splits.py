@@ -1,4 +1,4 @@
-"""Any split of any request stream, valid or not, gives the same answers; nothing ever escapes (HARD-PARTS 1.2–1.4)."""
+"""Any split of any request stream, valid or not, gives the same answers; nothing ever escapes."""
 
 from __future__ import annotations
 

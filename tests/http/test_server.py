@@ -49,7 +49,7 @@ def test_answers_come_in_order_on_a_kept_connection() -> None:
     run(main())
 
 
-# -- I10, HARD-PARTS 1.5: a client that leaves
+# -- I10: a client that leaves
 
 
 @pytest.mark.parametrize("waiting", [0, 65_536])
@@ -242,7 +242,7 @@ def test_1_8_a_client_that_takes_nothing_is_dropped() -> None:
     run(main())
 
 
-# -- HARD-PARTS 1.7: abnormal ends as a client sees them
+# -- abnormal ends as a client sees them
 
 
 async def cut_answer(length: int | None, request: bytes) -> bytes:
@@ -349,7 +349,7 @@ def test_TLS_serves_refuses_and_lingers(tmp_path: Path) -> None:
 
 
 def test_TLS_a_client_that_leaves_is_noticed_and_a_cut_answer_does_not_end_cleanly(tmp_path: Path) -> None:
-    """I10, HARD-PARTS 1.7."""
+    """I10."""
     pem = self_signed(tmp_path, "DNS:localhost")
     trust = ssl.create_default_context(cafile=str(pem))
 
@@ -437,7 +437,7 @@ def test_an_exchange_that_answers_after_its_client_left_harms_nobody() -> None:
 
 
 def test_connections_without_a_request_are_counted() -> None:
-    """HARD-PARTS 3.4: nothing is on record of a connection that never brought a whole head."""
+    """Nothing is on record of a connection that never brought a whole head."""
 
     async def main() -> None:
         async with serving() as served:

@@ -26,7 +26,7 @@ async def streaming(exchange: Exchange) -> None:
     exchange.abort()
 
 
-# -- HARD-PARTS 1.8: one sweep, no timers
+# -- one sweep, no timers
 
 
 def test_1_8_a_slow_loris_head_408() -> None:

@@ -55,7 +55,7 @@ def test_the_systems_clocks_agree() -> None:
 
 
 def test_a_clock_set_forward_deletes_nothing(tmp_path: Path) -> None:
-    """HARD-PARTS 10: segments go when they are old, not when the clock is wrong; after a restart it is believed."""
+    """Segments go when they are old, not when the clock is wrong; after a restart it is believed."""
     lane = dead_worker(tmp_path, 60, ended=60, segment_bytes=15_000)
     clocks = Clocks()
 

@@ -1,4 +1,4 @@
-"""I2 and I7 on disks that fail: nothing is forwarded that is not on record, and no outcome is lost (HARD-PARTS 3.3).
+"""I2 and I7 on disks that fail: nothing is forwarded that is not on record, and no outcome is lost.
 
 Faults come from a file seam that stands beside the system's, from a full tmpfs and from RLIMIT_FSIZE.
 """
@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from gatehouse.config.paths import write_private
+from gatehouse.config.settings import Journal
 from gatehouse.errors import JOURNAL_FULL, OVERLOADED
 from gatehouse.journal.segment import RESERVE
 from gatehouse.journal.verify import verify
@@ -223,8 +225,9 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
         subprocess.run(["umount", "-l", str(tmp_path)], check=True, timeout=10)
 
 
-def test_a_disk_that_is_really_full(small_disk: Path) -> None:
-    """I2: with room allocated ahead, outcomes are written although others have taken every byte."""
+def test_a_disk_that_is_really_full(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """I2: with room allocated ahead, outcomes are written although others have taken every byte. The log says so, once,
+    and whoever starts now, which place has no room."""
 
     async def run() -> None:
         told = Told()
@@ -247,6 +250,11 @@ def test_a_disk_that_is_really_full(small_disk: Path) -> None:
             await turn(10)
             assert writer.open_calls == 0
             assert os.statvfs(small_disk).f_bavail == 0
+            assert caplog.text.count(f"journal {small_disk / 'journal' / writer.lane}: the disk that holds") == 1
+            with pytest.raises(OSError, match=f"No space left on device: '{small_disk}/journal/"):
+                JournalWriter(small_disk / "journal", "worker", Journal(), asyncio.get_running_loop()).open()
+            with pytest.raises(OSError, match=f"No space left on device: '{small_disk}/snapshot.bin'"):
+                write_private(small_disk / "snapshot.bin", b"x" * 8192)
             (small_disk / "filler").unlink()
             writer.sweep()
             assert state(writer) == "ok"
@@ -328,7 +336,7 @@ def test_a_segment_that_is_taken_away_is_left(
             writer.conclude("default", outcome("later"))
             shutil.rmtree(tmp_path / writer.lane)
             writer.sweep()
-            assert state(writer) == "failing"
+            assert (state(writer), writer.lost) == ("failing", True)
             writer.decide("default", decision("never"), told("never"))
             assert "never" in told.failed
             (tmp_path / writer.lane).mkdir()

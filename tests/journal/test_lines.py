@@ -1,4 +1,4 @@
-"""Lines as written (DESIGN 5, HARD-PARTS 3.2)."""
+"""Lines as written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""I2: `kill -9` loses no outcome, and recovery, killed itself at any point, writes none twice (HARD-PARTS 3.1)."""
+"""I2: `kill -9` loses no outcome, and recovery, killed itself at any point, writes none twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The flood rule (HARD-PARTS 3.4)."""
+"""The flood rule."""
 
 from __future__ import annotations
 

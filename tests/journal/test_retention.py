@@ -1,4 +1,4 @@
-"""Retention: only what is collected, oldest first, never without a durable tombstone (HARD-PARTS 3.4, 3.7, 10)."""
+"""Retention: only what is collected, oldest first, never without a durable tombstone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HARD-PARTS 3.4: a tenant that fills its share of the journal with what is not collected is refused alone."""
+"""A tenant that fills its share of the journal with what is not collected is refused alone."""
 
 from __future__ import annotations
 

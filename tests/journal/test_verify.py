@@ -185,7 +185,7 @@ def test_a_segment_that_lists_other_open_calls_is_found(tmp_path: Path, listed: 
 
 
 def test_an_erased_body_still_verifies(tmp_path: Path) -> None:
-    """HARD-PARTS 3.2: a body can be erased, salt and all, and the chain holds."""
+    """A body can be erased, salt and all, and the chain holds."""
     worker, _ = house(tmp_path)
     for path in (tmp_path / worker).glob("*.jsonl"):
         lines = path.read_bytes().splitlines(keepends=True)

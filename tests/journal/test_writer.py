@@ -62,7 +62,7 @@ def test_all_of_one_turn_is_one_write(tmp_path: Path) -> None:
 
 
 def test_a_write_is_never_larger_than_256_kib(tmp_path: Path) -> None:
-    """HARD-PARTS 3.3: larger writes can be torn by SIGKILL."""
+    """Larger writes can be torn by SIGKILL."""
 
     async def run() -> None:
         sizes: list[int] = []
@@ -146,7 +146,7 @@ def test_what_cannot_be_recorded_is_refused_and_outcomes_are_fitted(tmp_path: Pa
 
 
 def test_refusals_before_authentication_are_a_bounded_flood(tmp_path: Path) -> None:
-    """HARD-PARTS 3.4: 10/s per code get a line, the rest one line together."""
+    """10/s per code get a line, the rest one line together."""
 
     async def run() -> None:
         async with journal(tmp_path) as writer:
@@ -167,7 +167,7 @@ def test_refusals_before_authentication_are_a_bounded_flood(tmp_path: Path) -> N
 
 
 def test_rotation_names_the_open_calls(tmp_path: Path) -> None:
-    """HARD-PARTS 3.1: a segment's first line is enough for recovery."""
+    """A segment's first line is enough for recovery."""
 
     async def run() -> None:
         told = Told()

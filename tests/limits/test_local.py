@@ -15,6 +15,7 @@ from gatehouse.limits.local import LocalLimits
 from gatehouse.model.call import Dialect
 from gatehouse.model.limits import Bound, Clamp, Reserved
 from gatehouse.model.moment import Moment
+from gatehouse.model.usage import MOST_COST
 from tests.limits.limited import DAY, HOUR, MINUTE, NOON, SECOND, House, entry
 
 DOLLAR = 1_000_000_000
@@ -45,6 +46,14 @@ def test_limits_of_others_are_not_ours() -> None:
     assert house.admitted().kept is None
     other = Claim("other", "prj", "key_b", None, "gpt-4o", "crd")
     assert house.limits.admit(other, house.clock.now()) is None, "the same id in another tenant (I6)"
+
+
+def test_of_a_soft_limit_no_call_holds_more_than_any_can_use() -> None:
+    """Whatever a body names as its output maximum: sums must fit 64 bits, in the journal's readers as well."""
+    house = spend(10, hard=False)
+    claim = house.admitted()
+    assert house.reserve(claim, 0, 2**90) is None
+    assert [held.amount for held in claim.reserved] == [MOST_COST]
 
 
 @pytest.mark.parametrize(
@@ -189,6 +198,7 @@ def test_what_is_above_the_whole_limit_never_fits() -> None:
     house = House(entry("spend", "day", 10), entry("tokens", "minute", 10))
     error = house.short(0, 11)
     assert (error.kind, error.kind.word, error.retry_after) == (errors.BUDGET_NEVER_FITS, "never_fits", None)
+    assert "this call may need" in error.detail and "never fits: ask for less output" in error.detail
     error = house.short(11, 0)
     assert (error.kind, error.kind.word, error.retry_after) == (errors.RATE_NEVER_FITS, "never_fits", None)
     assert (errors.BUDGET_NEVER_FITS.code, errors.RATE_NEVER_FITS.code) == ("BUDGET_EXCEEDED", "RATE_LIMITED")

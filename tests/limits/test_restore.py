@@ -1,4 +1,4 @@
-"""What a worker takes over at its start: nothing is free because somebody died (HARD-PARTS 7.5)."""
+"""What a worker takes over at its start: nothing is free because somebody died."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def test_a_log_is_bounded() -> None:
 
 
 def test_the_worst_moment_of_fixed_windows_is_no_worse_here() -> None:
-    """HARD-PARTS 7.3: N = 60 per 60 s; fixed windows let 120 through around the minute, two buckets 89, GCRA 119."""
+    """N = 60 per 60 s; fixed windows let 120 through around the minute, two buckets 89, GCRA 119."""
     for window in (Log(W), Granules(W)):
         admitted = []
         for time in [*range(59_900_000, 60_000_000, 1000), *range(60_000_000, 60_100_000, 1000)]:

@@ -20,8 +20,8 @@ from gatehouse.config.settings import Provider, Settings
 from gatehouse.errors import GatehouseError
 from gatehouse.gateway.front import Front, Management
 from gatehouse.gateway.guard import Guard
-from gatehouse.gateway.opening import Opening
 from gatehouse.gateway.snapshot import build, filled, live
+from gatehouse.gateway.unsealing import Unsealer
 from gatehouse.http.exchange import Exchange
 from gatehouse.http.server import Server
 from gatehouse.limits.claim import Claim
@@ -99,14 +99,14 @@ class House:
         self,
         settings: Settings,
         sections: Sections | None = None,
-        opening: Opening | None = None,
+        unsealer: Unsealer | None = None,
         limits: Callable[[], Limits[Claim]] = LocalLimits,
         journal: MemoryJournal | None = None,
         management: Management | None = None,
     ) -> None:
         self.settings = settings
         self._make_limits = limits
-        self.opening = opening
+        self.unsealer = unsealer
         self._plain = build(settings)
         self.snapshot = filled(self._plain, sections or Sections(), self._plain.version)
         self.journal = journal or MemoryJournal()
@@ -137,7 +137,7 @@ class House:
         def swapped() -> None:
             newer = filled(self._plain, sections, self.snapshot.version + 1)
             before = self.snapshot, self.pipeline.live
-            self.pipeline.live = live(newer, self.settings, before, opening=self.opening)
+            self.pipeline.live = live(newer, self.settings, before, unsealer=self.unsealer)
             self.snapshot = newer
             self.limits.configure(newer.limits, moment())
 
@@ -201,7 +201,7 @@ class House:
         self.recorder = Recorder(self.journal, capture_bytes=kept)
         rewriter = AddressRewriter(snapshot.providers, settings.server.public_url, tls=False)
         self.pipeline = Pipeline(
-            live(snapshot, settings, opening=self.opening),
+            live(snapshot, settings, unsealer=self.unsealer),
             Bounds(settings.limits.body_bytes, settings.limits.upload_bytes, settings.limits.read_whole),
             Steps(
                 limits=limits,
@@ -216,7 +216,7 @@ class House:
         )
         front = Front(
             guard=guard,
-            router=Router(snapshot.providers, unified=self.opening is not None),
+            router=Router(snapshot.providers, unified=self.unsealer is not None),
             pipeline=self.pipeline,
             management=self._management,
             journal=self.journal,
@@ -252,13 +252,13 @@ class House:
 def house(
     settings: Settings,
     sections: Sections | None = None,
-    opening: Opening | None = None,
+    unsealer: Unsealer | None = None,
     limits: Callable[[], Limits[Claim]] = LocalLimits,
     journal: MemoryJournal | None = None,
     management: Management | None = None,
 ) -> Iterator[House]:
     """A running data plane. At its end: every decision has its one outcome, and no body is held any more."""
-    made = House(settings, sections, opening, limits, journal, management)
+    made = House(settings, sections, unsealer, limits, journal, management)
     made._thread.start()
     assert made._started.wait(30)
     try:

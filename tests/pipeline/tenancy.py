@@ -13,7 +13,7 @@ from gatehouse.auth.vault import Vault, binding_of
 from gatehouse.config import masterkeys
 from gatehouse.config.paths import DataDir
 from gatehouse.config.settings import Secrets
-from gatehouse.gateway.opening import Opening
+from gatehouse.gateway.unsealing import Unsealer
 from gatehouse.model.access import (
     Binding,
     CredentialEntry,
@@ -41,8 +41,8 @@ class Tenancy:
         self.sections = Sections(tenants={tenant: TenantEntry(tenant)})
         self.project()
 
-    def opening(self) -> Opening:
-        return Opening(Secrets(), self.data, {})
+    def unsealer(self) -> Unsealer:
+        return Unsealer(Secrets(), self.data, {})
 
     def project(self, name: str | None = None, **changed: Any) -> ProjectEntry:
         name = name or f"prj_{self.own}"

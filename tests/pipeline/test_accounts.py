@@ -60,7 +60,7 @@ def test_a_key_is_accepted_in_every_position_and_the_stored_credential_alone_goe
     tenancy.credential("openai", fake.url, STORED)
     key = tenancy.key()
     headers, query = POSITIONS[position](key.text)
-    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
         extra = {"OpenAI-Organization": "org-theirs", "OpenAI-Project": "proj-theirs", "X-HTTP-Method-Override": "PUT"}
         answer = post(running, CHAT + query, **headers, **extra)
         assert answer.status_code == 200, answer.text
@@ -95,7 +95,7 @@ def test_what_a_key_may_not_do_is_refused_and_recorded(
 ) -> None:
     tenancy.credential("openai", fake.url, STORED)
     key = tenancy.key(**changed)
-    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
         answer = post(running, authorization=f"Bearer {key.text}")
         assert (answer.status_code, answer.json()["code"]) == (status, code)
         assert words in answer.json()["detail"]
@@ -108,7 +108,7 @@ def test_what_a_key_may_not_do_is_refused_and_recorded(
 
 def test_nobody_and_a_providers_key_alone_are_told_what_is_missing(tenancy: Tenancy, fake: Fake) -> None:
     tenancy.credential("openai", fake.url, STORED)
-    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
         assert post(running).status_code == 401
         answer = post(running, authorization=f"Bearer {OWN}")
         assert answer.status_code == 401 and "gateway key" in answer.json()["detail"]
@@ -120,7 +120,7 @@ def test_nobody_and_a_providers_key_alone_are_told_what_is_missing(tenancy: Tena
 
 def test_two_different_keys_are_ambiguous(tenancy: Tenancy, fake: Fake) -> None:
     one, two = tenancy.key(), tenancy.key()
-    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
         answer = httpx2.post(
             running.url + CHAT, json=ASK, headers={"authorization": f"Bearer {one.text}", "x-api-key": two.text}
         )
@@ -130,7 +130,7 @@ def test_two_different_keys_are_ambiguous(tenancy: Tenancy, fake: Fake) -> None:
 class TestOwnKeys:
     def test_goes_to_its_provider_while_nothing_is_stored_for_it(self, tenancy: Tenancy, fake: Fake) -> None:
         key = tenancy.key()
-        with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+        with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
             answer = post(running, **{"authorization": f"Bearer {OWN}", "X-Gatehouse-Key": key.text})
             assert answer.status_code == 200
             decision = running.wait(1).decisions[0]
@@ -142,7 +142,7 @@ class TestOwnKeys:
         """SDKs insist on some key: callers send a word for one beside X-Gatehouse-Key."""
         tenancy.credential("openai", fake.url, STORED)
         key = tenancy.key()
-        with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+        with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
             answer = post(running, **{"authorization": "Bearer unused", "X-Gatehouse-Key": key.text})
             assert answer.status_code == 200
         assert fake.last.header("authorization") == f"Bearer {STORED}"
@@ -150,14 +150,14 @@ class TestOwnKeys:
     def test_can_be_forbidden(self, tenancy: Tenancy, fake: Fake) -> None:
         tenancy.project(own_keys=False)
         key = tenancy.key()
-        with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+        with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
             answer = post(running, **{"authorization": f"Bearer {OWN}", "X-Gatehouse-Key": key.text})
             assert answer.status_code == 403 and answer.json()["code"] == "NO_CREDENTIAL"
         assert not fake.requests
 
     def test_serves_no_unified_route(self, tenancy: Tenancy, fake: Fake) -> None:
         key = tenancy.key()
-        with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+        with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
             answer = post(
                 running, "/v1/chat/completions", **{"authorization": f"Bearer {OWN}", "X-Gatehouse-Key": key.text}
             )
@@ -168,7 +168,7 @@ class TestOwnKeys:
 class TestStored:
     def test_no_credential_names_provider_and_command(self, tenancy: Tenancy, fake: Fake) -> None:
         key = tenancy.key()
-        with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+        with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
             answer = post(running, authorization=f"Bearer {key.text}")
             assert answer.status_code == 403
             assert "gatehouse project enable openai --credential NAME" in answer.json()["detail"]
@@ -177,7 +177,7 @@ class TestStored:
         """What is in no row of the endpoint table is refused; administration needs a scope of its own."""
         tenancy.credential("openai", fake.url, STORED)
         key = tenancy.key()
-        with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+        with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
             for path in ("/openai/v1/organization/admin_api_keys", "/openai/v1/nobody/knows/this"):
                 answer = post(running, path, authorization=f"Bearer {key.text}")
                 assert (answer.status_code, answer.json()["code"]) == (403, "SCOPE_DENIED"), path
@@ -188,7 +188,7 @@ class TestStored:
         bound = tenancy.sections.projects["prj_a"].bindings
         tenancy.project("prj_b", uuid=UUID.replace("abcd", "beef"), bindings=bound)
         key, other = tenancy.key(), tenancy.key(project="prj_b")
-        with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+        with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
             for each in (key, other):
                 answer = httpx2.get(
                     running.url + "/openai/v1/files/file-abc", headers={"authorization": f"Bearer {each.text}"}
@@ -212,7 +212,7 @@ class TestStored:
     def test_goes_to_no_other_origin(self, tenancy: Tenancy, fake: Fake) -> None:
         tenancy.credential("openai", "https://api.openai.com", STORED)
         key = tenancy.key()
-        with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+        with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
             answer = post(running, authorization=f"Bearer {key.text}")
             assert answer.status_code == 403 and answer.json()["code"] == "NO_CREDENTIAL"
         assert not fake.requests
@@ -220,7 +220,7 @@ class TestStored:
     def test_rejected_by_the_provider_is_the_gateways_fault(self, tenancy: Tenancy, fake: Fake) -> None:
         tenancy.credential("openai", fake.url, STORED)
         key = tenancy.key()
-        with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+        with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
             fake.respond(Answer(status=401, body=b'{"error":{"message":"Incorrect API key provided: sk-st"}}'))
             answer = post(running, authorization=f"Bearer {key.text}")
             assert (answer.status_code, answer.json()["code"]) == (502, "CREDENTIAL_REJECTED")
@@ -234,7 +234,7 @@ class TestStored:
         tenancy.credential("openai", fake.url, STORED + "-2", weight=1)
         tenancy.credential("openai", fake.url, STORED + "-3", retiring=True)
         key = tenancy.key()
-        with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+        with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
             with httpx2.Client() as client:
                 for _ in range(8):
                     client.post(running.url + CHAT, json=ASK, headers={"authorization": f"Bearer {key.text}"})
@@ -247,7 +247,7 @@ class TestStored:
     def test_account_headers_of_answers_are_removed(self, tenancy: Tenancy, fake: Fake) -> None:
         tenancy.credential("openai", fake.url, STORED)
         key = tenancy.key()
-        with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+        with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
             fake.respond(
                 Answer(
                     headers=(("content-type", "application/json"), ("openai-organization", "org-ours"),
@@ -263,7 +263,7 @@ def test_test_keys_reach_the_simulated_provider_and_credentials_marked_test(tena
     tenancy.credential("openai", fake.url, STORED)
     key = tenancy.key("test")
     ask = {"model": "simulated", "messages": [{"role": "user", "content": "hi"}]}
-    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
         assert (
             post(running, "/simulated/v1/chat/completions", ask, authorization=f"Bearer {key.text}").status_code == 200
         )
@@ -279,7 +279,7 @@ def test_a_revoked_key_is_unknown_on_a_connection_that_used_it(tenancy: Tenancy,
     tenancy.credential("openai", fake.url, STORED)
     key = tenancy.key()
     headers = {"authorization": f"Bearer {key.text}"}
-    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running, httpx2.Client() as client:
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running, httpx2.Client() as client:
         assert client.post(running.url + CHAT, json=ASK, headers=headers).status_code == 200
         running.swap(msgspec.structs.replace(tenancy.sections, keys={}))
         assert client.post(running.url + CHAT, json=ASK, headers=headers).status_code == 401
@@ -290,7 +290,7 @@ def test_lists_of_models_hold_those_a_key_may_ask_for(tenancy: Tenancy, fake: Fa
     tenancy.credential("openai", fake.url, STORED)
     key = tenancy.key(models=("gpt-4o*",))
     header = {"authorization": f"Bearer {key.text}"}
-    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
         fake.respond(
             Answer(
                 headers=(("content-type", "application/json"),),
@@ -310,7 +310,7 @@ class TestUnified:
     def test_a_model_finds_its_provider(self, path: str, model: str, tenancy: Tenancy, fake: Fake) -> None:
         tenancy.credential("openai", fake.url, STORED)
         key = tenancy.key()
-        with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+        with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
             body = b'{ "model" : "%s" , "messages":[],"x":1.0}' % model.encode()
             with httpx2.Client(headers={"authorization": f"Bearer {key.text}"}) as client:
                 for _ in range(2):
@@ -328,15 +328,29 @@ class TestUnified:
         self, model: str, tenancy: Tenancy, fake: Fake
     ) -> None:
         key = tenancy.key("test")
-        with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+        with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
             header = {"authorization": f"Bearer {key.text}"}
             assert post(running, "/v1/chat/completions", ASK | {"model": model}, **header).status_code == 200
             assert post(running, "/v1/chat/completions", ASK, **header).status_code == 403
 
+    @pytest.mark.parametrize("model", ["gpt-4o-mini", "openai:gpt-4o-mini"])
+    def test_a_key_for_other_providers_is_told_that_it_is_the_key(
+        self, model: str, tenancy: Tenancy, fake: Fake
+    ) -> None:
+        """And not only that the project lacks a credential, which it may have."""
+        tenancy.credential("openai", fake.url, STORED)
+        key = tenancy.key(providers=("anthropic", "google"))
+        with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
+            ask = ASK | {"model": model}
+            answer = post(running, "/v1/chat/completions", ask, authorization=f"Bearer {key.text}")
+            assert (answer.status_code, answer.json()["code"]) == (403, "NO_CREDENTIAL")
+            assert "this gateway key reaches anthropic, google alone" in answer.json()["detail"]
+        assert not fake.requests
+
     def test_the_address_must_name_the_keys_own_project(self, tenancy: Tenancy, fake: Fake) -> None:
         tenancy.credential("openai", fake.url, STORED)
         key = tenancy.key()
-        with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+        with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
             other = UUID.replace("abcd", "beef")
             answer = post(running, f"/api/{other}/v1/chat/completions", authorization=f"Bearer {key.text}")
             assert answer.status_code == 403 and "another project" in answer.json()["detail"]
@@ -346,7 +360,7 @@ class TestUnified:
             tenancy.credential(provider, fake.url, f"{STORED}-{provider}")
         key = tenancy.key()
         header = {"authorization": f"Bearer {key.text}"}
-        with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+        with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
             post(running, "/v1/messages", {"model": "claude-sonnet-4-5", "max_tokens": 9, "messages": []}, **header)
             assert fake.last.header("x-api-key") == f"{STORED}-anthropic" and fake.last.path == "/v1/messages"
             post(running, "/v1beta/models/gemini-2.5-flash:generateContent", {"contents": []}, **header)
@@ -363,7 +377,7 @@ class TestUnified:
     def test_another_dialects_provider_is_refused_with_its_route(self, tenancy: Tenancy, fake: Fake) -> None:
         tenancy.credential("anthropic", fake.url, STORED)
         key = tenancy.key()
-        with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+        with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
             answer = post(
                 running, "/v1/chat/completions", ASK | {"model": "anthropic:claude"}, authorization=f"Bearer {key.text}"
             )
@@ -378,7 +392,7 @@ class TestUnified:
         """A1 with accounts on."""
         tenancy.credential("openai", fake.url, STORED)
         key = tenancy.key()
-        with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+        with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
             path = "/api/v1/gateway/proxy/v1/chat/completions"
             assert post(running, path, authorization=f"Bearer {key.text}").status_code == 200
         assert fake.last.path == "/v1/chat/completions" and fake.last.header("authorization") == f"Bearer {STORED}"
@@ -397,7 +411,7 @@ def test_I6_what_another_tenant_has_is_never_used(tenancy: Tenancy, fake: Fake, 
         keys=stranger.sections.keys,
     )
     assert entry.tenant == "ten_a"
-    with house(pointing_at(fake.url), both, tenancy.opening()) as running:
+    with house(pointing_at(fake.url), both, tenancy.unsealer()) as running:
         for key, code in ((theirs, "NO_CREDENTIAL"), (crossed, "FORBIDDEN")):
             answer = post(running, authorization=f"Bearer {key.text}")
             assert (answer.status_code, answer.json()["code"]) == (403, code)
@@ -411,7 +425,7 @@ class TestWebSocket:
         with sockets.provider() as provider:
             tenancy.credential("openai", provider.url, STORED)
             key = tenancy.key()
-            with house(pointing_at(provider.url), tenancy.sections, tenancy.opening()) as running:
+            with house(pointing_at(provider.url), tenancy.sections, tenancy.unsealer()) as running:
                 caller = provider.keep(running.connect())
                 offer = (
                     f"Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.{key.text}, openai-organization.org-x"
@@ -429,7 +443,7 @@ class TestWebSocket:
         with sockets.provider() as provider:
             tenancy.credential("openai", provider.url, STORED)
             key = tenancy.key()
-            with house(pointing_at(provider.url), tenancy.sections, tenancy.opening()) as running:
+            with house(pointing_at(provider.url), tenancy.sections, tenancy.unsealer()) as running:
                 caller = provider.keep(running.connect())
                 caller.send(sockets.handshake(self.PATH, f"Authorization: Bearer {key.text}".encode()))
                 far = provider.accept()
@@ -450,7 +464,7 @@ def test_I6_another_tenants_issuer_makes_nobodys_provider_key_ours(
     """A provider's key may be a JWT, of an issuer (Entra) that several tenants of the gateway know."""
     tenancy.issuer(issuer(tenant=tenant))
     own, key = token().decode(), tenancy.key()
-    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
         answer = post(running, authorization=f"Bearer {own}", **{"X-Gatehouse-Key": key.text})
     assert answer.status_code == status, answer.text
     if status == 200:

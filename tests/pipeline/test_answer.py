@@ -1,4 +1,4 @@
-"""pipeline/answer.py `say`: which headers tell SDKs to try again, and which that it is no use (HARD-PARTS 9)."""
+"""pipeline/answer.py `say`: which headers tell SDKs to try again, and which that it is no use."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_each_request_of_a_pipeline_is_known_by_its_own_key(tenancy: Tenancy, fa
     """Facts are remembered with a head: only with one that says the same."""
     key, other = tenancy.key(), tenancy.key(scopes=("embeddings",))
     good, bad = request(bearer(key.text)), request(bearer(UNKNOWN))
-    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
         sent = (good, bad, good, request(), request(bearer(other.text)), good, good, bad)
         assert statuses(running, *sent) == [200, 401, 200, 401, 403, 200, 200, 401]
         also = request(bearer(key.text), f"X-Gatehouse-Key: {other.text}")
@@ -84,7 +84,7 @@ def test_each_request_of_a_pipeline_is_known_by_its_own_key(tenancy: Tenancy, fa
 )
 def test_I3_lines_that_hide_or_repeat_a_credential(lines: tuple[str, ...], tenancy: Tenancy, fake: Fake) -> None:
     key = tenancy.key()
-    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
         assert statuses(running, request(*(line.format(key=key.text) for line in lines))) == [200]
         running.wait(1)
     names = [name for name in fake.last.names() if "auth" in name or "key" in name or "cookie" in name]
@@ -117,7 +117,7 @@ def test_what_is_no_place_for_a_key_lets_nobody_in(
 ) -> None:
     key, other = tenancy.key().text, tenancy.key().text
     words = {"key": key, "other": other, "other_rest": other[9:]}
-    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
         sent = request(*(line.format(**words) for line in lines), path=CHAT + query.format(**words))
         assert statuses(running, sent)[0] in (401, 403)
         running.wait(1)
@@ -134,7 +134,7 @@ def test_what_is_no_place_for_a_key_lets_nobody_in(
 )
 def test_a_key_in_a_body_is_none(body: bytes, tenancy: Tenancy, fake: Fake) -> None:
     key = tenancy.key()
-    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
         assert statuses(running, request(body=body % key.text.encode())) == [401]
         running.wait(1)
     assert fake.requests == []
@@ -146,7 +146,7 @@ def test_I3_nothing_of_a_trailer_goes_upstream(tenancy: Tenancy, fake: Fake) -> 
     chunked = head.replace(BODY, b"%x\r\n%b\r\n0\r\nX-Api-Key: %b\r\nAuthorization: Bearer own\r\n\r\n" % (
         len(BODY), BODY, key.text.encode()))  # fmt: skip
     assert b"chunked" in head
-    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
         running.exchange_bytes(chunked)
         running.wait(1)
     assert all(key.text not in repr(seen) and "Bearer own" not in repr(seen) for seen in fake.requests)
@@ -155,7 +155,7 @@ def test_I3_nothing_of_a_trailer_goes_upstream(tenancy: Tenancy, fake: Fake) -> 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_old_http_is_let_in_by_the_same_rules(version: str, tenancy: Tenancy, fake: Fake) -> None:
     key = tenancy.key()
-    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
         found = [
             running.exchange_bytes(request(*lines, "Connection: close", version=version)).split(b" ")[1]
             for lines in ((bearer(key.text),), (bearer(UNKNOWN),), ())
@@ -165,7 +165,7 @@ def test_old_http_is_let_in_by_the_same_rules(version: str, tenancy: Tenancy, fa
 
 
 def test_a_refused_caller_is_not_asked_for_its_body(tenancy: Tenancy, fake: Fake) -> None:
-    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running, running.connect() as client:
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running, running.connect() as client:
         client.sendall(request(bearer(UNKNOWN), "Expect: 100-continue").partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
         assert client.recv(65_536).startswith(b"HTTP/1.1 401 ")
 
@@ -177,7 +177,7 @@ class TestRevocation:
         key = tenancy.key()
         fake.misbehave(Misbehaviour(slow=0.05))
         ask = json.loads(BODY) | {"stream": True}
-        with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+        with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
             with httpx2.Client(headers={"authorization": f"Bearer {key.text}"}, timeout=10) as client:
                 with client.stream("POST", running.url + CHAT, json=ask) as answer:
                     pieces = answer.iter_bytes()
@@ -193,7 +193,7 @@ class TestRevocation:
         key = tenancy.key()
         sections = tenancy.sections
         sent = request(bearer(key.text))
-        with house(pointing_at(fake.url), sections, tenancy.opening()) as running, running.connect() as client:
+        with house(pointing_at(fake.url), sections, tenancy.unsealer()) as running, running.connect() as client:
             client.sendall(sent[:-10])
             running.until(lambda: bool(running.pipeline.running))
             if gone == "revoked":
@@ -258,12 +258,12 @@ HIDDEN: dict[str, tuple[str, Any, dict[str, str]]] = {
 def test_a_model_that_a_key_may_not_ask_for_is_found_wherever_it_hides(
     where: str, tenancy: Tenancy, fake: Fake
 ) -> None:
-    """HARD-PARTS 6.1: what does not show, once and plainly, which model it runs is refused to such a key."""
+    """What does not show, once and plainly, which model it runs is refused to such a key."""
     key = tenancy.key(models=("gpt-4o*",), scopes=(*EVERYTHING, "fine_tuning", "assistants"))
     path, ask, headers = HIDDEN[where]
     body = ask if isinstance(ask, bytes) else json.dumps(ask).encode()
     headers = {"content-type": "application/json", "authorization": f"Bearer {key.text}", **headers}
-    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
         answer = httpx2.post(running.url + path, content=body, headers=headers, timeout=10)
         assert answer.status_code == 403, answer.text
         assert answer.json()["code"] in ("MODEL_DENIED", "SCOPE_DENIED")
@@ -289,7 +289,7 @@ def test_nor_in_a_form_within_a_form(lines: tuple[str, ...], tenancy: Tenancy, f
     key = tenancy.key(models=("whisper-1",))
     body = f"{form('b', 'whisper-1', also=form('a', 'o3'))}\r\n".encode()
     head = ["POST /openai/v1/audio/transcriptions HTTP/1.1", "Host: 127.0.0.1", bearer(key.text), *lines]
-    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
         sent = "\r\n".join([*head, "Connection: close", f"Content-Length: {len(body)}", "", ""]).encode() + body
         status = running.exchange_bytes(sent)[9:12]
         running.wait(1)
@@ -306,7 +306,7 @@ def test_nor_in_a_form_within_a_form(lines: tuple[str, ...], tenancy: Tenancy, f
 )
 def test_nor_over_a_websocket(query: str, tenancy: Tenancy, fake: Fake) -> None:
     key = tenancy.key(models=("gpt-4o*",))
-    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running, running.connect() as client:
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running, running.connect() as client:
         client.sendall(sockets.handshake(f"/openai/v1/realtime{query}", bearer(key.text).encode()))
         assert client.recv(65_536)[9:12] in (b"403", b"426")
         running.wait(1)
@@ -335,7 +335,7 @@ def test_odd_names_of_models_reach_nobody(
 ) -> None:
     key = tenancy.key()
     ask = {"contents": []} if model is None else {"model": model, "messages": []}
-    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
         sent = request(bearer(key.text), path=path, body=json.dumps(ask).encode())
         assert statuses(running, sent) == [status]
         running.wait(1)
@@ -350,7 +350,7 @@ def test_and_what_the_gateway_cannot_read_arrives_as_it_was_written(
     fake.respond(Answer(400, (("content-type", "application/json"),), b'{"error":{}}'))
     key = tenancy.key()
     body = json.dumps({"model": model, "messages": []}).encode()
-    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
         assert statuses(running, request(bearer(key.text), path="/v1/chat/completions", body=body)) == [400]
         running.wait(1)
     assert fake.last.body == body
@@ -369,7 +369,7 @@ def test_and_what_the_gateway_cannot_read_arrives_as_it_was_written(
 )  # fmt: skip
 def test_paths_that_two_servers_would_read_differently_go_nowhere(path: str, tenancy: Tenancy, fake: Fake) -> None:
     key = tenancy.key(scopes=(*EVERYTHING, "provider:any"))
-    with house(pointing_at(fake.url), tenancy.sections, tenancy.opening()) as running:
+    with house(pointing_at(fake.url), tenancy.sections, tenancy.unsealer()) as running:
         with socket.create_connection(("127.0.0.1", running.port), timeout=5) as client:
             client.sendall(request(bearer(key.text), path=path))
             assert client.recv(65_536)[9:12] in (b"400", b"403", b"404")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,10 @@ import httpx2
 import pytest
 
 from gatehouse.model.record import Outcome
+from gatehouse.model.snapshot import PriceTable
+from gatehouse.model.usage import MOST_COST
 from gatehouse.pipeline import background
+from gatehouse.pricing.cost import Pricing
 from tests import fakes
 from tests.fakes import openai_text
 from tests.fakes.server import Answer, Fake
@@ -96,6 +100,19 @@ def test_I4_limits_then_count_what_it_used(tmp_path: Path, fake: Fake) -> None:
     }
 
 
+def test_it_costs_what_it_did_when_it_was_begun(tmp_path: Path, fake: Fake) -> None:
+    place = Place(tmp_path, fake.url)
+    with place.house(fake.url) as running:
+        begin(running, place, fake)
+        pipeline = running.pipeline
+        known = pipeline.live.prices
+        unlisted = Pricing(PriceTable("later", {}, {}, {}))
+        running.call(lambda: setattr(pipeline, "live", dataclasses.replace(pipeline.live, prices=unlisted)))
+        is_over(fake)
+        told = read(running, place)
+    assert (told.price, told.price_version) == ("known", known.version) and told.cost
+
+
 def test_what_a_cancelled_one_used_counts_too(tmp_path: Path, fake: Fake) -> None:
     place = Place(tmp_path, fake.url, spend(assumed=ASSUMED))
     with place.house(fake.url) as running:
@@ -114,6 +131,45 @@ def test_a_streamed_one_counts_at_its_end(tmp_path: Path, fake: Fake) -> None:
         fake.respond(Answer(headers=(("content-type", "text/event-stream"),), body=body))
         told = read(running, place, f"{ID}?stream=true&starting_after=3")
     assert told.reports == begun.call and told.usage is not None and told.usage.total == USED
+
+
+@pytest.mark.parametrize("on_unknown", ["bound", "estimate"])
+def test_I4_whoever_leaves_its_stream_does_not_pay_for_what_was_streamed_alone(
+    on_unknown: str, tmp_path: Path, fake: Fake
+) -> None:
+    place = Place(tmp_path, fake.url, spend(10_000_000, assumed=ASSUMED, on_unknown=on_unknown))
+    with place.house(fake.url) as running:
+        event = {"type": "response.created", "response": openai_text.response(BEGIN)}
+        body = f"event: response.created\ndata: {json.dumps(event)}\n\n".encode()
+        fake.respond(Answer(headers=(("content-type", "text/event-stream"),), body=body))
+        assert post(running, place, BEGIN | {"stream": True}, RESPONSES).status_code == 200
+        begun = running.wait(1).outcomes[0]
+        assert [one.amount for one in begun.settled] == [ASSUMED] and begun.usage is None
+        is_over(fake)
+        told = read(running, place)
+    assert told.reports == begun.call and told.cost is not None
+    assert [one.amount for one in told.settled if one.amount] == [told.cost - ASSUMED]
+
+
+def test_I4_usage_beyond_all_sense_counts_as_more_than_any_call_uses(tmp_path: Path, fake: Fake) -> None:
+    place = Place(tmp_path, fake.url, spend(10_000_000, assumed=ASSUMED), limit("tokens", "day", 100_000))
+    with place.house(fake.url) as running:
+        begin(running, place, fake)
+        most = 2**63 - 1
+        is_over(fake, usage={"input_tokens": most, "output_tokens": most, "total_tokens": most})
+        told = read(running, place)
+        assert remaining(running, place) == (0, 0)
+    assert {one.amount + ASSUMED for one in told.settled if "/spend/" in one.counter and one.amount} == {MOST_COST}
+
+
+@pytest.mark.parametrize("used", [{"input_tokens": -5, "output_tokens": -7}, {"input_tokens": "many"}, [], 7])
+def test_usage_that_is_none_corrects_nothing(used: object, tmp_path: Path, fake: Fake) -> None:
+    place = Place(tmp_path, fake.url, spend(10_000_000, assumed=ASSUMED))
+    with place.house(fake.url) as running:
+        begin(running, place, fake)
+        is_over(fake, usage=used)
+        told = read(running, place)
+    assert (told.usage, told.reports) == (None, None) and not any(one.amount for one in told.settled)
 
 
 def test_one_that_failed_stays_as_it_was_settled(tmp_path: Path, fake: Fake) -> None:
@@ -148,21 +204,42 @@ def test_others_are_not_counted(what: str, tmp_path: Path, fake: Fake) -> None:
     assert (told.usage, told.reports) == (None, None)
 
 
-def test_only_the_newest_are_remembered(tmp_path: Path, fake: Fake) -> None:
+def test_I4_what_one_has_used_so_far_is_not_all_of_it(tmp_path: Path, fake: Fake) -> None:
+    place = Place(tmp_path, fake.url, spend(10_000_000, assumed=ASSUMED))
+    with place.house(fake.url) as running:
+        begun = begin(running, place, fake)
+        is_over(fake, status="in_progress", usage={"input_tokens": 1, "output_tokens": 1, "total_tokens": 2})
+        assert read(running, place).reports is None
+        is_over(fake)
+        told = read(running, place)
+    assert told.reports == begun.call and told.usage is not None and told.usage.total == USED
+
+
+def test_only_so_many_are_remembered(tmp_path: Path, fake: Fake) -> None:
     place = Place(tmp_path, fake.url)
     with place.house(fake.url) as running:
         kept = running.pipeline._recorder._background
         begin(running, place, fake)
-        (oldest,) = kept._begun
-        for number in range(background.MOST):
-            kept._begun[*oldest[:3], f"resp_{number}"] = kept._begun[oldest]
-        del kept._begun[next(reversed(kept._begun))]
-        assert len(kept._begun) == background.MOST
-        says(fake, openai_text.response(BEGIN) | {"id": "resp_newest"})
-        assert post(running, place, BEGIN, RESPONSES).status_code == 200
-        running.wait(2)
-        running.until(lambda: (*oldest[:3], "resp_newest") in kept._begun)
-        assert len(kept._begun) == background.MOST and oldest not in kept._begun
+        ((mine, own),) = kept._begun.items()
+        other = ("ten_a", "prj_other")
+        kept._begun[other] = {("openai", f"resp_{number}"): own["openai", ID] for number in range(background.MOST - 1)}
+        kept._count = background.MOST
+
+        def more(name: str) -> None:
+            says(fake, openai_text.response(BEGIN) | {"id": name})
+            assert post(running, place, BEGIN, RESPONSES).status_code == 200
+            running.until(lambda: ("openai", name) in kept._begun[mine])
+            assert kept._count == sum(map(len, kept._begun.values())) == background.MOST
+
+        more("resp_newer")
+        assert set(own) == {("openai", ID), ("openai", "resp_newer")}, "who has few loses none"
+        assert ("openai", "resp_0") not in kept._begun[other], "who has most loses its oldest"
+        more("resp_newer")
+        del kept._begun[other]
+        kept._count = background.MOST
+        own.update({("openai", f"resp_{number}"): own["openai", ID] for number in range(background.MOST - 2)})
+        more("resp_newest")
+        assert ("openai", ID) not in own
 
 
 def test_without_accounts_too(fake: Fake) -> None:

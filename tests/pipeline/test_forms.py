@@ -53,7 +53,7 @@ def _send(to: House, path: str, key: str, parts: list[tuple[str, Any]]) -> httpx
 def test_a_key_for_some_models_transcribes_with_those(tenancy: Tenancy, fake: Fake, last: bool) -> None:
     """Wherever in the form the model stands. I1: what arrives is what was sent."""
     key = tenancy.key(models=("whisper-*",)).text
-    with house(_settings(fake), tenancy.sections, tenancy.opening()) as running:
+    with house(_settings(fake), tenancy.sections, tenancy.unsealer()) as running:
         assert _send(running, PATH, key, _parts("whisper-1", last=last)).status_code == 200
         assert AUDIO in fake.last.body and b"whisper-1" in fake.last.body
         for model in ("gpt-4o-transcribe", None):
@@ -68,7 +68,7 @@ def test_a_key_for_some_models_transcribes_with_those(tenancy: Tenancy, fake: Fa
 
 def test_what_nobody_needs_to_read_is_streamed_as_before(tenancy: Tenancy, fake: Fake) -> None:
     key = tenancy.key().text
-    with house(_settings(fake), tenancy.sections, tenancy.opening()) as running:
+    with house(_settings(fake), tenancy.sections, tenancy.unsealer()) as running:
         assert _send(running, PATH, key, _parts("whisper-1", last=False)).status_code == 200
         journal = running.wait(1)
     assert (journal.decisions[0].model, journal.decisions[0].streamed) == (None, True)
@@ -77,7 +77,7 @@ def test_what_nobody_needs_to_read_is_streamed_as_before(tenancy: Tenancy, fake:
 def test_the_unified_api_goes_by_the_model_in_the_form(tenancy: Tenancy, fake: Fake) -> None:
     """P6: the provider is named in it, and does not see its own name there."""
     key = tenancy.key().text
-    with house(_settings(fake), tenancy.sections, tenancy.opening()) as running:
+    with house(_settings(fake), tenancy.sections, tenancy.unsealer()) as running:
         with openai.OpenAI(base_url=running.url + "/v1", api_key=key, max_retries=0) as client:
             client.audio.transcriptions.create(model="groq:whisper-large-v3", file=("a.wav", AUDIO))
         seen = fake.last
@@ -96,7 +96,7 @@ def test_a_form_that_must_be_read_is_bounded_as_bodies_are(tenancy: Tenancy, fak
     """I9."""
     key = tenancy.key(models=("whisper-*",)).text
     settings = _settings(fake, limits=Limits(body_bytes=100_000))
-    with house(settings, tenancy.sections, tenancy.opening()) as running:
+    with house(settings, tenancy.sections, tenancy.unsealer()) as running:
         answer = _send(running, PATH, key, _parts("whisper-1", last=False))
         assert (answer.status_code, answer.json()["code"]) == (413, "TOO_LARGE")
         running.wait(1)

@@ -69,7 +69,7 @@ class Place:
         self.tenancy.sections = msgspec.structs.replace(self.tenancy.sections, limits=entries)
 
     def house(self, url: str, **sections: Any) -> Any:
-        return house(pointing_at(url, **sections), self.tenancy.sections, self.tenancy.opening())
+        return house(pointing_at(url, **sections), self.tenancy.sections, self.tenancy.unsealer())
 
 
 def limit(
@@ -535,7 +535,7 @@ class TestShared:
         place = Place(tmp_path, fake.url, limit("concurrency", "now", 1), spend())
         limits = Hesitant()
         limits.at_reserve = at_reserve
-        sections, opening = place.tenancy.sections, place.tenancy.opening()
+        sections, opening = place.tenancy.sections, place.tenancy.unsealer()
         with house(pointing_at(fake.url), sections, opening, lambda: limits) as running:
             with running.connect() as client:
                 client.sendall(raw(place, SMALL))
@@ -565,7 +565,7 @@ class TestShared:
             shared.start()
             return shared
 
-        sections, opening = place.tenancy.sections, place.tenancy.opening()
+        sections, opening = place.tenancy.sections, place.tenancy.unsealer()
         with house(pointing_at(fake.url), sections, opening, alone) as running:
             assert post(running, place).status_code == 200
             decision, _ = only(running.wait(1))

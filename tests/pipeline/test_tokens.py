@@ -83,7 +83,7 @@ def test_I3_a_fetched_token_goes_as_bearer_and_is_replaced_between_calls(
         tenancy.credential(provider, fake.url, Token(TOKEN, LATER), kind=kind)
         key = tenancy.key().text
         ask = ASK if provider == "azure" else {"contents": [{"parts": [{"text": "hi"}]}]}
-        with house(_settings(fake, provider), tenancy.sections, tenancy.opening()) as running:
+        with house(_settings(fake, provider), tenancy.sections, tenancy.unsealer()) as running:
             for number, given in enumerate((Token(TOKEN, LATER), Token(TOKEN + "-2", LATER))):
                 if number:
                     running.swap(_anew(tenancy, provider, fake.url, given, kind))
@@ -113,7 +113,7 @@ def test_I3_requests_to_bedrock_are_signed_as_they_arrive(tenancy: Tenancy, fake
     tenancy.credential("bedrock", fake.url, keys, kind=kind)
     key = tenancy.key().text
     fake.respond(Answer(200, (("content-type", "application/json"),), b"{}"))
-    with house(_settings(fake, "bedrock", auth="bedrock"), tenancy.sections, tenancy.opening()) as running:
+    with house(_settings(fake, "bedrock", auth="bedrock"), tenancy.sections, tenancy.unsealer()) as running:
         for path, ask in (
             ("/bedrock/v1/chat/completions", ASK),
             ("/bedrock/model/anthropic.claude-opus-5-v1%3A0/converse", {"messages": []}),
@@ -154,7 +154,7 @@ def test_I3_a_credential_of_one_region_serves_no_other(tenancy: Tenancy, fake: F
     tenancy.credential("bedrock", "http://bedrock-runtime.us-west-2.example.com", "planted-key")
     key = tenancy.key().text
     settings = Settings(providers={"bedrock": Provider(base_url=REGIONAL)})
-    with house(settings, tenancy.sections, tenancy.opening()) as running:
+    with house(settings, tenancy.sections, tenancy.unsealer()) as running:
         for region, status, code in (
             ("eu-central-1", 403, "NO_CREDENTIAL"),
             ("us-west-2", 502, "UPSTREAM_ERROR"),
@@ -176,7 +176,7 @@ def test_clients_of_bedrock_call_with_a_gateway_key(tenancy: Tenancy, fake: Fake
     """D11: with the SDKs, the key where they have an API key of Bedrock."""
     tenancy.credential("bedrock", fake.url, "planted-bedrock-api-key")
     key = tenancy.key().text
-    with house(_settings(fake, "bedrock", auth="bedrock"), tenancy.sections, tenancy.opening()) as running:
+    with house(_settings(fake, "bedrock", auth="bedrock"), tenancy.sections, tenancy.unsealer()) as running:
         said = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": []}
         fake.respond(Answer(200, (("content-type", "application/json"),), json.dumps(said).encode()))
         with openai.OpenAI(base_url=running.url + "/bedrock/v1", api_key=key, max_retries=0) as client:
@@ -206,7 +206,7 @@ def test_I3_a_signature_of_the_callers_own_is_not_passed_on(tenancy: Tenancy, fa
         "AWS4-HMAC-SHA256 Credential=AKIAOWN/20261121/us-west-2/bedrock/aws4_request, SignedHeaders=host, Signature=ab"
     )
     fake.respond(Answer(200, (("x-amzn-bedrock-input-token-count", "7"),), b"{}"))
-    with house(_settings(fake, "bedrock"), tenancy.sections, tenancy.opening()) as running:
+    with house(_settings(fake, "bedrock"), tenancy.sections, tenancy.unsealer()) as running:
         answer = httpx2.post(
             running.url + "/bedrock/model/m/converse", json={}, headers={"authorization": own, "X-Gatehouse-Key": key}
         )
@@ -222,7 +222,7 @@ def test_clients_of_vertex_call_with_a_gateway_key(tenancy: Tenancy, fake: Fake)
     key = tenancy.key().text
     said = {"candidates": [{"content": {"parts": [{"text": "hello"}]}}]}
     fake.respond(Answer(200, (("content-type", "application/json"),), json.dumps(said).encode()))
-    with house(_settings(fake, "vertex"), tenancy.sections, tenancy.opening()) as running:
+    with house(_settings(fake, "vertex"), tenancy.sections, tenancy.unsealer()) as running:
         client = genai.Client(
             vertexai=True,
             project="p",
@@ -242,7 +242,7 @@ def test_azures_clients_reach_the_resource_of_the_projects_credential(tenancy: T
     """A1: their base names no resource. Where there are several, none is guessed."""
     key = tenancy.key().text
     settings = Settings(providers={"azure": Provider(base_url="http://{resource}.openai.example.com")})
-    with house(settings, tenancy.sections, tenancy.opening()) as running:
+    with house(settings, tenancy.sections, tenancy.unsealer()) as running:
         answer = _post(running, AZURE_SDK, key)
         assert (answer.status_code, answer.json()["code"]) == (403, "NO_CREDENTIAL")
         tenancy.credential("azure", "http://first.openai.example.com", "planted-1")

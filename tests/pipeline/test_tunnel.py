@@ -136,7 +136,7 @@ class TestHandshake:
     def test_any_other_answer_is_an_ordinary_one(
         self, running: House, provider: sockets.Provider, status: bytes, expected: int
     ) -> None:
-        """What the caller said early is discarded, and the connection closes (HARD-PARTS 1.11)."""
+        """What the caller said early is discarded, and the connection closes."""
         caller = provider.keep(running.connect())
         caller.send(handshake(REALTIME, KEY) + frame(b"early", masked=True))
         far = provider.accept()
@@ -232,7 +232,7 @@ class TestHandshake:
         assert not provider.asked()
 
     def test_I3_keys_as_subprotocol_or_query_are_hashed(self, running: House, provider: sockets.Provider) -> None:
-        """And neither stands on the record (HARD-PARTS 1.11, 6.2)."""
+        """And neither stands on the record."""
         protocols = b"Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.sk-browser"
         for path, line in ((REALTIME, protocols), (LIVE, b"Accept: */*")):
             caller = provider.keep(running.connect())

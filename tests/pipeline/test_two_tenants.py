@@ -124,7 +124,7 @@ def test_A7_two_projects_with_one_credential_reach_nothing_that_is_kept(tmp_path
     bound = tenancy.sections.projects["prj_a"].bindings
     tenancy.project("prj_b", uuid=UUID.replace("abcd", "beef"), bindings=bound)
     other = tenancy.key(project="prj_b", scopes=SCOPES).text
-    with house(settings(fake), tenancy.sections, tenancy.opening()) as running:
+    with house(settings(fake), tenancy.sections, tenancy.unsealer()) as running:
         for each in (key, other):
             refused(running, each, fake, "FORBIDDEN", "several projects")
 
@@ -194,7 +194,7 @@ def test_A7_nor_do_they_by_naming_it_in_a_body(what: str, spelling: str, tmp_pat
             body = body.replace(b'"%b"' % name, b'"\\u%04x%b"' % (name[0], name[1:]))
     if spelling == "gzip":
         body, headers["content-encoding"] = gzip.compress(body), "gzip"
-    with house(settings(fake), tenancy.sections, tenancy.opening()) as running:
+    with house(settings(fake), tenancy.sections, tenancy.unsealer()) as running:
         answer = httpx2.post(running.url + path, content=body, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN"), answer.text
         running.wait(1)
@@ -210,7 +210,7 @@ def test_A7_nor_hidden_in_a_body_that_nobody_reads_to_its_end(packed: bool, tmp_
     headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
     if packed:
         body, headers["content-encoding"] = gzip.compress(body), "gzip"
-    with house(settings(fake), tenancy.sections, tenancy.opening()) as running:
+    with house(settings(fake), tenancy.sections, tenancy.unsealer()) as running:
         answer = httpx2.post(running.url + "/openai/v1/chat/completions", content=body, headers=headers, timeout=20)
         assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN"), answer.text
         running.wait(1)
@@ -218,10 +218,10 @@ def test_A7_nor_hidden_in_a_body_that_nobody_reads_to_its_end(packed: bool, tmp_
 
 
 def test_A7_nor_over_a_websocket_and_clients_turn_to_http_at_once(tmp_path: Path, fake: Fake) -> None:
-    """Frames can name an earlier answer. Codex falls back at 426 only (HARD-PARTS 8)."""
+    """Frames can name an earlier answer. Codex falls back at 426 only."""
     tenancy, key = tenant(tmp_path, "ten_a", fake)
     tenancy.project("prj_b", uuid=UUID.replace("abcd", "beef"), bindings=tenancy.sections.projects["prj_a"].bindings)
-    with house(settings(fake), tenancy.sections, tenancy.opening()) as running, running.connect() as client:
+    with house(settings(fake), tenancy.sections, tenancy.unsealer()) as running, running.connect() as client:
         client.sendall(sockets.handshake("/openai/v1/responses", f"Authorization: Bearer {key}".encode()))
         assert client.recv(65_536).startswith(b"HTTP/1.1 426 ")
         running.wait(1)
@@ -237,7 +237,7 @@ def test_A7_an_exclusive_credential_serves_its_project_and_no_other(tmp_path: Pa
         name: msgspec.structs.replace(each, exclusive="prj_a") for name, each in tenancy.sections.credentials.items()
     }
     sections = msgspec.structs.replace(tenancy.sections, credentials=exclusive)
-    with house(settings(fake), sections, tenancy.opening()) as running:
+    with house(settings(fake), sections, tenancy.unsealer()) as running:
         refused(running, other, fake, "FORBIDDEN", "several projects")
         served = 0
         for call, status, body in asked(running, key):
@@ -252,7 +252,7 @@ def test_I6_another_tenants_credential_is_never_found_by_its_id(tmp_path: Path, 
     ours, _ = tenant(tmp_path, "ten_a", fake)
     theirs, key = tenant(tmp_path, "ten_b", None)
     theirs.project(bindings=ours.sections.projects["prj_a"].bindings)
-    with house(settings(fake), together(ours, theirs), ours.opening()) as running:
+    with house(settings(fake), together(ours, theirs), ours.unsealer()) as running:
         refused(running, key, fake, "NO_CREDENTIAL", "no credential")
 
 
@@ -260,6 +260,6 @@ def test_I6_two_tenants_that_stored_the_same_key_share_nothing_that_is_kept(tmp_
     """One account behind two credentials: neither tenant reaches by an id what may be the other's."""
     ours, key = tenant(tmp_path, "ten_a", fake)
     theirs, other = tenant(tmp_path, "ten_b", fake)
-    with house(settings(fake), together(ours, theirs), ours.opening()) as running:
+    with house(settings(fake), together(ours, theirs), ours.unsealer()) as running:
         for each in (key, other):
             refused(running, each, fake, "FORBIDDEN", "several projects")

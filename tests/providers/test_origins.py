@@ -1,4 +1,4 @@
-"""A credential is stored for one origin, which comes from the provider's entry (I3, T4, HARD-PARTS 6.4)."""
+"""A credential is stored for one origin, which comes from the provider's entry (I3, T4)."""
 
 from __future__ import annotations
 

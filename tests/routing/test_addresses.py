@@ -1,4 +1,4 @@
-"""Addresses in answers come back through our own route or not at all (HARD-PARTS 1.10, I3)."""
+"""Addresses in answers come back through our own route or not at all (I3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Azure OpenAI's paths (T4, HARD-PARTS 8): both forms, resource level, the v1 surface, and names that must not pass."""
+"""Azure OpenAI's paths (T4): both forms, resource level, the v1 surface, and names that must not pass."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_forms(prefix: str, below: str, sent: str, endpoint: str, deployment: st
     "resource", ["My-Resource", "-r", "r_x", "a" * 64, "r.evil.example", "evil.example:443", "r@evil", "%61"]
 )
 def test_a_resource_is_a_plain_name(resource: str) -> None:
-    """I3, HARD-PARTS 6.4: the host never comes from the request beyond one plain label."""
+    """I3: the host never comes from the request beyond one plain label."""
     with pytest.raises(GatehouseError, match="resource name") as caught:
         TABLE.resolve(b"POST", f"/azure/{resource}/d/chat/completions", "", [])
     assert caught.value.kind is errors.BAD_REQUEST

@@ -1,7 +1,7 @@
 """Every base URL of the quickstarts, with the clients themselves: the URL each really sends, and where it goes.
 
 The Python clients are asked (openai 3.52, anthropic 2.11, google-genai 3.4, a transport that only listens). What Node
-clients send stands in HARD-PARTS 8 as measured there.
+clients send was measured, and is listed below.
 """
 
 from __future__ import annotations
@@ -259,7 +259,7 @@ def test_googles_openai_surface() -> None:
 @pytest.mark.parametrize(
     ("sent", "upstream"),
     [
-        # openai-node, @anthropic-ai/sdk, @google/genai, @ai-sdk/* (HARD-PARTS 8)
+        # openai-node, @anthropic-ai/sdk, @google/genai, @ai-sdk/*
         ("/trueportai-services/openai/v1/chat/completions", "https://api.openai.com/v1/chat/completions"),
         ("/trueportai-services/anthropic/v1/v1/messages", "https://api.anthropic.com/v1/messages"),
         ("/anthropic/messages", "https://api.anthropic.com/v1/messages"),

@@ -1,4 +1,4 @@
-"""The five systems' own paths (CONTRACT A1, T1–T4, O1): where each goes."""
+"""The five systems' own paths (A1, T1–T4, O1): where each goes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_own_paths(received: str, sent: str) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/files", "/models"])
 def test_three_dialects_share_a_path(path: str) -> None:
-    """HARD-PARTS 8: the client's own header tells, and one client's answer is not remembered for the next."""
+    """The client's own header tells, and one client's answer is not remembered for the next."""
     for _ in range(2):
         assert route(TABLE, PROXY + path, b"GET").provider == "openai"
         assert route(TABLE, PROXY + path, b"GET", "", b"Anthropic-Version").provider == "anthropic"
@@ -80,7 +80,7 @@ AZURE_ON_PROXY = [
 
 @pytest.mark.parametrize(("received", "sent"), AZURE_ON_PROXY)
 def test_azure_on_the_proxy_needs_a_known_resource(received: str, sent: str) -> None:
-    """HARD-PARTS 8 row 2: the path names no resource, so the configuration must."""
+    """The path names no resource, so the configuration must."""
     with pytest.raises(GatehouseError, match=r"providers\.azure\.base_url") as caught:
         route(TABLE, received)
     assert caught.value.kind is errors.NOT_FOUND

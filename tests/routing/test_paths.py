@@ -1,4 +1,4 @@
-"""Path safety before routing (HARD-PARTS 1.2), and what of an address is kept on the record (HARD-PARTS 3.6, I3)."""
+"""Path safety before routing, and what of an address is kept on the record (I3)."""
 
 from __future__ import annotations
 

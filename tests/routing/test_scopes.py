@@ -1,4 +1,4 @@
-"""The endpoint table: what a stored credential serves (HARD-PARTS 6.1).
+"""The endpoint table: what a stored credential serves.
 
 The walks read the installed SDKs' source: every method and path they can send must have a row, so that a release with
 new endpoints needs a person to look.

@@ -1,4 +1,4 @@
-"""The route table: every path of DESIGN 7 and HARD-PARTS 8, which plane answers, and what a 404 says."""
+"""The route table: every path there is, which plane answers, and what a 404 says."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ DATA = [
 
 @pytest.mark.parametrize(("received", "sent", "provider", "dialect", "endpoint"), DATA)
 def test_transparent_routes(received: str, sent: str, provider: str, dialect: str, endpoint: str) -> None:
-    """DESIGN 7, HARD-PARTS 8: whatever the caller's base URL ends in, exactly one version results."""
+    """Whatever the caller's base URL ends in, exactly one version results."""
     found = route(TABLE, received)
     assert (upstream_url(found), found.provider, found.dialect, found.endpoint) == (sent, provider, dialect, endpoint)
     assert found.surface == "transparent"
@@ -230,7 +230,7 @@ GOOGLE = [
 
 @pytest.mark.parametrize(("received", "sent", "endpoint", "model"), GOOGLE)
 def test_google_routes(received: str, sent: str | None, endpoint: str, model: str | None) -> None:
-    """T3 and HARD-PARTS 8: python calls /v1, node /v1beta, Vertex /v1beta1, uploads /upload/{version}."""
+    """T3: python calls /v1, node /v1beta, Vertex /v1beta1, uploads /upload/{version}."""
     for prefix in ("/google", "/trueportai-services/google"):
         found = route(TABLE, f"{prefix}/{received}")
         assert (found.path, found.endpoint, found.model) == (sent or f"/{received}", endpoint, model)
@@ -336,6 +336,14 @@ def test_a_provider_switched_off_is_named() -> None:
         table.resolve(b"POST", "/trueportai-services/openai/v1/models", "", [])
     with pytest.raises(GatehouseError, match="nothing is served here"):
         table.resolve(b"POST", "/openai/v1/models", "", [])
+
+
+def test_a_projects_address_is_its_uuid_and_nothing_else() -> None:
+    """Whoever names the project there is told what to name."""
+    for unified, says in ((True, "gatehouse project show"), (False, "needs accounts")):
+        table = Router(entries(Settings()), unified=unified)
+        with pytest.raises(GatehouseError, match=says):
+            table.resolve(b"GET", "/api/web/v1/models", "", [])
 
 
 def test_simulated_can_be_switched_off() -> None:

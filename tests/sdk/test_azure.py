@@ -55,7 +55,7 @@ def test_stream_on_a_version_without_stream_options(house: House) -> None:
 
 
 def test_stream_usage_on_a_version_that_has_it(house: House) -> None:
-    """HARD-PARTS 2.4: Azure's first chunk has `choices: []` too, and must not be taken for the usage chunk."""
+    """Azure's first chunk has `choices: []` too, and must not be taken for the usage chunk."""
     with house.gateway.recorded() as records, connect(house, ENDPOINTS[0], "2024-10-21") as client:
         chunks = list(client.chat.completions.create(model="gpt-4o", messages=HELLO, stream=True))
     assert chunks[0].choices == [] and "prompt_filter_results" in (chunks[0].model_extra or {})
@@ -96,7 +96,7 @@ def test_the_same_base_as_openai(house: House) -> None:
 
 @pytest.mark.parametrize("resource", ["Bad_Name", "a.evil.example", "x" * 64])
 def test_resource_names_are_checked(house: House, resource: str) -> None:
-    """HARD-PARTS 6.4: scheme, host and port never come from the request."""
+    """Scheme, host and port never come from the request."""
     with connect(house, f"/azure/{resource}/gpt-4o-deploy") as client:
         with pytest.raises(openai.BadRequestError):
             client.chat.completions.create(model="gpt-4o", messages=HELLO)

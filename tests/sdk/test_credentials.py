@@ -1,4 +1,4 @@
-"""Every position of a credential × mode × validity × SDK, as one table (HARD-PARTS 6.2; I3; T4, T5; A1, A2).
+"""Every position of a credential × mode × validity × SDK, as one table (I3, T4, T5, A1, A2).
 
 What is asserted of each row: what the SDK raised, what the upstream saw (target, every header, body: searched for every
 secret that was planted), and that neither the error nor the record holds one.
@@ -88,7 +88,7 @@ def _rig(mode: Mode, folder: Path) -> Iterator[Rig]:
         credentials = _plant(tenancy)
         on = mode != "off"
         running = stack.enter_context(
-            house(settings, tenancy.sections if on else None, tenancy.opening() if on else None)
+            house(settings, tenancy.sections if on else None, tenancy.unsealer() if on else None)
         )
         rig = Rig(running, providers, credentials)
         if on:
@@ -201,7 +201,7 @@ def test_I3_an_azure_key_goes_to_its_own_resource_only(tmp_path: Path) -> None:
     tenancy.credential("azure", "https://my-resource.openai.azure.com", STORED.format("azure"))
     key = tenancy.key()
     caller = CALLERS["AzureOpenAI"]
-    with house(Settings(), tenancy.sections, tenancy.opening()) as running:
+    with house(Settings(), tenancy.sections, tenancy.unsealer()) as running:
         for resource in ("other-resource", "my-resource2", "my-resourc"):
             answer = caller.ask(Asking(f"{running.url}/azure/{resource}/gpt-4o", key.text))
             _refused(resource, caller, answer, (403, "NO_CREDENTIAL", "at this address"))

@@ -152,7 +152,7 @@ def test_models(house: House) -> None:
 
 
 def test_uploads_follow_the_address_to_our_own_route(house: House) -> None:
-    """HARD-PARTS 1.10: the absolute address of an upload names the provider's host; the SDK goes straight to it."""
+    """The absolute address of an upload names the provider's host; the SDK goes straight to it."""
     with house.gateway.recorded(2), connect(house) as client:
         stored = client.files.upload(file=io.BytesIO(b"0123456789" * 1000), config={"mime_type": "text/plain"})
     assert (stored.name, stored.size_bytes) == ("files/abc123", 10_000)

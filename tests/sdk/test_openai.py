@@ -78,7 +78,7 @@ def test_chat_on_every_base(house: House, base: str) -> None:
 
 
 def test_answers_lose_only_what_the_origin_must_not_get(house: House) -> None:
-    """HARD-PARTS 5.1: rate-limit headers pass, cookies and alternative services do not; gateway headers are there."""
+    """Rate-limit headers pass, cookies and alternative services do not; gateway headers are there."""
     with connect(house) as client:
         raw = client.chat.completions.with_raw_response.create(model="gpt-4o", messages=HELLO)
     assert raw.headers["x-ratelimit-remaining-requests"] == "9999"
@@ -205,7 +205,7 @@ def test_a_providers_own_error_is_passed_on_as_it_is(
 
 
 def test_a_retry_after_of_days_does_not_put_clients_to_sleep(house: House) -> None:
-    """HARD-PARTS 9: the provider's word stays, and clients are told not to wait for it."""
+    """The provider's word stays, and clients are told not to wait for it."""
     limited = openai_api.failure(
         429, "Slow down", "requests", None, "rate_limit_exceeded", (("retry-after", "864000"),)
     )
@@ -280,7 +280,7 @@ def test_an_upstream_that_gives_no_answer_is_502(house: House, plan: Misbehaviou
 
 
 def test_a_redirect_is_502_and_nobody_is_sent_there(house: House) -> None:
-    """I3, HARD-PARTS 1.10: SDKs re-post prompt and key to a 307's target."""
+    """I3: SDKs re-post prompt and key to a 307's target."""
     house.openai.misbehave(Misbehaviour(redirect=house.anthropic.url + "/v1/chat/completions"))
     with house.gateway.recorded(), connect(house) as client:
         with pytest.raises(openai.InternalServerError) as raised:
@@ -307,7 +307,7 @@ def test_the_sdks_organization_headers_pass_with_the_callers_own_key(house: Hous
 
 
 def test_a_gateway_key_is_refused_and_never_forwarded(house: House) -> None:
-    """HARD-PARTS 9: with auth off a gateway key is 401, on the record (F5), and no provider sees it (I3)."""
+    """With auth off a gateway key is 401, on the record (F5), and no provider sees it (I3)."""
     with house.gateway.recorded() as records, connect(house, key="gth_live_" + "a" * 36) as client:
         with pytest.raises(openai.AuthenticationError) as raised:
             client.chat.completions.create(model="gpt-4o", messages=HELLO)

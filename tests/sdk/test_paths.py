@@ -1,4 +1,4 @@
-"""HARD-PARTS 8's table: what clients really send on each base, and where it must arrive.
+"""What clients really send on each base, and where it must arrive.
 
 The bases are those of the replaced systems' pages; the paths behind them were measured with the clients named beside
 each row. Where a row needs a client that is not installed here, its request is sent by hand.
@@ -157,7 +157,6 @@ def test_encoded_request_bodies_are_forwarded_as_sent(house: House, encoding: st
 
 
 def test_a_providers_addresses_are_rewritten_to_our_routes_or_removed(house: House) -> None:
-    """HARD-PARTS 1.10."""
     ours = house.openai.url + "/v1/files/file-1"
     house.openai.respond(
         Answer(

@@ -110,7 +110,7 @@ def test_a_stream_says_the_same(client: openai.OpenAI) -> None:
 
 
 def test_usage_in_streams_is_asked_for(client: openai.OpenAI) -> None:
-    """HARD-PARTS 2.4: with it every chunk carries `usage`, without it none does."""
+    """With it every chunk carries `usage`, without it none does."""
     body = {"model": "m", "messages": HELLO, "stream": True}
     for asked in (True, False):
         options = {"stream_options": {"include_usage": asked}}

@@ -23,7 +23,7 @@ def _row(counter: str, period: str, settled: int, reserved: int = 0, tenant: str
 
 
 def test_rows_and_marks_of_one_moment(place: Path) -> None:
-    """HARD-PARTS 7.5: of all tenants, added up batch by batch."""
+    """Of all tenants, added up batch by batch."""
 
     async def run() -> None:
         async with opened(place) as (writer, _):

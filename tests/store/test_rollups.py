@@ -220,7 +220,7 @@ def test_only_what_is_told_apart_is_answered_from_sums() -> None:
 
 
 def test_sums_outlive_their_calls(place: Path) -> None:
-    """HARD-PARTS 10: "all" means all. What comes for an hour whose calls are gone does not undo its sums."""
+    """Of "all", all is kept. What comes for an hour whose calls are gone does not undo its sums."""
     began = START - START % DAY + 5 * HOUR
     names = [call_id(began + n * 1000, n) for n in range(7)]
 
@@ -243,7 +243,7 @@ def test_sums_outlive_their_calls(place: Path) -> None:
 
 
 def test_hours_and_days_go_when_their_time_has_come(place: Path) -> None:
-    """HARD-PARTS 10: in small steps, hours before days, and never a part of a day's hours."""
+    """In small steps, hours before days, and never a part of a day's hours."""
     began = START - START % DAY
     names = [call_id(began + n * 8 * HOUR, n) for n in range(12)]
     asked = Asked(since=began, until=began + 4 * DAY, bucket="hour")

@@ -1,4 +1,4 @@
-"""Structs as tables: a column per field, and CSV that no spreadsheet runs (HARD-PARTS 5.3)."""
+"""Structs as tables: a column per field, and CSV that no spreadsheet runs."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def test_begins_again_after_30_seconds_of_life() -> None:
 
 
 def test_its_end_is_told_before_its_pid_can_be_anybody_elses() -> None:
-    """HARD-PARTS 4.4: control kills by the pid that a worker wrote down; it must be gone from there by then."""
+    """Control kills by the pid that a worker wrote down; it must be gone from there by then."""
     told: list[int] = []
 
     def over() -> None:

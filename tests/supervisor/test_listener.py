@@ -1,4 +1,4 @@
-"""Names, addresses and what the operator is told (HARD-PARTS 4.1)."""
+"""Names, addresses and what the operator is told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The supervisor with real processes: start, stop, discovery, and what it refuses (HARD-PARTS 4.1, 5.2)."""
+"""The supervisor with real processes: start, stop, discovery, and what it refuses."""
 
 from __future__ import annotations
 

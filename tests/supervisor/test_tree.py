@@ -1,9 +1,11 @@
-"""What happens when processes die: restarts, orphans, the rest serving on (HARD-PARTS 4.1; I2, I8)."""
+"""What happens when processes die: restarts, orphans, the rest serving on (I2, I8)."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import stat
 import statistics
 import sys
 import time
@@ -68,6 +70,34 @@ def test_a_dead_control_is_restarted(tmp_path: Path) -> None:
         served.interrupt()
         assert served.event("stopped", name="control")
         assert served.end() == 0
+
+
+def test_what_somebody_takes_out_of_run_is_put_back(tmp_path: Path) -> None:
+    """Else no child that dies could be started again, and no command would find the gateway."""
+    with Served(tmp_path / "data", {"some": "settings"}) as served:
+        served.ready()
+        files = (served.data.settings, served.data.serving, served.data.local_token)
+        before = [path.read_bytes() for path in files]
+        shutil.rmtree(served.data.run)
+        os.kill(served.started("worker 0")["pid"], signal.SIGKILL)
+        served.line("worker 0 ended (killed by SIGKILL); starting it again in 0.1 s")
+        served.started("worker 0")
+        said = served.line("taken away by somebody, and put back")
+        assert all(str(path) in said for path in files)
+        assert [path.read_bytes() for path in files] == before
+        assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+        assert stat.S_IMODE(served.data.run.stat().st_mode) == 0o700
+        # By itself, too.
+        served.data.serving.unlink()
+        served.line("serve.json: taken away by somebody, and put back")
+        # A data directory that was moved is not made again.
+        served.data.root.rename(tmp_path / "moved")
+        served.line("was taken away, and cannot be put back: No such file or directory")
+        assert not served.data.root.exists()
+        (tmp_path / "moved").rename(served.data.root)
+        served.interrupt()
+        assert served.end() == 0
+        assert list(served.data.run.iterdir()) == []
 
 
 @pytest.mark.parametrize("again", [{"exit": 1}, {"failed": "the disk is full"}])

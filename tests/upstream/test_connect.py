@@ -1,4 +1,4 @@
-"""Connecting (HARD-PARTS 1.9): the address that was checked, the next one after 250 ms, TLS that is meant, bounds."""
+"""Connecting: the address that was checked, the next one after 250 ms, TLS that is meant, bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pool (HARD-PARTS 1.1, 1.6, 1.8): last in first out, bounded, handed on; no spinning, no swapped answers."""
+"""The pool: last in first out, bounded, handed on; no spinning, no swapped answers."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def test_a_full_pool_of_connections_too_old_for_post_replaces_one() -> None:
     run(main())
 
 
-# -- HARD-PARTS 1.6: calls that end while they wait
+# -- calls that end while they wait
 
 
 def test_1_6_who_withdraws_is_forgotten() -> None:

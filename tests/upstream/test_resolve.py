@@ -1,4 +1,4 @@
-"""Names to addresses: only public ones unless private (HARD-PARTS 1.9, 6.4); cached, and refreshed in time (I8)."""
+"""Names to addresses: only public ones unless private; cached, and refreshed in time (I8)."""
 
 from __future__ import annotations
 

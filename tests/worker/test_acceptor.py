@@ -1,4 +1,4 @@
-"""Fair shares of connections among real workers on one inherited listener (HARD-PARTS 4.1)."""
+"""Fair shares of connections among real workers on one inherited listener."""
 
 from __future__ import annotations
 

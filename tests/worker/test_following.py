@@ -1,4 +1,4 @@
-"""Workers that follow control, as processes: control away, workers that hang, revocation under load (HARD-PARTS 4)."""
+"""Workers that follow control, as processes: control away, workers that hang, revocation under load."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _publisher(made: Tree, directory: Directory) -> AbstractAsyncContextManager[
 
 
 def test_a_worker_starts_and_serves_with_control_away(tmp_path: Path) -> None:
-    """HARD-PARTS 4.2: from the persisted snapshot, after no more than a second of asking."""
+    """From the persisted snapshot, after no more than a second of asking."""
     with tree(tmp_path) as made:
         made.start(0)
         assert made.versions() == {0: 1} and made.served()
@@ -127,7 +127,7 @@ def _decided_by(house: running.Gateway) -> object:
 
 
 def test_one_that_hangs_is_killed_and_only_then_it_returns(tmp_path: Path) -> None:
-    """HARD-PARTS 4.4, with real workers: the other one serves on and has the change."""
+    """With real workers: the other one serves on and has the change."""
     directory = Directory(sections(100, revision=10))
 
     async def run(made: Tree) -> None:

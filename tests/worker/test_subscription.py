@@ -1,4 +1,4 @@
-"""How a worker comes to its snapshot (HARD-PARTS 4.2 to 4.4)."""
+"""How a worker comes to its snapshot."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class Interrupting(Loads):
 def test_a_revocation_in_the_midst_of_a_start_is_not_missed(
     tmp_path: Path, loads: Loads, word: str, waited_for: int
 ) -> None:
-    """HARD-PARTS 4.4. What is persisted while it starts is either in what it reads, or control finds a version here
+    """What is persisted while it starts is either in what it reads, or control finds a version here
     that it waits for."""
     path = tmp_path / "snapshot.bin"
     persisted.write(path, TEN)
@@ -184,7 +184,7 @@ def test_it_takes_what_control_publishes(tmp_path: Path, loads: Loads) -> None:
 
 
 def test_keys_to_be_cut_come_with_the_version_that_shuts_them_out(tmp_path: Path, loads: Loads) -> None:
-    """HARD-PARTS 4.4: once the word says the version, their calls have ended; a version is made for them alone, too."""
+    """Once the word says the version, their calls have ended; a version is made for them alone, too."""
     directory = Directory(sections(3))
     served = Served(loads)
 
@@ -320,7 +320,7 @@ def test_one_with_a_configuration_of_its_own_asks_for_all(tmp_path: Path, loads:
 
 
 def test_100_000_keys_do_not_hold_up_the_loop(tmp_path: Path, loads: Loads) -> None:
-    """HARD-PARTS 4.3: decoded at once they held it for 163 ms, and 22 ms more for collecting garbage. What is measured
+    """Decoded at once they held it for 163 ms, and 22 ms more for collecting garbage. What is measured
     is the CPU time between two turns of the loop, so that other processes of this machine do not count."""
     most = 0.040
     many = filled(PLAIN, sections(100_000), 10)

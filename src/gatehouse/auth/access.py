@@ -34,6 +34,8 @@ Opened = Callable[[CredentialEntry], Injection | None]
 
 _USER_ID: Final = re.compile("usr_[0-9a-z]{26}")
 """Of the directory's users (`store.directory.ids`)."""
+_REMEMBERED: Final = 1024
+"""Addresses of one grant."""
 
 
 class Stored:
@@ -153,9 +155,6 @@ class Grant:
         return known
 
 
-_REMEMBERED: Final = 1024
-
-
 class Access:
     """The keys, projects and credentials of one snapshot."""
 
@@ -177,11 +176,11 @@ class Access:
         self._opened = opened
         self._keys = keys
         self._by_digest = {entry.digest: entry for entry in keys.values()}
-        self._users: dict[str, set[str]] = {}
+        self._bound_by: dict[str, set[str]] = {}
         """Projects by credential."""
         for project in projects.values():
             for binding in project.bindings:
-                self._users.setdefault(binding.credential, set()).add(project.id)
+                self._bound_by.setdefault(binding.credential, set()).add(project.id)
         known = before._marks if before is not None else {}
         self._marks: dict[bytes, bytes] = {
             entry.sealed: known[entry.sealed] for entry in credentials.values() if entry.sealed in known
@@ -216,7 +215,7 @@ class Access:
     def grant(self, positions: Positions, project_uuid: str | None, now: float) -> Grant:
         """What the caller of a request may do. `project_uuid`: of the path, where it names a project.
 
-        Raises `GatehouseError`: 401 for whoever is unknown, 403 for who is known and refused.
+        Raises `GatehouseError`: 401 for callers who are unknown, 403 for those who are known and refused.
         """
         text = positions.single()
         if text is None:
@@ -300,7 +299,7 @@ class Access:
                 continue
             injection = self._opened(entry)
             if injection is not None:
-                shared = len(self._sharers(entry, injection) | self._users[entry.id]) > 1
+                shared = len(self._sharers(entry, injection) | self._bound_by[entry.id]) > 1
                 usable.append(Stored(entry, injection, binding.weight, shared=shared))
         return {provider: tuple(usable) for provider, usable in found.items()}
 
@@ -313,10 +312,10 @@ class Access:
         if by_mark is None:
             by_mark = self._sharing[entry.origin] = {}
             for each in self._credentials.values():
-                if each.origin == entry.origin and each.id in self._users:
+                if each.origin == entry.origin and each.id in self._bound_by:
                     mark = injection.mark if each.id == entry.id else self._mark(each)
                     if mark is not None:
-                        by_mark.setdefault(mark, set()).update(self._users[each.id])
+                        by_mark.setdefault(mark, set()).update(self._bound_by[each.id])
         return by_mark.get(injection.mark, set())
 
     def _mark(self, entry: CredentialEntry) -> bytes | None:

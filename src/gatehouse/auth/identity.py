@@ -1,4 +1,4 @@
-"""Who a caller is, by a JWT of an issuer that a tenant has configured (HARD-PARTS 6.3).
+"""Who a caller is, by a JWT of an issuer that a tenant has configured.
 
 Rules
 - The issuer is picked by the token's unverified `iss`, and counts only together with the audience that is configured
@@ -276,7 +276,7 @@ def _date(claims: dict[str, Any], name: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _END_OF_TIME:
-        raise _refused(f"has a date (`{name}`) that is none")
+        raise _refused(f"has a claim (`{name}`) that is no date")
     return float(value)
 
 

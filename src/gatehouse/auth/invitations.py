@@ -57,13 +57,13 @@ def read(text: str) -> Presented | None:
 
 
 def holds(kept: str | None, presented: Presented, now: int) -> bool:
-    """Whether it is the one that is kept, and still counts."""
+    """Whether the one presented is the one that is kept, and still counts."""
     match = _KEPT.fullmatch(kept or "")
     return match is not None and hmac.compare_digest(match[1], _digest(presented.secret)) and now < int(match[2])
 
 
 def is_invitation(kept: str | None) -> bool:
-    """Whether what is kept in a password's place is none."""
+    """Whether an invitation is kept in a password's place."""
     return kept is not None and _KEPT.fullmatch(kept) is not None
 
 

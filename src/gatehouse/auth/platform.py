@@ -4,7 +4,7 @@ Rules
 - HMAC-SHA-256 under a random secret of their own. Issuer, audience and type are ours alone: no token of somebody else's
   passes here, and none of these passes on the data plane (`identity`).
 - A token lives 24 hours at most, and can be revoked by its `jti` before: whoever verifies looks that up.
-- What it may is `PlatformToken.scopes` as far as its user still may it (`roles.granted`): permissions, no role.
+- What it may do is `PlatformToken.scopes`, as far as its user still may (`roles.granted`): permissions, no role.
 - The text is in no `repr`, and no error holds any of it.
 """
 
@@ -20,7 +20,7 @@ from joserfc.jwk import OctKey
 
 from gatehouse import errors
 from gatehouse.auth import compact
-from gatehouse.auth.roles import Permission
+from gatehouse.auth.roles import NAMES
 from gatehouse.errors import GatehouseError
 
 ISSUER: Final = "gatehouse-platform"
@@ -76,7 +76,7 @@ class PlatformTokens:
     def issue(self, token: PlatformToken) -> PlatformToken:
         """The same with its text. That its scopes are within its user's role is the caller's to check first.
 
-        Raises `ValueError` for a lifetime that is none or too long, and for scopes that are no permissions.
+        Raises `ValueError` for a lifetime of nothing or too long, and for scopes that are no permissions.
         """
         if not 0 < token.expires - token.issued <= LONGEST:
             raise ValueError(f"a platform token lives up to {LONGEST // 3600} hours")
@@ -118,8 +118,7 @@ class PlatformTokens:
 
 
 def _unknown(scopes: Iterable[str]) -> list[str]:
-    known = frozenset([str(permission) for permission in Permission])
-    return [name for name in scopes if name not in known]
+    return [name for name in scopes if name not in NAMES]
 
 
 def _refused(why: str) -> GatehouseError:

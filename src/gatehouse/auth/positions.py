@@ -74,7 +74,7 @@ _ENTRIES: Final = 64
 _NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/]+")
 _SEPARATORS: Final = re.compile("[;&]")
 _QUERY_SIGNATURE: Final = b"x-amz-"
-"""AWS takes a signature, and whose it is, from the query as well."""
+"""AWS takes a signature, and its key's id, from the query as well."""
 
 
 class Form(NamedTuple):
@@ -213,7 +213,7 @@ class Positions:
         return hidden is not None and any([self._take(text, rank, issued, "authorization") for text in hidden])
 
     def _take(self, text: bytes, rank: int, issued: Issued | None, where: str) -> bool:
-        """Whether it is ours."""
+        """Take down a credential if it is ours; whether it is."""
         if issued is not None and text.count(b".") == 2 and issued(text):
             known = self.tokens
         elif rank == _OURS or resembles(text):
@@ -257,7 +257,8 @@ def _misplaced() -> GatehouseError:
 
 def _needs_auth() -> GatehouseError:
     return GatehouseError(
-        errors.UNAUTHORIZED, "gateway keys need auth.enabled, which is off; send the provider's own key"
+        errors.UNAUTHORIZED,
+        "gateway keys need auth.enabled, which is off (gatehouse init, then serve); send the provider's own key",
     )
 
 

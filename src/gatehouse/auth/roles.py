@@ -1,7 +1,7 @@
 """What a role may do on the management API: one table.
 
 Rules
-- Deny by default: what the table does not give is refused, and a role that is not in it may nothing.
+- Deny by default: what the table does not give is refused, and a role that is not in it may do nothing.
 - Nobody hands on more than they have (`at_most`): neither to a user, nor to a key, nor to a token.
 - A token's rights are what it was made for and its subject may still do (`granted`).
 - `docs/access.md` has the same table; a test compares the two.
@@ -49,6 +49,7 @@ class Permission(enum.StrEnum):
     """The tenant itself, who vouches for identities, and keys with the scope `provider:any`."""
 
 
+NAMES: Final = frozenset([str(permission) for permission in Permission])
 _READ: Final = frozenset((Permission.PROJECTS_READ, Permission.ANALYTICS_READ, Permission.TRACES_READ))
 _OWN: Final = frozenset(
     (Permission.PROXY_WRITE, Permission.PROJECTS_READ, Permission.KEYS_MANAGE_OWN, Permission.TRACES_READ_OWN)
@@ -69,25 +70,22 @@ ROLES: Final[Mapping[str, frozenset[Permission]]] = MappingProxyType(
 
 
 def permissions(role: str | None) -> frozenset[Permission]:
-    """All that a role may; nothing, for one that is not in the table."""
+    """All that a role may do; nothing, for one that is not in the table."""
     return ROLES.get(role, frozenset()) if role is not None else frozenset()
 
 
 def allowed(role: str | None, permission: Permission) -> bool:
-    """Whether a role may."""
+    """Whether a role has a permission."""
     return permission in permissions(role)
 
 
 def at_most(creator: str | None, wanted: str | None) -> bool:
-    """Whether who has the role `creator` may hand out the role `wanted`; `None` is no role, and everybody may."""
+    """Whether somebody with the role `creator` may hand out the role `wanted`. `None` is no role: anybody may."""
     if wanted is None:
         return True
     return wanted in ROLES and ROLES[wanted] <= permissions(creator)
 
 
 def granted(role: str | None, wanted: Iterable[str]) -> frozenset[Permission]:
-    """What of `wanted`, permissions by name, a role may; names nobody knows are nothing."""
-    return permissions(role) & frozenset([Permission(name) for name in wanted if name in _NAMES])
-
-
-_NAMES: Final = frozenset([str(permission) for permission in Permission])
+    """Which of `wanted`, permissions by name, a role has; unknown names are left out."""
+    return permissions(role) & frozenset([Permission(name) for name in wanted if name in NAMES])

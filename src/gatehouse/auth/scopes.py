@@ -60,5 +60,5 @@ def covers(held: Collection[str], wanted: str) -> bool:
 
 
 def at_most(held: Collection[str], wanted: Iterable[str]) -> bool:
-    """Whether who has the scopes `held` may hand out `wanted`: all known, all covered."""
+    """Whether somebody with the scopes `held` may hand out `wanted`: all known, all covered."""
     return all([name in SCOPES and covers(held, name) for name in wanted])

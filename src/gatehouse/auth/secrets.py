@@ -23,12 +23,13 @@ from msgspec import Meta
 from gatehouse.model.access import CredentialKind
 from gatehouse.model.guarded import Guarded
 
-_VISIBLE: Final = r"^[\x21-\x7e]+$"
+_VISIBLE: Final = r"^[\x21-\x7e]+\Z"
+"""With `\\Z`: `$` lets one line break pass at the end, and it would end a header line."""
 Word = Annotated[str, Meta(min_length=1, max_length=4096, pattern=_VISIBLE)]
 """Printable ASCII without spaces: nothing that could end a header line."""
 LongWord = Annotated[str, Meta(min_length=1, max_length=32_768, pattern=_VISIBLE)]
 """Tokens: neither Google nor AWS states a bound."""
-Region = Annotated[str, Meta(pattern=r"^[a-z]{2,4}(-[a-z]{2,12}){1,3}-[0-9]{1,2}$")]
+Region = Annotated[str, Meta(pattern=r"^[a-z]{2,4}(-[a-z]{2,12}){1,3}-[0-9]{1,2}\Z")]
 Moment = Annotated[int, Meta(ge=0)]
 
 _SHOWN: Final = 4
@@ -60,10 +61,10 @@ class AwsKeys(Kept, frozen=True, tag="aws_keys"):
     """What requests to AWS are signed with. With `session_token` and `expires` (Unix seconds): fetched, for a while."""
 
     identifies = "access_key_id"
-    access_key_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_]{16,128}$")]
+    access_key_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_]{16,128}\Z")]
     secret_access_key: Word
     region: Region
-    session_token: Annotated[str, Meta(max_length=32_768, pattern=r"^[\x21-\x7e]*$")] = ""
+    session_token: Annotated[str, Meta(max_length=32_768, pattern=r"^[\x21-\x7e]*\Z")] = ""
     expires: Moment = 0
 
 
@@ -71,20 +72,20 @@ class AwsRole(Kept, frozen=True, tag="aws_role"):
     """A role to assume, and the keys of whoever may."""
 
     identifies = "role_arn"
-    role_arn: Annotated[str, Meta(max_length=2048, pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+$")]
-    access_key_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_]{16,128}$")]
+    role_arn: Annotated[str, Meta(max_length=2048, pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+\Z")]
+    access_key_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_]{16,128}\Z")]
     secret_access_key: Word
     region: Region
-    external_id: Annotated[str, Meta(max_length=1224, pattern=r"^[\w+=,.@:/-]*$")] = ""
+    external_id: Annotated[str, Meta(max_length=1224, pattern=r"^[\w+=,.@:/-]*\Z")] = ""
 
 
 class EntraClient(Kept, frozen=True, tag="azure_entra"):
     """An application registered with Microsoft Entra ID, by client secret."""
 
     identifies = "client_secret"
-    directory_id: Annotated[str, Meta(max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")]
+    directory_id: Annotated[str, Meta(max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z")]
     """The directory (tenant): its id or a domain of it."""
-    client_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+    client_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}\Z")]
     client_secret: Word
     cloud: Literal["public", "us", "china"] = "public"
 
@@ -112,10 +113,13 @@ Secret = ApiKey | AwsKeys | AwsRole | EntraClient | GoogleAccount | Token
 Source = EntraClient | GoogleAccount | AwsRole
 """What a token, or keys for a while, are fetched with: it stays in the control plane."""
 
+Given = ApiKey | AwsKeys | Source
+"""What callers of the API hand in."""
+
 Usable = ApiKey | AwsKeys | Token
 """What goes into a request, or signs it: the only kinds a worker ever opens."""
 
-_GIVEN: Final[dict[CredentialKind, type[ApiKey | AwsKeys | Source]]] = {
+_GIVEN: Final[dict[CredentialKind, type[Given]]] = {
     "api_key": ApiKey,
     "aws_keys": AwsKeys,
     "aws_role": AwsRole,
@@ -123,14 +127,13 @@ _GIVEN: Final[dict[CredentialKind, type[ApiKey | AwsKeys | Source]]] = {
     "google_service_account": GoogleAccount,
 }
 
-
 _ANY_WORD: Final = "x21-"
 """In the pattern of whatever may be any text without spaces."""
 _ASSIGNMENT: Final = re.compile(r"(export )?[A-Z][A-Z0-9_]{2,}=[^=]")
 _UNLIKE: Final = "is not what such a thing looks like"
 
 
-def read(kind: CredentialKind, given: str | Mapping[str, object]) -> ApiKey | AwsKeys | Source:
+def read(kind: CredentialKind, given: str | Mapping[str, object]) -> Given:
     """A secret as handed in: the key's text for `api_key`, else a mapping (for Google the key file as it is).
 
     Raises `ValueError`: a sentence that names the field and never its value.

@@ -3,8 +3,8 @@
 Rules
 - A token has 256 random bits; kept is its SHA-256. It is in no `repr`.
 - It is replaced every `ROTATED` seconds, and at once when what its user may do has changed. After the former, the one
-  before still serves for `OVERLAP`, for requests that are under way. Who comes with it later has stolen it, or it was
-  stolen from them: the session ends for both.
+  before still serves for `OVERLAP`, for requests that are under way. Whoever comes with it later has stolen it, or had
+  theirs stolen: the session ends for both.
 - A session ends `IDLE` after its last request and `ABSOLUTE` after the log-in, whatever happens in between.
 - Pure: seconds since the epoch are passed in. A clock that was set back makes no session younger than it was.
 """

@@ -1,9 +1,8 @@
-"""AWS Signature Version 4: what a request to AWS carries instead of a key.
+"""AWS Signature Version 4: what a request to AWS carries instead of a key. For all services but S3, which differs.
 
 Pure: the moment is passed in, nothing is sent. Rules of the canonical form, each with its trap:
 
-- The path is encoded once more as it is sent (`%20` becomes `%2520`) after dot segments and empty ones are taken out;
-  for `s3` it is neither normalised nor encoded twice.
+- The path as it is sent is encoded once more (`%20` becomes `%2520`) after dot segments and empty ones are taken out.
 - Query parameters are decoded, encoded strictly and sorted by name, then value, in their encoded form; a name without
   `=` has an empty value; `+` is a plus sign, not a space.
 - Header names are lower case and sorted; values are trimmed and runs of spaces in them count as one; a name that comes
@@ -27,7 +26,6 @@ ALGORITHM: Final = "AWS4-HMAC-SHA256"
 
 _UNRESERVED: Final = "-_.~"
 _PATH: Final = "/-_.~"
-_S3: Final = "s3"
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -55,20 +53,15 @@ class Signer:
         """The header lines to add, as pairs.
 
         `path` and `query`: as they are sent, the query without `?`. `headers`: those to be signed, `host` among them,
-        and none that this adds (`x-amz-date`, `x-amz-security-token`, for `s3` `x-amz-content-sha256`).
+        and none that this adds (`x-amz-date`, `x-amz-security-token`).
         `body_sha256`: hex. `at`: Unix seconds.
         """
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at))
         added = [(b"x-amz-date", moment.encode())]
         if self._session_token:
             added.append((b"x-amz-security-token", self._session_token.encode()))
-        if self._service == _S3:
-            added.append((b"x-amz-content-sha256", body_sha256.encode()))
         lines, names = canonical_headers([*headers, *added])
-        plain = self._service == _S3
-        request = "\n".join(
-            (method, canonical_path(path, plain=plain), canonical_query(query), lines, names, body_sha256)
-        )
+        request = "\n".join((method, canonical_path(path), canonical_query(query), lines, names, body_sha256))
         scope = f"{moment[:8]}/{self._region}/{self._service}/aws4_request"
         to_sign = f"{ALGORITHM}\n{moment}\n{scope}\n{hashlib.sha256(request.encode('latin-1')).hexdigest()}"
         signature = hmac.digest(self._key_of(moment[:8]), to_sign.encode(), "sha256").hex()
@@ -87,10 +80,8 @@ class Signer:
         return self._key
 
 
-def canonical_path(path: str, *, plain: bool) -> str:
-    """The path as it is signed. `plain`: as `s3` has it."""
-    if plain:
-        return quote_from_bytes(unquote_to_bytes(path or "/"), safe=_PATH)
+def canonical_path(path: str) -> str:
+    """The path as it is signed."""
     kept: list[str] = []
     for segment in path.split("/"):
         if segment == "..":

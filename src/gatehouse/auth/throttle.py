@@ -2,11 +2,11 @@
 
 Rules
 - An attempt counts as failed from its beginning until it succeeds: a thousand at once do not all pass the check.
-- A log-in that succeeds clears its account, and of the address takes back its own attempt only: who has one account
+- A log-in that succeeds clears its account, and of the address takes back its own attempt only: having one account
   cannot buy guesses at others with it. Nor with one of the same name in another tenant: that clears nothing either.
 - Accounts go by the name that was typed, whatever tenant it is of and whether it exists: the answer says nothing.
-- Memory is bounded: beyond `REMEMBERED`, who tried longest ago is forgotten. To be forgotten so costs an attacker that
-  many attempts for each few guesses.
+- Memory is bounded: beyond `REMEMBERED`, whoever tried longest ago is forgotten. To get forgotten this way costs an
+  attacker that many attempts for every few guesses.
 - Pure: seconds on a monotonic clock are passed in. Kept in the control process; a restart forgets.
 """
 

@@ -53,12 +53,12 @@ class Vault:
     __slots__ = ("_content", "_keys")
 
     def __init__(self, keys: Sequence[bytes]) -> None:
-        """`keys`: Fernet keys, the newest first, at least one. Raises `ValueError` for what is none."""
+        """`keys`: Fernet keys, the newest first, at least one. Raises `ValueError` for anything else."""
         self._keys = MultiFernet([Fernet(key) for key in keys])
         self._content = msgspec.msgpack.Decoder(_Content)
 
     def renew(self, keys: Sequence[bytes]) -> None:
-        """The master keys from now on, as at the start."""
+        """Go on with other master keys, given as at the start."""
         self._keys = MultiFernet([Fernet(key) for key in keys])
 
     def seal(self, binding: Binding, secret: Secret) -> bytes:
@@ -91,7 +91,7 @@ class Vault:
             raise _closed(credential) from None
 
     def check(self, entries: Iterable[CredentialEntry]) -> None:
-        """That all of these open that hold something, before anything is served.
+        """Check, before anything is served, that each of these that holds a secret opens.
 
         Raises `ConfigError`: one sentence for the operator.
         """

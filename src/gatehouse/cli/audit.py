@@ -9,10 +9,15 @@ from typing import Any, Final
 import click
 import msgspec
 
+from gatehouse.cli import caps
 from gatehouse.cli.client import Api, Where, api_options
+from gatehouse.cli.limit import NAMED
 from gatehouse.cli.listing import Shown, echo_list, moment
 from gatehouse.cli.moments import Moment, MomentType, at
+from gatehouse.cli.names import labels
 from gatehouse.cli.terminal import csv_text, json_line
+from gatehouse.gateway.notices import LIMIT_EXCEEDED, LIMIT_THRESHOLD
+from gatehouse.model.limits import Measure, Window
 from gatehouse.store import times
 from gatehouse.store.audit import AuditItem
 from gatehouse.store.tables import columns, csv_head, csv_lines
@@ -20,13 +25,17 @@ from gatehouse.store.tables import columns, csv_head, csv_lines
 MOST: Final = 100
 """Events of a table, unless said otherwise."""
 
-_COLUMNS: Final[Shown] = {
-    "at": lambda item: moment(item["at"]),
-    "action": lambda item: item["action"],
-    "by": lambda item: f"{item['actor_kind']} {item['actor'] or ''}".strip(),
-    "on": lambda item: f"{item['target_kind']} {item['target']}",
-    "details": lambda item: item["details"],
-}
+_PASSED: Final = (LIMIT_THRESHOLD, LIMIT_EXCEEDED)
+
+
+def _columns(names: Mapping[str, str]) -> Shown:
+    return {
+        "at": lambda item: moment(item["at"]),
+        "action": lambda item: item["action"],
+        "by": lambda item: f"{item['actor_kind']} {item['actor'] or ''}".strip(),
+        "on": lambda item: f"{item['target_kind']} {item['target']}",
+        "details": lambda item: _details(item, names),
+    }
 
 
 def event_options(command: Any) -> Any:
@@ -77,8 +86,9 @@ def echo_events(
     lines = form in ("jsonl", "csv")
     found = most if most is not None or lines else MOST
 
-    async def listed(api: Api) -> list[dict[str, Any]]:
-        return await api.every(path, most=found, **asked, **window)
+    async def listed(api: Api) -> tuple[list[dict[str, Any]], Mapping[str, str]]:
+        items = await api.every(path, most=found, **asked, **window)
+        return items, ({} if form == "json" else await _names(api, items))
 
     async def printed(api: Api) -> None:
         await _print(api.pages(path, most=found, **asked, **window), _csv() if form == "csv" else _json)
@@ -86,7 +96,41 @@ def echo_events(
     if lines:
         where.run(printed, records=True)
     else:
-        echo_list(form, where.run(listed, records=True), _COLUMNS, "Nothing is on record.")
+        items, names = where.run(listed, records=True)
+        echo_list(form, items, _columns(names), "Nothing is on record.")
+
+
+def _counter(item: Mapping[str, Any]) -> tuple[str, str, Measure, Window] | None:
+    """What a limit's event is about: the scope and the id that are limited, measure and window."""
+    scope, _, rest = str(item["details"].get("counter", "")).partition("/")[2].partition("/")
+    on, *counted = rest.rsplit("/", 2)
+    if item["action"] not in _PASSED or len(counted) != 2:
+        return None
+    measure, window = counted
+    try:
+        return scope, on, msgspec.convert(measure, Measure), msgspec.convert(window, Window)
+    except msgspec.ValidationError:
+        return None
+
+
+def _details(item: Mapping[str, Any], names: Mapping[str, str]) -> Any:
+    """What an event says besides. Of a limit in its own words, as `gatehouse limit` has them."""
+    said, counter = item["details"], _counter(item)
+    if counter is None or not all(isinstance(said.get(name), int) for name in ("percent", "used", "cap")):
+        return said
+    scope, on, measure, window = counter
+    whose = "tenant" if scope == "tenant" else f"{scope} {names.get(on, on)}"
+    used, cap = caps.written_amount(measure, said["used"]), caps.written(measure, window, said["cap"])
+    soft = "" if said.get("hard") else " (soft)"
+    return f"{said['percent']} % of {whose}'s {measure} {cap}{soft}: {used} used"
+
+
+async def _names(api: Api, items: list[dict[str, Any]]) -> dict[str, str]:
+    """Of what limits are on that these events are about, by id."""
+    found: dict[str, str] = {}
+    for scope in {counter[0] for counter in map(_counter, items) if counter is not None} & NAMED.keys():
+        found |= await labels(api, NAMED[scope])
+    return found
 
 
 async def _print(pages: AsyncIterator[list[dict[str, Any]]], words: Callable[[list[dict[str, Any]]], str]) -> None:

@@ -43,7 +43,8 @@ def read(measure: Measure, text: str) -> Cap:
     for known in windows:
         if window == known:
             return Cap(measure, known, read_amount(measure, amount))
-    raise ValueError(f"`{text}`: {measure} are per {', '.join(windows)}, such as {EXAMPLES[measure]}")
+    verb = "is" if measure == "spend" else "are"
+    raise ValueError(f"`{text}`: {measure} {verb} per {', '.join(windows)}, such as {EXAMPLES[measure]}")
 
 
 def read_amount(measure: Measure, text: str) -> int:

@@ -72,29 +72,30 @@ class WrongInputError(ApiError):
 class Api:
     """The API, reached. Paths begin with `/api/v1`; answers are decoded JSON, `None` where there is nothing to say."""
 
-    def __init__(self, client: httpx2.AsyncClient, place: str) -> None:
-        """`place`: whom errors name."""
+    def __init__(self, client: httpx2.AsyncClient, place: str, unknown: str = "") -> None:
+        """`place`: whom errors name. `unknown`: what to do where it does not know who asks."""
         self._client = client
         self._place = place
+        self._unknown = unknown
 
-    async def get(self, path: str, **asked: Any) -> Any:
+    async def get(self, path: str, **asked: Any) -> dict[str, Any]:
         """`asked`: parameters; `None` is left out."""
-        return await self._ask("GET", path, asked=asked)
+        return self._object(await self._ask("GET", path, asked=asked))
 
-    async def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        return await self._ask("POST", path, body=body)
+    async def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        return self._object(await self._ask("POST", path, body=body))
 
-    async def patch(self, path: str, body: Mapping[str, Any], **asked: Any) -> Any:
-        return await self._ask("PATCH", path, asked=asked, body=body)
+    async def patch(self, path: str, body: Mapping[str, Any], **asked: Any) -> dict[str, Any]:
+        return self._object(await self._ask("PATCH", path, asked=asked, body=body))
 
-    async def put(self, path: str, body: Mapping[str, Any]) -> Any:
-        return await self._ask("PUT", path, body=body)
+    async def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self._object(await self._ask("PUT", path, body=body))
 
-    async def delete(self, path: str, **asked: Any) -> Any:
-        return await self._ask("DELETE", path, asked=asked)
+    async def delete(self, path: str, **asked: Any) -> None:
+        await self._ask("DELETE", path, asked=asked)
 
     async def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Any of them."""
+        """By any of these methods."""
         return await self._ask(method, path, body=body)
 
     async def every(self, path: str, *, most: int | None = None, **asked: Any) -> list[dict[str, Any]]:
@@ -110,7 +111,7 @@ class Api:
         left = PAGE * _MOST_PAGES if most is None else most
         for _ in range(_MOST_PAGES):
             page = await self.get(path, **asked, limit=min(left, PAGE), cursor=cursor)
-            if not isinstance(page, dict) or not {"items", "next_cursor"} <= page.keys():
+            if not {"items", "next_cursor"} <= page.keys():
                 raise ApiError([f"what answers at {self._place} is no management API (no list at {path})"])
             yield page["items"]
             left -= len(page["items"])
@@ -119,10 +120,16 @@ class Api:
                 return
         raise ApiError([f"{self._place} has more of this than can be listed; ask for less of it"])
 
+    def _object(self, answered: Any) -> dict[str, Any]:
+        if not isinstance(answered, dict):
+            raise ApiError([f"what answers at {self._place} is no management API (not an object)"])
+        return answered
+
     async def _ask(
         self, method: str, path: str, *, asked: Mapping[str, Any] | None = None, body: Mapping[str, Any] | None = None
     ) -> Any:
         parameters = {name: _word(value) for name, value in (asked or {}).items() if value is not None}
+        unknown = "" if method == "GET" else "; it may have been done: look before you try again"
         try:
             async with (
                 asyncio.timeout(_LONGEST),
@@ -130,10 +137,12 @@ class Api:
             ):
                 return self._read(answer, await self._content(answer))
         except (httpx2.TimeoutException, TimeoutError) as error:
-            unknown = "" if method == "GET" else "; it may have been done: look before you try again"
             raise ApiError([f"{self._place} does not answer in time{unknown}"]) from error
-        except httpx2.HTTPError as error:
+        except httpx2.ConnectError as error:
             raise ApiError([f"{self._place} cannot be reached: {str(error) or type(error).__name__}"]) from error
+        except httpx2.HTTPError as error:
+            said = str(error) or type(error).__name__
+            raise ApiError([f"{self._place} ended before it answered ({said}){unknown}"]) from error
 
     async def _content(self, answer: httpx2.Response) -> bytes:
         content = bytearray()
@@ -158,7 +167,8 @@ class Api:
             what = f"what answers at {self._place} is no management API (status {answer.status_code})"
             raise ApiError([what], status=answer.status_code)
         refused = WrongInputError if answer.status_code == 400 else ApiError
-        raise refused(_sentences(said), status=answer.status_code)
+        more = [self._unknown] if answer.status_code == 401 and self._unknown else []
+        raise refused(_sentences(said) + more, status=answer.status_code)
 
 
 @dataclass(frozen=True)
@@ -192,10 +202,13 @@ class Where:
                 raise click.UsageError(f"--{name.replace('_', '-')} needs --url: here nobody has to sign in.")
         setup = set_up(self.environ, self.data, self.config)
         try:
-            return self._locally(setup, work, records)
+            done = self._locally(setup, work, records)
+            if _unowned(setup):
+                click.echo(f"{_unowned(setup)}, or name another by --data, or a gateway by --url", err=True)
+            return done
         except ApiError as error:
-            if not setup.data.accounts.exists():
-                error.lines.append("nobody owns this data directory yet: run `gatehouse init` first")
+            if _unowned(setup):
+                error.lines.insert(0, f"{_unowned(setup)} first")
             elif error.status is None and supervisor.find(setup.data) is not None:
                 error.lines.append(
                     "its control plane is down or hangs: calls go on, and once it is back so do commands"
@@ -241,7 +254,7 @@ class Where:
         token = given("token", self.token, self.token_file)
         headers: dict[str, str] = {} if token is None else {"authorization": f"Bearer {token}"}
         async with _client(base, headers, trust_env=not local) as client:
-            yield Api(client, base)
+            yield Api(client, base, f"`gatehouse login --url {base}` gets a token; name its file by --token-file")
 
 
 async def _with(reaching: AbstractAsyncContextManager[Api], work: Callable[[Api], Awaitable[T]]) -> T:
@@ -270,6 +283,13 @@ def api_options(command: _Command) -> _Command:
         found = option(found)
     wrapped: _Command = found
     return wrapped
+
+
+def _unowned(setup: Setup) -> str:
+    """What to say of a data directory that is nobody's yet, or not the one that was meant; else nothing."""
+    if setup.settings.auth.enabled or setup.data.accounts.exists():
+        return ""
+    return f"nobody owns the data directory {clean(str(setup.data.root))} yet: run `gatehouse init`"
 
 
 def _client(

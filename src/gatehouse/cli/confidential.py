@@ -58,7 +58,7 @@ def read(text: str, kind: str) -> str | dict[str, Any]:
 def given(what: Literal["token", "key"], value: str | None, file: str | None) -> str | None:
     """The token or key that `--token` and `--token-file`, or `--key` and `--key-file`, name: of a file the first line.
 
-    Raises `click.UsageError` for one that is none.
+    Raises `click.UsageError` for one that cannot be one.
     """
     if value is not None and file is not None:
         raise click.UsageError(f"--{what} and --{what}-file exclude each other.")

@@ -11,6 +11,7 @@ from gatehouse.cli import names
 from gatehouse.cli.client import Api, Where, api_options
 from gatehouse.cli.confidential import secret, secret_option
 from gatehouse.cli.listing import Shown, echo_item, echo_list, format_option, moment
+from gatehouse.cli.moments import DaysType
 from gatehouse.cli.names import called, identified, path
 from gatehouse.cli.options import wanted
 from gatehouse.config.printable import clean
@@ -32,8 +33,8 @@ _COLUMNS: Final[Shown] = {
 def _term_options(command: Any) -> Any:
     for option in (
         click.option("--rotate-hook", metavar="URL", help="Answers with a new secret when one is due."),
-        click.option("--rotate-every", type=int, metavar="DAYS", help="It is due for rotation so often."),
-        click.option("--exclusive", metavar="PROJECT", help="The one that may list what the provider stores."),
+        click.option("--rotate-every", type=DaysType(), help="Due for rotation so often: `30d`, or days; 0: never."),
+        click.option("--exclusive", metavar="PROJECT", help="The one project that may list what the provider keeps."),
         click.option("--test", type=bool, metavar="yes|no", help="Whether `test` keys may use it."),
         click.option("--weight", type=int, help="Its share where several credentials serve a project."),
     ):
@@ -67,8 +68,7 @@ def create(where: Where, /, form: str, kind: str, secret_file: str | None, **giv
 
     async def work(api: Api) -> Mapping[str, Any]:
         body = await _body(api, given) | {"kind": kind, "secret": text}
-        made: Mapping[str, Any] = await api.post(path("credential"), body)
-        return made
+        return await api.post(path("credential"), body)
 
     _echo_made(form, where.run(work))
 
@@ -141,8 +141,7 @@ def rotate(where: Where, /, name: str, by_hook: bool, secret_file: str | None) -
     async def work(api: Api) -> Mapping[str, Any]:
         found = await called(api, "credential", name)
         text = None if by_hook else secret(secret_file, found["kind"])
-        changed: Mapping[str, Any] = await api.post(f"{path('credential', found['id'])}/rotate", {"secret": text})
-        return changed
+        return await api.post(f"{path('credential', found['id'])}/rotate", {"secret": text})
 
     click.echo(f"credential {clean(name)} has a new secret, {masked(where.run(work))}")
 
@@ -155,8 +154,7 @@ def test(where: Where, /, name: str) -> int:
 
     async def work(api: Api) -> Mapping[str, Any]:
         place = path("credential", await identified(api, "credential", name))
-        verdict: Mapping[str, Any] = await api.post(f"{place}/test")
-        return verdict
+        return await api.post(f"{place}/test")
 
     verdict = where.run(work)
     if verdict["healthy"]:

@@ -2,7 +2,7 @@
 
 Rules: strict YAML (`config.yamltree`); an unknown field is an error, with its line. A field that is left out is not
 governed: it stays as it is, or takes the API's default where the thing is new. No secret stands in the file, only where
-one is to be had. Limits are written as on the command line (`caps`), each whole.
+one comes from. Limits are written as on the command line (`caps`), each whole.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Project(Part, frozen=True):
 
 
 class From(Part, frozen=True):
-    """Where a secret is to be had: exactly one."""
+    """Where a secret comes from: exactly one of these."""
 
     env: Name | None = None
     file: Name | None = None

@@ -202,7 +202,7 @@ def _amount(figure: Figure) -> str:
 
 
 def decoded(body: Body) -> tuple[bytes, str | None]:
-    """A captured body without its content coding, and why it cannot be read on, if so."""
+    """A captured body without its content coding, and why it cannot be read to its end; `None`: it can."""
     decoder = Decoder(body.content_encoding or "")
     kept = bytearray()
     for piece in decoder.feed(body.data):

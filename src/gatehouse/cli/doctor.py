@@ -9,8 +9,8 @@ import click
 
 from gatehouse.cli import findings, local_checks, remote_checks
 from gatehouse.cli.confidential import given
-from gatehouse.cli.keys import key_options
 from gatehouse.cli.options import config_option, data_option
+from gatehouse.cli.provider_keys import key_options
 
 
 @click.command(name="doctor")

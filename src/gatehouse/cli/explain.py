@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,15 +12,15 @@ import click
 import msgspec
 from msgspec.structs import replace
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gatehouse.cli.listing import console
 from gatehouse.cli.moments import Moment, MomentType, at
 from gatehouse.cli.naming import naming
 from gatehouse.cli.options import config_option, data_option, set_up, tenant_option
 from gatehouse.cli.recorded import ask
-from gatehouse.cli.terminal import PIPED_WIDTH, echo_csv, echo_json
+from gatehouse.cli.terminal import echo_csv, echo_json
 from gatehouse.cli.words import about, counted, duration, number, percent, signed
 from gatehouse.config.printable import clean
 from gatehouse.store import explain, times
@@ -71,10 +70,10 @@ def command(
         called = naming(setup, tenant, ((item.dimension, item.value) for item in found.items))
         items = [replace(item, value=called(item.dimension, item.value)) for item in found.items]
         found = replace(found, items=items)
-        console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
-        console.print(Text("\n".join(sentences(found))))
+        shown = console()
+        shown.print(Text("\n".join(sentences(found))))
         if found.change is not None and told_apart(found):
-            console.print(table(found))
+            shown.print(table(found))
 
 
 def _compared(since: Moment, until: Moment, baseline: str, limit: int) -> Compared:
@@ -136,7 +135,7 @@ def sentences(found: Explanation) -> Iterator[str]:
 
 
 def _accounts(found: Explanation) -> Iterator[str]:
-    """Who accounts for most, of the dimensions that tell calls apart at all."""
+    """What accounts for most, of the dimensions that tell calls apart at all."""
     if not found.change:
         return
     first = found.items[0].dimension if found.items else ""

@@ -194,5 +194,5 @@ def _named(found: State) -> list[Item]:
 
 
 def _sorted(items: Any) -> list[Item]:
-    """As they were made."""
+    """In the order in which they were made."""
     return sorted(items, key=lambda each: each["id"])

@@ -70,8 +70,7 @@ def create(where: Where, /, form: str, **given: Any) -> None:
     """Take JWTs of the issuer that calls itself URL (`iss`). Its keys are fetched at once."""
 
     async def work(api: Api) -> Mapping[str, Any]:
-        made: Mapping[str, Any] = await api.post(PATH, await _body(api, given))
-        return made
+        return await api.post(PATH, await _body(api, given))
 
     made = where.run(work)
     _echo(form, made, {})
@@ -150,8 +149,7 @@ def refresh(where: Where, /, issuer: str) -> None:
     """Fetch the keys of ISSUER (its URL, or its id) now, and say why if that fails."""
 
     async def work(api: Api) -> Mapping[str, Any]:
-        fetched: Mapping[str, Any] = await api.post(f"{PATH}/{(await _called(api, issuer))['id']}/refresh")
-        return fetched
+        return await api.post(f"{PATH}/{(await _called(api, issuer))['id']}/refresh")
 
     click.echo(f"the keys of {clean(where.run(work)['issuer'])} are fetched")
 
@@ -159,8 +157,7 @@ def refresh(where: Where, /, issuer: str) -> None:
 async def _called(api: Api, name: str) -> dict[str, Any]:
     """The one issuer with this URL or id. Raises `click.ClickException`."""
     if ids.is_id("issuer", name):
-        found: dict[str, Any] = await api.get(f"{PATH}/{name}")
-        return found
+        return await api.get(f"{PATH}/{name}")
     items = [each for each in await api.every(PATH) if each["issuer"] == name]
     if not items:
         raise click.ClickException(f"there is no issuer {clean(name)}")
@@ -171,8 +168,7 @@ async def _called(api: Api, name: str) -> dict[str, Any]:
 
 
 async def _patched(api: Api, name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-    changed: Mapping[str, Any] = await api.patch(f"{PATH}/{(await _called(api, name))['id']}", body)
-    return changed
+    return await api.patch(f"{PATH}/{(await _called(api, name))['id']}", body)
 
 
 async def _body(api: Api, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -110,14 +110,17 @@ def create(where: Where, /, form: str, name: str, no_limits: bool, **given: Any)
         raise click.UsageError("--no-limits excludes limits.")
     limits = [{"measure": each.measure, "window": each.window, "cap": each.amount} for each in found]
 
-    async def work(api: Api) -> Mapping[str, Any]:
+    async def work(api: Api) -> tuple[Mapping[str, Any], bool]:
         body = await _body(api, given) | {"name": name}
         if limits or no_limits:
             body["limits"] = limits
-        made: Mapping[str, Any] = await api.post(path("key"), body)
-        return made
+        there = await api.every(path("key"), most=1, name=name)
+        return await api.post(path("key"), body), bool(there)
 
-    _echo_made(form, where.run(work))
+    made, shared = where.run(work)
+    _echo_made(form, made)
+    if shared:
+        click.echo(f"another key is called {clean(name)}, too: name this one by its id, {clean(made['id'])}", err=True)
 
 
 @command.command(name="list")
@@ -233,14 +236,13 @@ def rotate(where: Where, /, form: str, name: str, overlap: int) -> None:
 
     async def work(api: Api) -> Mapping[str, Any]:
         place = path("key", await identified(api, "key", name))
-        made: Mapping[str, Any] = await api.post(f"{place}/rotate", {"overlap_seconds": overlap})
-        return made
+        return await api.post(f"{place}/rotate", {"overlap_seconds": overlap})
 
     _echo_made(form, where.run(work))
 
 
 def state(key: Mapping[str, Any]) -> str:
-    """Whether it is taken."""
+    """Whether it is accepted, in a word."""
     now = datetime.now(UTC)
     for name in ("revoked", "disabled"):
         if key[f"{name}_at"] is not None:

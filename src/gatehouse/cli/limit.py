@@ -74,10 +74,10 @@ def create(where: Where, /, form: str, scope: str, name: str | None, **given: An
     if (name is None) != (scope == "tenant"):
         raise click.UsageError("Name what is limited." if name is None else "A tenant's limit takes no name.")
     named = [(measure, given.pop(measure)) for measure in WINDOWS]
-    wanted = [(measure, text) for measure, text in named if text is not None]
-    if len(wanted) != 1:
-        raise click.UsageError("Name one of --requests, --tokens, --concurrency and --spend.")
-    measure, text = wanted[0]
+    chosen = [(measure, text) for measure, text in named if text is not None]
+    if len(chosen) != 1:
+        raise click.UsageError("Name just one of --requests, --tokens, --concurrency and --spend: each is a limit.")
+    measure, text = chosen[0]
     try:
         cap = caps.read(measure, text)
     except ValueError as error:
@@ -86,8 +86,7 @@ def create(where: Where, /, form: str, scope: str, name: str | None, **given: An
 
     async def work(api: Api) -> Mapping[str, Any]:
         on = await scoped(api, scope, name)
-        made: Mapping[str, Any] = await api.post(PATH, body | {"scope": scope_kind(scope), "scope_id": on})
-        return made
+        return await api.post(PATH, body | {"scope": scope_kind(scope), "scope_id": on})
 
     made = where.run(work)
     _echo(form, made, {made["scope_id"]: name or ""})
@@ -118,7 +117,7 @@ def show(where: Where, /, form: str, id_: str) -> None:
     """Show the limit ID."""
 
     async def work(api: Api) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-        found: dict[str, Any] = await api.get(f"{PATH}/{_id(id_)}")
+        found = await api.get(f"{PATH}/{_id(id_)}")
         return found, await _names(api, [found])
 
     _echo(form, *where.run(work))
@@ -137,9 +136,9 @@ def update(where: Where, /, form: str, id_: str, cap: str | None, **given: Any) 
     async def work(api: Api) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         place = f"{PATH}/{_id(id_)}"
         if cap is not None:
-            found: Mapping[str, Any] = await api.get(place)
+            found = await api.get(place)
             body["cap"] = _amount(found, cap)
-        changed: dict[str, Any] = await api.patch(place, wanted(body))
+        changed = await api.patch(place, wanted(body))
         return changed, await _names(api, [changed])
 
     _echo(form, *where.run(work))

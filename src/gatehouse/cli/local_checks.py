@@ -66,6 +66,7 @@ def run(environ: Mapping[str, str], data: str | None, config: Path | None) -> It
     if setup is None or not _can_look_into(directory.root):
         return
     yield from _secrets(setup, environ)
+    yield _accounts(setup)
     yield from _disk(directory, setup.settings)
     yield _descriptors(setup.settings)
     yield from _processes(setup)
@@ -124,6 +125,15 @@ def _secrets(setup: Setup, environ: Mapping[str, str]) -> Iterator[Finding]:
             check()
         except ConfigError as error:
             yield Finding("fail", "secrets", str(error), "put it right before the next `gatehouse serve`")
+
+
+def _accounts(setup: Setup) -> Finding:
+    if setup.settings.auth.enabled:
+        return Finding("ok", "accounts", "on: callers need a gateway key")
+    if setup.data.accounts.exists():
+        says = "off by auth.enabled, although there is an owner: whoever reaches the port may call, keys are refused"
+        return Finding("warn", "accounts", says, "take auth.enabled out of the configuration, or leave it so")
+    return Finding("ok", "accounts", "off: whoever reaches the port may call; `gatehouse init` turns them on")
 
 
 def _disk(data: DataDir, settings: Settings) -> Iterator[Finding]:
@@ -225,6 +235,9 @@ def _health(url: str, setup: Setup) -> Iterator[Finding]:
     if "collector" not in said:
         # With accounts on, whoever asks at the port is a stranger.
         said = _told_operator(setup.data) | said
+    elif setup.settings.auth.enabled:
+        says = "it was started without accounts, and they are on since: whoever reaches the port may call"
+        yield Finding("warn", "accounts", says, "stop `gatehouse serve` and start it again")
     for name, state in said["services"].items():
         good = state == "connected"
         yield Finding(

@@ -45,7 +45,7 @@ _DONE: Final = b"You are signed in. You can close this page and go back to the t
     help="Set a password by an invitation, which you are asked for, or stdin's first line.",
 )
 @click.option("--role", type=click.Choice(list(ROLES)), help="What the token may; else all that you may.")
-@click.option("--ttl", type=SpanType(), default="1h", show_default=True, help="How long it lives, 1m to 24h.")
+@click.option("--ttl", type=SpanType(token=True), default="1h", show_default=True, help="How long it lives, 1m to 24h.")
 @click.option("--token-file", metavar="FILE", help="Write the token there (0600), in place of stdout.")
 @click.option("--no-browser", is_flag=True, help="Print the address to open, and open nothing.")
 def command(
@@ -149,6 +149,7 @@ class _Listener(http.server.ThreadingHTTPServer):
         super().__init__(address, _Handler)
         self.state = state
         self.found: str | None = None
+        self.refused = ""
         self.back = threading.Event()
 
     def code(self, seconds: float) -> str:
@@ -160,13 +161,15 @@ class _Listener(http.server.ThreadingHTTPServer):
         finally:
             self.shutdown()
             serving.join()
+        if self.refused:
+            raise click.ClickException(self.refused)
         if not came or self.found is None:
             raise click.ClickException("nobody signed in in time; run the command again")
         return self.found
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """Takes the code of a browser that comes with our state, and nothing else."""
+    """Takes the code of a browser that comes with our state, or why there is none, and nothing else."""
 
     timeout = 10
 
@@ -176,18 +179,21 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         given = parse_qs(parts.query)
         state, code = given.get("state", [""])[0], given.get("code", [""])[0]
+        refused = clean(given.get("error_description", given.get("error", [""]))[0])
         ours = isinstance(listener, _Listener) and hmac.compare_digest(state.encode(), listener.state.encode())
-        if parts.path != "/callback" or not ours or not code:
+        if parts.path != "/callback" or not ours or not (code or refused):
             self.send_error(404)
             return
-        self.send_response(200)
+        said = _DONE if code else f"You are not signed in: {refused}\n".encode()
+        self.send_response(200 if code else 403)
         self.send_header("content-type", "text/plain; charset=utf-8")
-        self.send_header("content-length", str(len(_DONE)))
+        self.send_header("content-length", str(len(said)))
         self.send_header("referrer-policy", "no-referrer")
+        self.send_header("x-content-type-options", "nosniff")
         self.end_headers()
-        self.wfile.write(_DONE)
+        self.wfile.write(said)
         if isinstance(listener, _Listener):
-            listener.found = code
+            listener.found, listener.refused = code or None, "" if code else refused
             listener.back.set()
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -13,6 +13,7 @@ Moment = datetime | timedelta | None
 """A time, a span before now, or no bound."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY: Final = 86_400 * times.SECOND
 
 
 class MomentType(click.ParamType["datetime | timedelta | None"]):
@@ -45,16 +46,38 @@ class SpanType(click.ParamType["int"]):
 
     name = "span"
 
+    def __init__(self, *, token: bool = False) -> None:
+        """`token`: of a platform token's life, from a minute to a day."""
+        self._token = token
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        text = str(value)
+        span = _span(text) if text != "0" else timedelta()
+        if span is None:
+            self.fail(f"{text!r} is no span (30m, 24h, 7d, 4w), and not 0.", param, ctx)
+        seconds = int(span.total_seconds())
+        if self._token and not 60 <= seconds <= 86_400:
+            self.fail(f"{text}: a token lives for 1m to 24h.", param, ctx)
+        return seconds
+
+
+class DaysType(click.ParamType["int"]):
+    """Days, `30` or `30d`: a whole number of them."""
+
+    name = "days"
+
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
         text = str(value)
         if text == "0":
             return 0
-        span = _span(text)
-        if span is None:
-            self.fail(f"{text!r} is no span (30m, 24h, 7d, 4w), and not 0.", param, ctx)
-        return int(span.total_seconds())
+        span = times.span(f"{text}d" if text.isdecimal() else text)
+        if span is None or span % _DAY:
+            self.fail(f"{text!r} is no number of days (30, 30d, 4w).", param, ctx)
+        return span // _DAY
 
 
 def ahead(text: str, now: datetime) -> datetime:

@@ -49,8 +49,7 @@ async def called(api: Api, kind: Kind, name: str, **asked: Any) -> dict[str, Any
     place = _PLACES[kind]
     # The first project is called by its id, too; those of other tenants are not.
     if name != ids.DEFAULT and ids.is_id(kind, name):
-        found: dict[str, Any] = await api.get(f"{place.path}/{name}")
-        return found
+        return await api.get(f"{place.path}/{name}")
     items = await api.every(place.path, most=_MOST_NAMED, **{place.parameter: name}, **asked)
     if kind == "key":
         # What a key was rotated to goes by its name, too.
@@ -66,8 +65,7 @@ async def called(api: Api, kind: Kind, name: str, **asked: Any) -> dict[str, Any
 
 async def patch(api: Api, kind: Kind, name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
     """What is called `name`, by name or id, after `body` was asked of it."""
-    answered: Mapping[str, Any] = await api.patch(path(kind, await identified(api, kind, name)), body)
-    return answered
+    return await api.patch(path(kind, await identified(api, kind, name)), body)
 
 
 async def delete(api: Api, kind: Kind, name: str) -> None:

@@ -7,11 +7,10 @@ from typing import Final
 
 from msgspec import UnsetType
 
-from gatehouse.cli import caps
 from gatehouse.cli.declared import Cap
+from gatehouse.cli.limit import PATH, terms_told
 from gatehouse.cli.steps import LIMITS, LIMITS_GONE, Item, Ref, State, Step
 
-PATH: Final = "/api/v1/limits"
 _COUNTS: Final = ("measure", "window")
 _LIKENESS: Final = ((*_COUNTS, "hard", "cap"), (*_COUNTS, "hard"), _COUNTS)
 """What two limits have in common, from most to least."""
@@ -38,7 +37,7 @@ class LimitSteps:
         left = list(self.there.get((scope, known), ())) if known is not None else []
         pairs = _paired([cap.terms() for cap in wanted], left)
         for terms, now in pairs:
-            words = _words(terms)
+            words = terms_told(terms)
             if now is None:
                 body = {"scope": scope, "scope_id": on, **terms}
                 self.steps.append(Step(LIMITS, f"+ limit on {label}: {words}", "POST", (PATH,), body))
@@ -52,9 +51,9 @@ class LimitSteps:
             self.gone(label, [each for each in left if each["id"] not in paired])
 
     def gone(self, label: str, limits: Iterable[Item]) -> None:
-        """These go."""
+        """Plan that these go."""
         for each in limits:
-            says = f"- limit on {label}: {_words(each)}"
+            says = f"- limit on {label}: {terms_told(each)}"
             self.steps.append(Step(LIMITS_GONE, says, "DELETE", (f"{PATH}/{each['id']}",)))
 
 
@@ -70,8 +69,3 @@ def _paired(wanted: Sequence[Item], now: Iterable[Item]) -> list[tuple[Item, Ite
                 found[index] = match
                 left.remove(match)
     return [(terms, found.get(index)) for index, terms in enumerate(wanted)]
-
-
-def _words(terms: Item) -> str:
-    soft = "" if terms["hard"] else " (soft)"
-    return f"{terms['measure']} {caps.written(terms['measure'], terms['window'], terms['cap'])}{soft}"

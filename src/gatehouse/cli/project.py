@@ -58,8 +58,7 @@ def create(where: Where, /, form: str, **given: Any) -> None:
     """Make the project NAME."""
 
     async def work(api: Api) -> Mapping[str, Any]:
-        made: Mapping[str, Any] = await api.post(path("project"), _body(given))
-        return made
+        return await api.post(path("project"), _body(given))
 
     made = where.run(work)
     echo_item(form, made, told(made, {}))

@@ -5,7 +5,7 @@ key goes to the given address and nowhere else. The gateway forwards a key to th
 so a key is tried only where it belongs, as told by its form or by the URL's path. Only listings and the built-in
 simulated provider are called: nothing here costs anything.
 
-Paths: what the SDKs of HARD-PARTS 8 send for their base URLs.
+Paths: what the SDKs of `docs/clients.md` send for their base URLs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 import click
 import httpx2
 
-from gatehouse.cli.findings import Finding
+from gatehouse.cli.findings import Finding, Level
 from gatehouse.routing.compat import SERVICES
 
 CONNECT_SECONDS: Final = 5.0
@@ -263,11 +263,10 @@ def _all(http: httpx2.Client, root: str, key: str | None) -> Iterator[Finding]:
     silent: set[str] = set()
     for client in (*FAMILIES, *_OTHER_BASES):
         if client.provider not in silent:
-            finding = _listing(
-                http, root, client.base, client, key if whose in (client.provider, "gatehouse") else None
-            )
+            sent = key if whose in (client.provider, "gatehouse") else None
+            finding = _listing(http, root, client.base, client, sent, many=True)
             yield finding
-            if finding.level == "fail":
+            if finding.level != "ok":
                 silent.add(client.provider)
 
 
@@ -294,10 +293,13 @@ def _clients(base: str) -> tuple[Client, ...]:
         return FAMILIES
     segments = base.removeprefix(SERVICES).split("/")
     family = next((client for client in FAMILIES if client.provider == segments[1]), None)
-    return (family or FAMILIES[0]._replace(provider=segments[1]),)
+    named = "the key's project" if segments[1] in ("v1", "v1beta") else segments[1]
+    return (family or FAMILIES[0]._replace(provider=named),)
 
 
-def _listing(http: httpx2.Client, root: str, base: str, client: Client, key: str | None) -> Finding:
+def _listing(
+    http: httpx2.Client, root: str, base: str, client: Client, key: str | None, *, many: bool = False
+) -> Finding:
     """Ask for the models as the client would, and judge what comes back."""
     subject = client.name
     headers = {
@@ -316,7 +318,7 @@ def _listing(http: httpx2.Client, root: str, base: str, client: Client, key: str
             "check the proxy's routes",
         )
     if answer.headers.get("x-gatehouse-error") == "gateway":
-        return _refused(subject, answer, f"base URL {base}: ")
+        return _refused(subject, answer, f"base URL {base}: ", many=many)
     if answer.status < 300:
         models = answer.json.get("data", answer.json.get("models"))
         count = f", {len(models)} models listed" if isinstance(models, list) else ""
@@ -347,18 +349,21 @@ def _provider_said(subject: str, root: str, base: str, client: Client, answer: A
     return Finding("warn", subject, f"{reached}, which answered {answer.status}", "see the provider's status page")
 
 
-def _refused(subject: str, answer: Answer, where: str) -> Finding:
+def _refused(subject: str, answer: Answer, where: str, *, many: bool = False) -> Finding:
     """The gateway itself said no, or what stands in for it did."""
     said = answer.json
     detail = said.get("detail") if isinstance(said.get("detail"), str) else f"status {answer.status}"
     code = said.get("code") if isinstance(said.get("code"), str) else answer.status
-    return Finding("fail", subject, f"{where}the gateway refused ({code}): {detail}", _remedy(answer))
+    level: Level = "warn" if code == "NO_CREDENTIAL" and many else "fail"
+    return Finding(level, subject, f"{where}the gateway refused ({code}): {detail}", _remedy(answer))
 
 
 def _remedy(answer: Answer) -> str:
     match answer.status:
         case 401:
-            return "send the provider's own key, or the kind of key that the sentence above names"
+            return "give the kind of key that the sentence above names: --key-file FILE"
+        case 403 if answer.json.get("code") == "NO_CREDENTIAL":
+            return "on the gateway's machine, if the project is to use this provider; else leave it"
         case 403:
             return "change the setting that the sentence above names, on the gateway"
         case 404:

@@ -20,12 +20,12 @@ import httpx2
 import msgspec
 
 from gatehouse.cli import confidential
-from gatehouse.cli.clients import gateway_url
 from gatehouse.cli.difference import Side, compare, show
-from gatehouse.cli.keys import Key, environment_key, key_header, key_options, variables
 from gatehouse.cli.options import config_option, data_option, set_up, tenant_option
+from gatehouse.cli.provider_keys import Key, environment_key, key_header, key_options, variables
 from gatehouse.cli.recorded import recorded
 from gatehouse.cli.replaying import Impossible, Plan, plan, with_headers
+from gatehouse.cli.sdk_variables import gateway_url
 from gatehouse.config.printable import clean
 from gatehouse.providers.builtin import SIMULATED
 from gatehouse.routing.azure import is_azure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,15 +10,15 @@ from typing import Any, Final
 import click
 import msgspec
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gatehouse.cli.listing import console
 from gatehouse.cli.moments import Moment, MomentType, at
 from gatehouse.cli.naming import naming
 from gatehouse.cli.options import config_option, data_option, set_up, tenant_option
 from gatehouse.cli.recorded import ask
-from gatehouse.cli.terminal import PIPED_WIDTH, echo_csv, echo_json
+from gatehouse.cli.terminal import echo_csv, echo_json
 from gatehouse.cli.words import counted, dollars, duration, number
 from gatehouse.config.printable import clean
 from gatehouse.store.reading import Reader
@@ -62,11 +61,11 @@ def command(environ: Mapping[str, str], /, form: str, data: str | None, config: 
     elif form == "csv":
         echo_csv(ReportRow, report.rows, by)
     else:
-        console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
-        console.print(Text(summary(report)))
+        shown = console()
+        shown.print(Text(summary(report)))
         if report.rows:
             called = naming(setup, tenant, ((each, row.group[each]) for row in report.rows for each in by))
-            console.print(table(report.rows, by, called))
+            shown.print(table(report.rows, by, called))
 
 
 def _names(value: str) -> list[str]:

@@ -24,8 +24,7 @@ def rotate(where: Where, /) -> None:
     Where the keys are kept elsewhere (`secrets.key_file`, `key_env`, `key_command`): under the newest one there."""
 
     async def work(api: Api) -> Mapping[str, Any]:
-        done: Mapping[str, Any] = await api.post("/api/v1/secrets/rotate")
-        return done
+        return await api.post("/api/v1/secrets/rotate")
 
     done = where.run(work)
     click.echo(f"{counted(done['sealed'], 'secret')} sealed anew; {counted(done['keys'], 'master key')} left")

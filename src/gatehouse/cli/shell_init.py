@@ -10,8 +10,8 @@ from typing import Final
 
 import click
 
-from gatehouse.cli.clients import gateway_url, remarks, variables
 from gatehouse.cli.options import config_option, data_option, set_up
+from gatehouse.cli.sdk_variables import gateway_url, remarks, variables
 from gatehouse.config.printable import clean
 
 SHELLS: Final = ("bash", "zsh", "fish")

@@ -47,7 +47,7 @@ class Step(NamedTuple):
     body: Mapping[str, Any] | None = None
     makes: Ref | None = None
     secret: From | None = None
-    """From where `body["secret"]` is to be had."""
+    """Where `body["secret"]` comes from."""
     kind: str = "api_key"
     """Of the secret."""
 

@@ -35,16 +35,16 @@ def create(where: Where, /, form: str, name: str, owner: str) -> None:
     """Make the tenant NAME with a project `default`, and print its owner's invitation, once."""
 
     async def work(api: Api) -> Mapping[str, Any]:
-        made: Mapping[str, Any] = await api.post(_PATH, {"name": name, "owner_email": owner})
-        return made
+        return await api.post(_PATH, {"name": name, "owner_email": owner})
 
     made = where.run(work)
     if form == "json":
         echo_item(form, made)
         return
-    echo_item(form, made["tenant"] | {"project": made["project"], "owner": made["owner"]})
+    echo_item(form, made, _told(made["tenant"]) | {"project": made["project"], "owner": made["owner"]})
     click.echo(f"\nInvitation, until {moment(made['invitation_expires_at'])} UTC; it is not shown again:")
     click.echo(clean(made["invitation"]))
+    click.echo("With it a password is set: gatehouse login --url URL --invitation")
 
 
 @command.command(name="list")
@@ -64,7 +64,8 @@ def list_(where: Where, /, form: str) -> None:
 def update(where: Where, /, form: str, which: str, name: str | None, enable: bool) -> None:
     """Change the tenant NAME (or an id); what is not named stays."""
     body = wanted({"name": name} if name is not None else {}, enable)
-    echo_item(form, where.run(lambda api: _patched(api, which, body)))
+    changed = where.run(lambda api: _patched(api, which, body))
+    echo_item(form, changed, _told(changed))
 
 
 @command.command(name="disable")
@@ -76,6 +77,11 @@ def disable(where: Where, /, which: str) -> None:
     click.echo(f"tenant {clean(which)} is disabled")
 
 
+def _told(tenant: Mapping[str, Any]) -> dict[str, Any]:
+    """What a table shows of a tenant."""
+    told = {name: tenant[name] for name in ("name", "id", "disabled")}
+    return told | {"created": moment(tenant["created_at"])}
+
+
 async def _patched(api: Api, tenant: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-    changed: Mapping[str, Any] = await api.patch(f"{_PATH}/{await tenant_id(api, tenant)}", body)
-    return changed
+    return await api.patch(f"{_PATH}/{await tenant_id(api, tenant)}", body)

@@ -31,7 +31,7 @@ def command() -> None:
 
 @command.command(name="create")
 @click.option("--role", type=click.Choice(list(ROLES)), help="What the token may; else all that its user may.")
-@click.option("--ttl", type=SpanType(), default="1h", show_default=True, help="How long it lives, 1m to 24h.")
+@click.option("--ttl", type=SpanType(token=True), default="1h", show_default=True, help="How long it lives, 1m to 24h.")
 @click.option("--user", metavar="EMAIL", help="Whose it is; else the only owner's.")
 @format_option
 @api_options
@@ -40,8 +40,7 @@ def create(where: Where, /, form: str, role: str | None, ttl: int, user: str | N
 
     async def work(api: Api) -> Mapping[str, Any]:
         name = await _owner(api) if user is None else await identified(api, "user", user)
-        made: Mapping[str, Any] = await api.post(_PATH, {"user": name, "role": role, "ttl_seconds": ttl})
-        return made
+        return await api.post(_PATH, {"user": name, "role": role, "ttl_seconds": ttl})
 
     made = where.run(work)
     if form == "json":

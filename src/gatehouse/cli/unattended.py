@@ -12,8 +12,8 @@ from typing import Any, Final, Protocol
 import click
 
 from gatehouse import supervisor
-from gatehouse.cli.clients import gateway_url
 from gatehouse.cli.options import Setup
+from gatehouse.cli.sdk_variables import gateway_url
 from gatehouse.config.paths import DataDir
 from gatehouse.config.printable import clean
 from gatehouse.errors import ConfigError
@@ -22,7 +22,7 @@ from gatehouse.supervisor.lock import lock
 from gatehouse.supervisor.serving import Serving
 
 PATIENCE: Final = 10.0
-"""Seconds: so long it may take until another command is done with the directory, or a `serve` has started."""
+"""Seconds to wait until another command is done with the directory, or a `serve` has started."""
 
 _APPLICATION: Final = "gatehouse.control.offline"
 """Imported by name where it is needed: it takes as long to import as all else together."""

@@ -49,8 +49,7 @@ def create(
     body |= {"password": new_password(password_stdin)} if with_password or password_stdin else {}
 
     async def work(api: Api) -> Mapping[str, Any]:
-        made: Mapping[str, Any] = await api.post(path("user"), body)
-        return made
+        return await api.post(path("user"), body)
 
     _echo_made(form, where.run(work))
 
@@ -107,8 +106,7 @@ def invite(where: Where, /, form: str, user: str) -> None:
     """Print a new invitation for USER. It takes the place of the password, and ends the user's sessions."""
 
     async def work(api: Api) -> Mapping[str, Any]:
-        made: Mapping[str, Any] = await api.post(f"{path('user', await identified(api, 'user', user))}/invitation")
-        return made
+        return await api.post(f"{path('user', await identified(api, 'user', user))}/invitation")
 
     _echo_made(form, where.run(work))
 

@@ -27,8 +27,7 @@ def set_(where: Where, /, form: str, target: str) -> None:
     """Post events to URL from now on, in place of any other. Prints the key of their signatures, once."""
 
     async def work(api: Api) -> Mapping[str, Any]:
-        made: Mapping[str, Any] = await api.put(PATH, {"url": target})
-        return made
+        return await api.put(PATH, {"url": target})
 
     made = where.run(work)
     shown = {"url": made["url"], "secret": f"{made['secret']} (shown this once)", "created": moment(made["created_at"])}
@@ -42,8 +41,7 @@ def show(where: Where, /, form: str) -> None:
     """Show where events are posted to."""
 
     async def work(api: Api) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = await api.get(PATH)
-        return found
+        return await api.get(PATH)
 
     found = where.run(work)
     echo_item(form, found, {"url": found["url"], "created": moment(found["created_at"])})
@@ -67,8 +65,7 @@ def test(where: Where, /) -> None:
     """Post an event that says nothing, now. Exit code 1 if that fails."""
 
     async def work(api: Api) -> Mapping[str, Any]:
-        told: Mapping[str, Any] = await api.post(f"{PATH}/test")
-        return told
+        return await api.post(f"{PATH}/test")
 
     told = where.run(work)
     if not told["delivered"]:

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from gatehouse.cli.clients import gateway_url, variables
 from gatehouse.cli.options import config_option, data_option, set_up
+from gatehouse.cli.sdk_variables import gateway_url, variables
 from gatehouse.config.environment import PREFIX, RESERVED
 from gatehouse.config.printable import clean
 

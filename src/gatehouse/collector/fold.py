@@ -17,7 +17,7 @@ import msgspec
 from gatehouse.journal.reader import Line
 from gatehouse.journal.records import Admin
 from gatehouse.model.record import Candidate, Capture, Decision, Lineage, Outcome, Refusal, RefusedMany
-from gatehouse.model.usage import Usage
+from gatehouse.model.usage import MOST_COST, MOST_TOKENS, Usage
 from gatehouse.store import ids, times
 from gatehouse.store.rows import AuditRow, Batch, BodyPart, Concluded, Decided, LedgerRow, LinkKey, Mark, RefusedCount
 
@@ -139,9 +139,6 @@ _MOST_SEQUENCE: Final = 10**15
 _MOST_LINKS: Final = 8
 """Keys of one record."""
 _NO_LINEAGE: Final = Lineage()
-MOST_TOKENS: Final = 10**13
-MOST_COST: Final = 10**14
-"""Nano-dollars. What a provider claims beyond these bounds is cut: a report's sums must fit 64 bits."""
 _ZERO: Final = rb"\u0000"
 _ZEROS: Final = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _REPLACED: Final = rb"\1\\ufffd"

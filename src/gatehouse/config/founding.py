@@ -1,6 +1,6 @@
 """Whether the directory has an owner, as files say it; and the one-time token by which somebody becomes the first.
 
-Rules: `serve` prints a link whose fragment is the token (HARD-PARTS 6.6). It counts for 30 minutes, and only until
+Rules: `serve` prints a link whose fragment is the token. It counts for 30 minutes, and only until
 there is an owner; kept is its SHA-256, in a file of this user's own. The file `accounts` says that there is an owner:
 from the next start on `auth.enabled` is on unless the configuration says otherwise. Standard library and msgspec only,
 as the supervisor's process reads it.

@@ -156,8 +156,13 @@ class DataDir:
 
     def create(self) -> None:
         """Make what is missing, 0700, and check the rest. Raises `ConfigError`."""
-        for directory in (self.root, self.journal, self.secrets, self.run):
+        for directory in (self.root, self.journal, self.secrets):
             _private_directory(directory, directory.stat)
+        self.create_run()
+
+    def create_run(self) -> None:
+        """The same for what lives no longer than one `serve`: `run`, and where sockets stand."""
+        _private_directory(self.run, self.run.stat)
         for socket in (self.control_socket, self.snapshot_socket):
             # Not through a symbolic link: below `/tmp` anybody may have put one.
             _private_directory(socket.parent, socket.parent.lstat)
@@ -189,14 +194,15 @@ def _private_directory(path: Path, look: Callable[[], os.stat_result]) -> None:
 def write_private(path: Path, content: bytes) -> None:
     """Write `path` as a whole, mode 0600: readers see the old content or the new. On disk when it returns.
 
-    Raises `OSError`; `path` is then as it was.
+    Raises `OSError`, which names `path`; it is then as it was.
     """
     temporary = _write_beside(path, content)
     try:
         os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
     _sync_directory(path.parent)
 
 
@@ -277,15 +283,17 @@ def _read_secret(path: Path) -> bytes:
 def _write_beside(path: Path, content: bytes) -> Path:
     """A new file in `path`'s directory with `content`, 0600 and on disk."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(6).hex()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with open(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        # A write(2) that fails names no file, an open(2) one that nobody knows.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     return temporary
 
 

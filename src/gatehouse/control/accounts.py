@@ -31,10 +31,12 @@ from gatehouse.control.cookies import Origins
 from gatehouse.errors import GatehouseError
 from gatehouse.store.directory import ids
 from gatehouse.store.directory.changes import NewSession
+from gatehouse.store.directory.directory import Directory
 from gatehouse.store.directory.errors import NotThere
 
 _AT_A_TIME: Final = 2
 _WAITING: Final = 64
+REPLACED: Final = "the password was replaced meanwhile; sign in with the new one, or take up the invitation"
 _T = TypeVar("_T")
 
 
@@ -70,7 +72,7 @@ class Hashing:
 
 @dataclass(frozen=True)
 class Accounts:
-    """One per control process."""
+    """What the routes of signing in share; one per control process."""
 
     administration: Administration
     data: DataDir
@@ -87,8 +89,8 @@ class Accounts:
     clock: Callable[[], float] = time.monotonic
     """What patience is measured by, seconds."""
 
-    def needed(self) -> None:
-        """Nobody signs in while auth is off. Raises `GatehouseError` (403)."""
+    def check_enabled(self) -> None:
+        """Raises `GatehouseError` (403) while auth is off: nobody signs in then."""
         if not self.enabled:
             detail = "accounts need auth.enabled: once there is an owner, it is on from the next start of `serve`"
             raise GatehouseError(errors.FORBIDDEN, detail)
@@ -109,10 +111,35 @@ async def failed(accounts: Accounts, tenant: str, user: str, method: str) -> Non
     await accounts.administration.drained()
 
 
+async def check_reach(caller: Caller, directory: Directory, name: str) -> None:
+    """Nobody touches a user who may more than they. Raises `NotThere`; `GatehouseError` (403)."""
+    role = (await directory.user(name)).role
+    if not caller.may_give(role):
+        raise GatehouseError(errors.FORBIDDEN, f"user {name} has the role {role}, which may do more than you")
+
+
+async def still_signed_in(inside: Directory, caller: Caller) -> None:
+    """In a transaction that has changed something, so that nothing comes in between: whose session was ended meanwhile
+    leaves nothing behind that lasts longer. Raises `GatehouseError` (401)."""
+    if caller.session is not None:
+        try:
+            await inside.session(caller.session)
+        except NotThere as error:
+            raise GatehouseError(errors.UNAUTHORIZED, "the session is over; sign in and begin again") from error
+
+
 async def signed_in(
-    accounts: Accounts, request: Request, who: Caller, method: str, *, secure: bool, answered: msgspec.Struct | Response
+    accounts: Accounts,
+    request: Request,
+    who: Caller,
+    method: str,
+    *,
+    secure: bool,
+    answered: msgspec.Struct | Response,
+    held: str | None = None,
 ) -> Response:
-    """The answer to a log-in, with the cookie of a session that begins now. `who`: the user; `method`: how."""
+    """The answer to a log-in, with the cookie of a session that begins now. `who`: the user; `method`: how. `held`:
+    what the password was held against. Raises `GatehouseError` (401) where that was replaced meanwhile."""
     directory = accounts.administration.directory(who)
     before = caller_of(request)
     if before.session is not None:
@@ -122,7 +149,11 @@ async def signed_in(
     token, name = sessions.new_token(), ids.new("session")
     standing = sessions.begun(token, who.role or "", int(time.time()))
     new = NewSession(name, who.user or "", standing)
-    await directory.create_session(new, who.event("auth.login", "session", name, method=method))
+    async with directory.together() as inside:
+        await inside.create_session(new, who.event("auth.login", "session", name, method=method))
+        # From the first change on nobody else's comes in between: whose password goes now ends this session, too.
+        if held is not None and await inside.password_hash(new.user) != held:
+            raise GatehouseError(errors.UNAUTHORIZED, REPLACED)
     await accounts.administration.drained()
     response = answered if isinstance(answered, Response) else answer(answered, 201)
     line = cookies.line(cookies.SESSION, token.text, secure=secure, seconds=sessions.ABSOLUTE)

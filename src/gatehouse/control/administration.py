@@ -3,8 +3,8 @@
 Rules: a change and its event are committed before anything here is told of them. Then the event goes into the journal
 as a line `admin`, and only what is written there leaves the outbox: after each change, at the start, and every second
 for what another process left. The new snapshot goes to the workers: `changed` waits a moment for them, so that what was
-just made usually works at once; `revoked` returns when no worker of this machine decides by what was before (HARD-PARTS
-4.4). The directory need not be there yet: until it is, all routes are 503.
+just made usually works at once; `revoked` returns when no worker of this machine decides by what was before.
+The directory need not be there yet: until it is, all routes are 503.
 """
 
 from __future__ import annotations
@@ -59,15 +59,6 @@ class Publishes(Protocol):
     async def publish(self, cut: tuple[str, ...] = ()) -> int: ...
 
     async def published(self, version: int) -> None: ...
-
-
-def callable_(means: Means, field: str, url: str | None) -> None:
-    """A URL that a field of the body names is one that this control plane would call. Raises `InputError`."""
-    if url is not None:
-        try:
-            means.callout.check(url)
-        except CalloutError as error:
-            raise InputError(FieldError(field, str(error))) from error
 
 
 @dataclass(frozen=True)
@@ -159,6 +150,11 @@ class Administration:
                 self._said = str(error)
             await asyncio.sleep(LOOK_SECONDS)
 
+    @property
+    def trouble(self) -> str:
+        """Why the directory cannot be used now; empty: it can, as far as `run` knows."""
+        return self._said
+
     def directory(self, caller: Caller) -> Directory:
         """The caller's tenant, to be changed."""
         return Directory(self._engines.writing, caller.tenant)
@@ -173,7 +169,7 @@ class Administration:
 
     @property
     def operator(self) -> OperatorStore:
-        """All tenants."""
+        """The directory of all tenants."""
         return OperatorStore(self._engines.writing)
 
     async def changed(self) -> None:
@@ -235,6 +231,15 @@ class Administration:
             except NotPublishedError:
                 return
             self._revision = revision
+
+
+def check_callable(means: Means, field: str, url: str | None) -> None:
+    """Check that this control plane would call the URL in a field of the body. Raises `InputError`."""
+    if url is not None:
+        try:
+            means.callout.check(url)
+        except CalloutError as error:
+            raise InputError(FieldError(field, str(error))) from error
 
 
 def own_event(action: str, target_kind: str, target: str, **details: Any) -> Event:

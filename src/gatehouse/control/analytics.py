@@ -1,4 +1,4 @@
-"""`/api/v1/analytics`: figures over many calls, and calls in the words of the TruePortAI gateway (T8, T9, O6).
+"""`/api/v1/analytics`: figures over many calls, and calls in the words of the TruePortAI gateway.
 
 Rules: metadata only, as in `traces`. A question that is too much is refused with what to do about it; no figure is
 ever of a part of the calls.
@@ -140,7 +140,7 @@ def _no_secret(value: str | None) -> str | None:
 
 
 class LogParameters(BaseModel):
-    """As T8 promises."""
+    """Which calls, as the TruePortAI gateway asks for them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -176,7 +176,7 @@ class LogParameters(BaseModel):
 
 
 class StatsParameters(BaseModel):
-    """As T9 promises."""
+    """Which period, as the TruePortAI gateway asks for it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -25,9 +25,13 @@ from gatehouse.store.engine import StoreError, StoreRowError
 from gatehouse.store.present import CursorError
 from gatehouse.store.tally import TooManyError
 
+RETRY_SECONDS: Final = 5
+NOTHING_HERE: Final = "there is nothing at this path; /api/v1/openapi.json lists what there is"
+
+_PROBLEMS: Final = 50
+"""Fields that an answer names: whoever sends 300,000 that do not exist gets no answer of 30 MB."""
 _NAME: Final = 64
 """Characters of a field's name that are repeated."""
-_RETRY_SECONDS: Final = 5
 Answers = dict[tuple[str, str], tuple[int, Any]]
 """What a route, (method, path), answers with when all is well: its status, and what it holds, if anything.
 
@@ -72,7 +76,7 @@ def answer_list(values: Sequence[msgspec.Struct]) -> Response:
 
 
 def done() -> Response:
-    """Nothing to say but that it is so."""
+    """It is done, and there is nothing else to say."""
     return Response(status_code=204, headers={"cache-control": "no-store"})
 
 
@@ -112,14 +116,24 @@ def _input(_request: Request, error: Exception) -> Response:
 
 def _validation(request: Request, error: Exception) -> Response:
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    problems = [FieldError(_field(each["loc"]), _message(each)) for each in found]
+    problems = [FieldError(_field(each["loc"]), _message(each)) for each in found[:_PROBLEMS]]
+    if len(found) > _PROBLEMS:
+        problems.append(FieldError(str(found[0]["loc"][0]), f"{len(found) - _PROBLEMS} more are wrong"))
+    if found and tuple(found[0]["loc"]) == ("body",) and not _is_json(request):
+        problems = [FieldError("body", "is JSON, with `content-type: application/json`")]
     return _input(request, InputError(*problems))
+
+
+def _is_json(request: Request) -> bool:
+    """Whether the request says that its body is: else nobody reads it as that."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
 
 
 def _field(place: tuple[str | int, ...]) -> str:
     """`("query", "status", 0)` is `status[0]`; `("body", "limits", "tokens")` is `limits.tokens`."""
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place[1:])
-    # Of JSON that is none, the position.
+    # Of broken JSON, the position.
     named = name.removeprefix(".") if not name.startswith("[") else ""
     return named[:_NAME] or str(place[0] if place else "query")
 
@@ -146,7 +160,7 @@ def _directory(_request: Request, error: Exception) -> Response:
 
 
 def _not_published(_request: Request, error: Exception) -> Response:
-    return refuse(errors.OVERLOADED, str(error), retry_after=_RETRY_SECONDS)
+    return refuse(errors.OVERLOADED, str(error), retry_after=RETRY_SECONDS)
 
 
 def _cursor(request: Request, error: Exception) -> Response:
@@ -159,7 +173,7 @@ def _row(_request: Request, _error: Exception) -> Response:
 
 def _store(_request: Request, error: Exception) -> Response:
     _log.warning("%s", error)
-    return refuse(errors.OVERLOADED, f"the store cannot be used now: {error}", retry_after=_RETRY_SECONDS)
+    return refuse(errors.OVERLOADED, f"the store cannot be used now: {error}", retry_after=RETRY_SECONDS)
 
 
 def _too_many(_request: Request, error: Exception) -> Response:
@@ -170,8 +184,12 @@ def _http(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 405:
         return refuse(errors.METHOD_NOT_ALLOWED, f"{request.method} is not possible here")
+    if status == 400:
+        # What FastAPI cannot read as JSON for another reason than that it is none.
+        unread = FieldError("body", "no JSON that can be read: nested too deeply, or a number with too many digits")
+        return _input(request, InputError(unread))
     if status == 404:
-        return refuse(errors.NOT_FOUND, "there is nothing at this path; /api/v1/openapi.json lists what there is")
+        return refuse(errors.NOT_FOUND, NOTHING_HERE)
     return refuse(errors.BAD_REQUEST, str(getattr(error, "detail", error)))
 
 

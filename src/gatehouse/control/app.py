@@ -146,13 +146,14 @@ def create(
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         generate_unique_id_function=lambda route: route.name,
     )
+    accounts = None if doors is None else doors.accounts
+    recognition = Recognition(accounts)
     app.include_router(_health(health))
     app.include_router(exposition.routes(health, tally, loads))
     app.include_router(traces.routes(readers))
-    app.include_router(live.routes(readers, feed))
+    app.include_router(live.routes(readers, feed, recognition.still))
     app.include_router(analytics.routes(readers, Masks(None if doors is None else doors.duties.administration)))
     app.include_router(explain.routes(readers))
-    accounts = None if doors is None else doors.accounts
     if doors is not None:
         app.include_router(entrance.routes(doors.accounts))
         app.include_router(issued.routes(doors.accounts))
@@ -162,7 +163,7 @@ def create(
         _administer(app, readers, doors.duties)
     answers.install(app)
     origins = Origins(None) if accounts is None else accounts.origins
-    app.add_middleware(Gate, recognition=Recognition(accounts), origins=origins, rules=Rules())
+    app.add_middleware(Gate, recognition=recognition, origins=origins, rules=Rules())
     return app
 
 

@@ -1,8 +1,8 @@
 """Who asks the management API: what the gate found out, and what every handler decides by.
 
-Rules: a handler takes its tenant from the `Caller` and from nowhere else (I6). What a caller may is its `permissions`:
-those of its role, of a token or key only as far as its user still has them. `only_user` and `only_key` are set where
-the caller may see or change its own alone (A7): a handler that has them must narrow what it reads and does by them.
+Rules: a handler takes its tenant from the `Caller` and from nowhere else (I6). What a caller may do is in its
+`permissions`: those of its role, of a token or key only as far as its user still has them. `only_user` and `only_key`
+are set where the caller may see or change its own alone: a handler must narrow what it reads and does by them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ACTORS: Final[dict[Kind, ActorKind]] = {"operator": "operator", "user": "user",
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, and what it may."""
+    """Who asks, and what it may do."""
 
     kind: Kind
     tenant: str = ids.DEFAULT

@@ -1,6 +1,6 @@
 """The one way in which the control plane calls others by itself: tokens, `rotate` hooks, webhooks, key sets.
 
-Rules (HARD-PARTS 6.7): https only; a name is resolved once, only public addresses are taken, and exactly those are
+Rules: https only; a name is resolved once, only public addresses are taken, and exactly those are
 connected to, with the name for TLS and `Host`; no redirect is followed; the answer is bounded in time and size, and is
 never decompressed; nothing is taken from the environment, no proxy and no password. What the operator's file lists
 under `callouts.private` may have addresses that are not public, and on loopback plain http. A connection serves one

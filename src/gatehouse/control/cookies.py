@@ -39,6 +39,27 @@ class Origins:
             raise GatehouseError(errors.BAD_REQUEST, "this is for browsers, which come through the gateway's own port")
         return base
 
+    def over_https(self, request: HTTPConnection) -> bool:
+        """Whether the browser speaks https: to us, or to the proxy in front by the name of `server.public_url`."""
+        base = request.headers.get(control_headers.BASE) or ""
+        if base.startswith("https:"):
+            return True
+        public = self._public or ""
+        return public.startswith("https:") and urlsplit(public).hostname == urlsplit(base).hostname
+
+    def cookie(self, request: HTTPConnection, name: str) -> tuple[str, bool] | None:
+        """A cookie's value, and whether it is the `Secure` one; `None` if it is not there, or there twice."""
+        found: dict[str, list[str]] = {}
+        for told in request.headers.getlist("cookie"):
+            for part in told.split(";"):
+                key, _, value = part.strip().partition("=")
+                found.setdefault(key, []).append(value)
+        secure = found.get(_HOST + name, [])
+        if secure:
+            return (secure[0], True) if len(secure) == 1 else None
+        plain = found.get(name, [])
+        return (plain[0], False) if len(plain) == 1 and not self.over_https(request) else None
+
     def own(self, request: HTTPConnection) -> str | None:
         """The request's `Origin` if it is ours, else `None`."""
         told = request.headers.getlist("origin")
@@ -57,21 +78,6 @@ class Origins:
             )
             raise GatehouseError(errors.FORBIDDEN, detail)
         return origin
-
-
-def read(request: HTTPConnection, name: str) -> tuple[str, bool] | None:
-    """A cookie's value, and whether it is the `Secure` one; `None` if it is not there, or there twice."""
-    found: dict[str, list[str]] = {}
-    for line in request.headers.getlist("cookie"):
-        for part in line.split(";"):
-            key, _, value = part.strip().partition("=")
-            found.setdefault(key, []).append(value)
-    secure = found.get(_HOST + name, [])
-    if secure:
-        return (secure[0], True) if len(secure) == 1 else None
-    plain = found.get(name, [])
-    over_https = (request.headers.get(control_headers.BASE) or "").startswith("https:")
-    return (plain[0], False) if len(plain) == 1 and not over_https else None
 
 
 def line(name: str, value: str, *, secure: bool, seconds: int, cross_site: bool = False) -> str:

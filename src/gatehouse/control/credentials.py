@@ -19,9 +19,9 @@ from starlette.responses import Response
 
 from gatehouse.auth import secrets
 from gatehouse.auth.injection import KINDS
-from gatehouse.auth.secrets import ApiKey, AwsKeys, AwsRole, Source
+from gatehouse.auth.secrets import ApiKey, AwsKeys, AwsRole, Given
 from gatehouse.auth.vault import Binding
-from gatehouse.control.administration import Administration, callable_
+from gatehouse.control.administration import Administration, check_callable
 from gatehouse.control.answers import Answers, FieldError, InputError, answer, done
 from gatehouse.control.caller import Caller, caller_of
 from gatehouse.control.parameters import Body, Id, Name, NoParameters, Paging, once, referred
@@ -57,7 +57,7 @@ HOOK_KEY_BYTES: Final = 32
 _RESOURCE: Final = "resource"
 """Of `settings`: what was said under this name when the credential was made."""
 _SETTINGS: Final = ("region", "role_arn", "directory_id", "client_id", "cloud", "client_email")
-"""Fields of secrets that are none."""
+"""Fields of secrets that are not secret themselves."""
 
 
 def _url(value: str) -> str:
@@ -74,7 +74,7 @@ def _url(value: str) -> str:
 
 
 Url = Annotated[str, Field(max_length=2048, pattern=r"^[\x21-\x7e]+$"), AfterValidator(_url)]
-Given = Annotated[str, Field(min_length=1, max_length=32_768)] | dict[str, Any]
+SecretField = Annotated[str, Field(min_length=1, max_length=32_768)] | dict[str, Any]
 Weight = Annotated[int, Field(ge=1, le=1_000_000, description="Its share where several credentials serve a project.")]
 Days = Annotated[
     int, Field(ge=1, le=3650, description="It is due for rotation so often: the hook is called, or an event says so.")
@@ -88,7 +88,7 @@ class CredentialBody(Body):
     name: Annotated[Name, Field(description="Unique in the tenant, in any case.")]
     provider: Annotated[Name, Field(description="Name of the provider.")]
     secret: Annotated[
-        Given, Field(description="The key's text; for other kinds their fields, see docs/credentials.md.")
+        SecretField, Field(description="The key's text; for other kinds their fields, see docs/credentials.md.")
     ]
     kind: CredentialKind = "api_key"
     resource: Annotated[
@@ -124,7 +124,9 @@ class CredentialUpdate(Body):
 class SecretBody(Body):
     """A new secret in place of the old one."""
 
-    secret: Annotated[Given | None, Field(description="`null`: ask the credential's `rotate` hook for one.")] = None
+    secret: Annotated[SecretField | None, Field(description="`null`: ask the credential's `rotate` hook for one.")] = (
+        None
+    )
 
 
 class CredentialParameters(Paging):
@@ -275,7 +277,7 @@ def _new(administration: Administration, caller: Caller, body: CredentialBody) -
     return new, key
 
 
-def _read(entry: ProviderEntry, kind: CredentialKind, given: Given) -> ApiKey | AwsKeys | Source:
+def _read(entry: ProviderEntry, kind: CredentialKind, given: SecretField) -> Given:
     """Raises `InputError`, which names fields and never a value."""
     if kind not in KINDS[entry.auth]:
         raise InputError(FieldError("kind", f"provider {entry.name} takes {', '.join(KINDS[entry.auth])}"))
@@ -285,7 +287,7 @@ def _read(entry: ProviderEntry, kind: CredentialKind, given: Given) -> ApiKey | 
         raise InputError(FieldError("secret", str(error))) from None
 
 
-def _origin(entry: ProviderEntry, resource: str | None, secret: ApiKey | AwsKeys | Source) -> str:
+def _origin(entry: ProviderEntry, resource: str | None, secret: Given) -> str:
     """Raises `InputError`."""
     try:
         if not entry.regions:
@@ -297,19 +299,19 @@ def _origin(entry: ProviderEntry, resource: str | None, secret: ApiKey | AwsKeys
     return origin
 
 
-def _same_region(entry: ProviderEntry, origin: str, secret: ApiKey | AwsKeys | Source) -> None:
+def _same_region(entry: ProviderEntry, origin: str, secret: Given) -> None:
     """Raises `InputError`: a signature for one region is worth nothing in another."""
     region = _region(secret)
     if entry.regions and region is not None and str(region_origin(entry, region)) != origin:
         raise InputError(FieldError("secret", f"region: the credential is for {origin}"))
 
 
-def _region(secret: ApiKey | AwsKeys | Source) -> str | None:
+def _region(secret: Given) -> str | None:
     return secret.region if isinstance(secret, AwsKeys | AwsRole) else None
 
 
-def settings_of(secret: ApiKey | AwsKeys | Source) -> dict[str, Any]:
-    """What of a secret is none."""
+def settings_of(secret: Given) -> dict[str, Any]:
+    """What of a secret is not secret."""
     names = [name for name in _SETTINGS if name in secret.__struct_fields__]
     return {name: value for name in names if (value := getattr(secret, name))}
 
@@ -320,7 +322,7 @@ def _hook_key(
     """A key for the signatures of a hook's calls: for its owner, and sealed. Raises `InputError`."""
     if hook is None:
         return None, None
-    callable_(administration.means, "rotate_hook", hook)
+    check_callable(administration.means, "rotate_hook", hook)
     key = randomness.token_hex(HOOK_KEY_BYTES)
     return key, administration.means.vault.seal(hook_binding(caller.tenant, name), ApiKey(key))
 

@@ -18,7 +18,7 @@ from gatehouse.store.reading import Readers
 
 
 class Duties:
-    """One per process."""
+    """The duties of one control process."""
 
     def __init__(self, administration: Administration, master_keys: MasterKeys) -> None:
         self.administration = administration

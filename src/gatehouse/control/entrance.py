@@ -20,7 +20,7 @@ from gatehouse.auth import invitations, passwords
 from gatehouse.auth.roles import permissions
 from gatehouse.config import founding as offers
 from gatehouse.control import cookies, founding
-from gatehouse.control.accounts import Accounts, failed, signed_in
+from gatehouse.control.accounts import REPLACED, Accounts, failed, signed_in
 from gatehouse.control.administration import own_event
 from gatehouse.control.answers import Answers, FieldError, InputError, answer, done
 from gatehouse.control.caller import Caller, caller_of
@@ -29,8 +29,7 @@ from gatehouse.control.parameters import Body, Id, Name, NoParameters
 from gatehouse.errors import GatehouseError
 from gatehouse.store.directory import ids
 from gatehouse.store.directory.changes import UserChange
-from gatehouse.store.directory.directory import Directory
-from gatehouse.store.directory.errors import NotThere, Taken
+from gatehouse.store.directory.errors import NotThere, Replaced, Taken
 from gatehouse.store.directory.views import LogIn
 
 _WRONG: Final = "the e-mail address or the password is wrong"
@@ -189,11 +188,13 @@ def _session(router: APIRouter, accounts: Accounts) -> None:
     @router.post("/session", summary="Log in with a password", status_code=201)
     async def log_in(request: Request, body: SessionBody, _asked: Annotated[NoParameters, Query()]) -> Response:
         """The cookie is the session. Several wrong passwords, and one has to wait: 429."""
-        accounts.needed()
+        accounts.check_enabled()
         origin = accounts.origins.check(request)
-        who = await _known(accounts, body, caller_of(request).address)
-        me = await _me(accounts, who)
-        return await signed_in(accounts, request, who, "password", secure=origin.startswith("https"), answered=me)
+        address = caller_of(request).address
+        found = await _known(accounts, body, address)
+        who = Caller("user", found.tenant, found.user, found.user, found.role, address=address)
+        me, secure, held = await _me(accounts, who), origin.startswith("https"), found.password_hash
+        return await signed_in(accounts, request, who, "password", secure=secure, answered=me, held=held)
 
     @router.delete("/session", summary="Log out", status_code=204)
     async def log_out(request: Request, _asked: Annotated[NoParameters, Query()]) -> Response:
@@ -211,14 +212,15 @@ def _session(router: APIRouter, accounts: Accounts) -> None:
     @router.post("/invitation", summary="Take up an invitation", status_code=201)
     async def accept(request: Request, body: InvitationBody, _asked: Annotated[NoParameters, Query()]) -> Response:
         """Sets one's password, and logs in. An invitation counts once, and for a week."""
-        accounts.needed()
+        accounts.check_enabled()
         origin = accounts.origins.check(request)
         told = invitations.read(body.invitation.get_secret_value())
-        who = None if told is None else await _invited(accounts, told, body.password.get_secret_value())
-        if who is None:
+        taken = None if told is None else await _invited(accounts, told, body.password.get_secret_value())
+        if taken is None:
             raise GatehouseError(errors.UNAUTHORIZED, "the invitation is wrong, has expired, or was taken up already")
-        me = await _me(accounts, who)
-        return await signed_in(accounts, request, who, "invitation", secure=origin.startswith("https"), answered=me)
+        who, held = taken
+        me, secure = await _me(accounts, who), origin.startswith("https")
+        return await signed_in(accounts, request, who, "invitation", secure=secure, answered=me, held=held)
 
 
 def _oneself(router: APIRouter, accounts: Accounts) -> None:
@@ -237,17 +239,19 @@ def _oneself(router: APIRouter, accounts: Accounts) -> None:
         origin = accounts.origins.check(request)
         accounts.attempt(caller.user, caller.address)
         directory = accounts.administration.directory(caller)
-        if not await accounts.hashing.verify(
-            await directory.password_hash(caller.user), body.current.get_secret_value()
-        ):
+        held = await directory.password_hash(caller.user)
+        if not await accounts.hashing.verify(held, body.current.get_secret_value()):
             await failed(accounts, caller.tenant, caller.user, "password")
             raise InputError(FieldError("current", "is not your password"))
         accounts.throttle.succeeded(caller.user, caller.address)
         hashed = await accounts.hashing.hash("new", body.new.get_secret_value())
         event = caller.event("user.password", "user", caller.user)
-        await directory.update_user(caller.user, UserChange(password_hash=hashed), event)
-        me = await _me(accounts, caller)
-        return await signed_in(accounts, request, caller, "password", secure=origin.startswith("https"), answered=me)
+        try:
+            await directory.update_user(caller.user, UserChange(password_hash=hashed), event, held=held)
+        except Replaced as error:
+            raise GatehouseError(errors.UNAUTHORIZED, REPLACED) from error
+        me, secure = await _me(accounts, caller), origin.startswith("https")
+        return await signed_in(accounts, request, caller, "password", secure=secure, answered=me, held=hashed)
 
 
 async def _me(accounts: Accounts, who: Caller) -> Me:
@@ -259,11 +263,11 @@ async def _me(accounts: Accounts, who: Caller) -> Me:
         with contextlib.suppress(NotThere):
             user = await directory.user(who.user)
     email, name = (None, None) if user is None else (user.email, user.name)
-    may = sorted(map(str, who.permissions or permissions(who.role)))
+    may = sorted(map(str, permissions(who.role) if who.kind == "user" else who.permissions))
     return Me(who.kind, who.id, who.tenant, tenant, who.user, email, name, who.role, may)
 
 
-async def _known(accounts: Accounts, body: SessionBody, address: str) -> Caller:
+async def _known(accounts: Accounts, body: SessionBody, address: str) -> LogIn:
     """Who has this e-mail address and password. Raises `GatehouseError` (401, 429), `InputError`."""
     password = body.password.get_secret_value()
     accounts.attempt(body.email, address)
@@ -280,43 +284,41 @@ async def _known(accounts: Accounts, body: SessionBody, address: str) -> Caller:
     if len(right) > 1:
         names = ", ".join(each.tenant for each in right)
         raise InputError(FieldError("tenant", f"name one: the address is known in {names}"))
-    who = right[0]
-    await _rehashed(accounts, who, password)
-    return Caller("user", who.tenant, who.user, who.user, who.role, address=address)
+    return await _rehashed(accounts, right[0], password)
 
 
-async def _rehashed(accounts: Accounts, who: LogIn, password: str) -> None:
+async def _rehashed(accounts: Accounts, who: LogIn, password: str) -> LogIn:
     """What is kept of a password is made anew where it was made with other parameters."""
     if who.password_hash is None or not passwords.needs_rehash(who.password_hash):
-        return
+        return who
     if passwords.fault(password) is not None:
-        return  # One that could not be chosen today: its owner has it, and changes it when they like.
+        return who  # One that could not be chosen today: its owner has it, and changes it when they like.
     hashed = await accounts.hashing.hash("password", password)
     event = own_event("user.password", "user", who.user, rehashed=True)
-    await accounts.administration.tenant(who.tenant).update_user(who.user, UserChange(password_hash=hashed), event)
-
-
-async def _invited(accounts: Accounts, told: invitations.Presented, password: str) -> Caller | None:
-    """Who has taken up an invitation just now; `None`: it does not count."""
-    directory = accounts.administration.tenant(told.tenant)
-    if await _invitee(directory, told) is None:
-        return None
-    hashed = await accounts.hashing.hash("password", password)
-    async with directory.together() as inside:
-        # Of two at once, the second finds the first one's password.
-        who = await _invitee(inside, told)
-        if who is not None:
-            event = who.event("user.password", "user", told.user, invited=True)
-            await inside.update_user(told.user, UserChange(password_hash=hashed), event)
-    return who
-
-
-async def _invitee(directory: Directory, told: invitations.Presented) -> Caller | None:
-    """Whose invitation this is, if it counts."""
+    directory = accounts.administration.tenant(who.tenant)
     try:
-        kept, user = await directory.password_hash(told.user), await directory.user(told.user)
+        await directory.update_user(who.user, UserChange(password_hash=hashed), event, held=who.password_hash)
+    except Replaced as error:
+        raise GatehouseError(errors.UNAUTHORIZED, REPLACED) from error
+    return msgspec.structs.replace(who, password_hash=hashed)
+
+
+async def _invited(accounts: Accounts, told: invitations.Presented, password: str) -> tuple[Caller, str] | None:
+    """Who has taken up an invitation just now, and what is kept of the password; `None`: it does not count."""
+    directory = accounts.administration.tenant(told.tenant)
+    try:
+        held, user = await directory.password_hash(told.user), await directory.user(told.user)
+        shut = user.disabled or (await directory.tenant()).disabled
     except NotThere:
         return None
-    if user.disabled or not invitations.holds(kept, told, int(time.time())):
+    if shut or not invitations.holds(held, told, int(time.time())):
         return None
-    return Caller("user", told.tenant, told.user, told.user, user.role)
+    hashed = await accounts.hashing.hash("password", password)
+    who = Caller("user", told.tenant, told.user, told.user, user.role)
+    event = who.event("user.password", "user", told.user, invited=True)
+    try:
+        # Of two at once, the second finds the first one's password.
+        await directory.update_user(told.user, UserChange(password_hash=hashed), event, held=held)
+    except (NotThere, Replaced):
+        return None
+    return who, hashed

@@ -11,7 +11,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from gatehouse.auth.secrets import ApiKey
-from gatehouse.control.administration import Administration, callable_
+from gatehouse.control.administration import Administration, check_callable
 from gatehouse.control.answers import Answers, FieldError, InputError, answer, done
 from gatehouse.control.caller import caller_of
 from gatehouse.control.credentials import HOOK_KEY_BYTES, Url
@@ -101,7 +101,7 @@ def routes(administration: Administration, readers: Readers, notifying: Notifyin
     async def set_webhook(request: Request, body: WebhookBody, _asked: Annotated[NoParameters, Query()]) -> Response:
         """In place of the one there was. It is told what happens from now on."""
         caller = caller_of(request)
-        callable_(administration.means, "url", body.url)
+        check_callable(administration.means, "url", body.url)
         key = secrets.token_hex(HOOK_KEY_BYTES)
         sealed = administration.means.vault.seal(webhook_binding(caller.tenant, body.url), ApiKey(key))
         event = caller.event("webhook.set", "tenant", caller.tenant)

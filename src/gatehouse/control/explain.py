@@ -1,4 +1,4 @@
-"""`/api/v1/analytics/explain`: what changed when spend, latency or errors did (O15)."""
+"""`/api/v1/analytics/explain`: what changed when spend, latency or errors did."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ async def following(
 
 
 async def in_pieces(rows: Sequence[msgspec.Struct]) -> AsyncIterator[Sequence[msgspec.Struct]]:
-    """Rows that are at hand."""
+    """Rows that are at hand, `PIECE` at a time."""
     for start in range(0, len(rows), PIECE):
         yield rows[start : start + PIECE]
 

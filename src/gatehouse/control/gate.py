@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gatehouse import errors
 from gatehouse.auth.roles import Permission
-from gatehouse.control.answers import refuse
+from gatehouse.control.answers import NOTHING_HERE, RETRY_SECONDS, refuse
 from gatehouse.control.caller import SCOPE, Caller, denied
 from gatehouse.control.cookies import Origins
 from gatehouse.control.permissions import House, Own, Rule, Rules
@@ -32,7 +32,8 @@ from gatehouse.store.directory import ids
 from gatehouse.store.engine import StoreError
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_RETRY_SECONDS: Final = 5
+_PUBLIC_BYTES: Final = 16 * 1024
+"""Of a body that nobody known sends: a few short texts to sign in with. To read megabytes holds everybody else up."""
 
 
 class Gate:
@@ -58,7 +59,7 @@ class Gate:
             await answer(scope, receive, _with(send, refused.cookies))
         except StoreError as error:
             detail = f"the directory cannot be read now: {error}"
-            await refuse(errors.OVERLOADED, detail, retry_after=_RETRY_SECONDS)(scope, receive, send)
+            await refuse(errors.OVERLOADED, detail, retry_after=RETRY_SECONDS)(scope, receive, send)
         else:
             scope[SCOPE] = recognised.caller
             await self._app(scope, receive, _with(send, recognised.cookies))
@@ -90,6 +91,8 @@ class Gate:
             raise self._recognition.stranger()
         if method not in rules:
             raise _nothing_here(method, rules)
+        if caller.kind == "nobody" and int(request.headers.get("content-length", "0")) > _PUBLIC_BYTES:
+            raise GatehouseError(errors.TOO_LARGE, f"a body for this path has at most {_PUBLIC_BYTES} bytes")
         by_page = caller.session is not None or (caller.kind == "nobody" and "origin" in request.headers)
         if method not in SAFE and by_page:
             self._origins.check(request)
@@ -140,8 +143,7 @@ def _of_the_house(caller: Caller, permission: Permission) -> bool:
 def _nothing_here(method: str, rules: Mapping[str, Rule]) -> GatehouseError:
     if rules:
         return GatehouseError(errors.METHOD_NOT_ALLOWED, f"{method} is not possible here")
-    detail = "there is nothing at this path; /api/v1/openapi.json lists what there is"
-    return GatehouseError(errors.NOT_FOUND, detail)
+    return GatehouseError(errors.NOT_FOUND, NOTHING_HERE)
 
 
 def _without_tenant(scope: Scope) -> None:

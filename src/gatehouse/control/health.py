@@ -1,6 +1,6 @@
 """`/health`: what is connected, how far the store is behind, what is wrong. Pure.
 
-Rules: made of what the process knows already; it never looks into the store or the journal (F8). Anything but
+Rules: made of what the process knows already; it never looks into the store or the journal. Anything but
 `healthy` is a 503. Callers elsewhere learn status, version and services only.
 """
 
@@ -69,7 +69,7 @@ class LaneHealth(msgspec.Struct, frozen=True):
 
 
 class PublicHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """What any caller may know (T12)."""
+    """What any caller may know."""
 
     status: Status
     version: str
@@ -145,6 +145,17 @@ def told_by_publisher(health: Health, failure: str) -> Health:
         health,
         status="unhealthy" if health.status == "unhealthy" else "degraded",
         problems=[*health.problems, f"the newest keys and accounts are not in force: {failure}"],
+    )
+
+
+def told_by_directory(health: Health, trouble: str) -> Health:
+    """With why the directory cannot be used; empty: it can."""
+    if not trouble:
+        return health
+    return msgspec.structs.replace(
+        health,
+        status="unhealthy" if health.status == "unhealthy" else "degraded",
+        problems=[*health.problems, f"accounts, keys and limits cannot be changed now: {trouble}"],
     )
 
 

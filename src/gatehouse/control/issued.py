@@ -1,7 +1,7 @@
-"""`/api/v1/auth/token`: platform tokens, the JWTs by which programs use the management API (T6).
+"""`/api/v1/auth/token`: platform tokens, the JWTs by which programs use the management API.
 
-Rules: a token is somebody's and may no more than they may, today and later; 24 hours at most. Whoever comes with a
-token gets no further one: it would never end. The text is shown once; its `jti` is kept, and can be revoked by its
+Rules: a token is somebody's and may do no more than they may, today and later; 24 hours at most. Whoever comes with a
+token gets no other one: it would never end. The text is shown once; its `jti` is kept, and can be revoked by its
 user, or by whoever manages members. A token opens nothing on the data plane.
 """
 
@@ -19,7 +19,7 @@ from starlette.responses import Response
 from gatehouse import errors
 from gatehouse.auth import platform
 from gatehouse.auth.roles import ROLES, Permission, at_most, permissions
-from gatehouse.control.accounts import Accounts
+from gatehouse.control.accounts import Accounts, check_reach, still_signed_in
 from gatehouse.control.answers import Answers, FieldError, InputError, answer, done
 from gatehouse.control.caller import Caller, caller_of, denied
 from gatehouse.control.parameters import Body, Id, NoParameters, Paging, once, referred
@@ -110,10 +110,12 @@ def routes(accounts: Accounts) -> APIRouter:
     ) -> Response:
         caller = caller_of(request)
         directory = administration.directory(caller)
-        if not caller.may(Permission.MEMBERS_MANAGE):
-            own = _user(caller)
-            if (await directory.token(name)).user != own:
-                raise GatehouseError(errors.NOT_FOUND, f"there is no token {name}")
+        own = None if caller.may(Permission.MEMBERS_MANAGE) else _user(caller)
+        whose = (await directory.token(name)).user
+        if own not in (None, whose):
+            raise GatehouseError(errors.NOT_FOUND, f"there is no token {name}")
+        if whose != caller.user:
+            await check_reach(caller, directory, whose)
         await directory.revoke_token(name, caller.event("token.revoke", "token", name))
         await administration.drained()
         return done()
@@ -127,7 +129,7 @@ def scopes_of(role: str, wanted: TokenBody) -> tuple[str, ...]:
         raise InputError(FieldError("scopes", "give these or a role, not both"))
     if wanted.role is not None:
         if not at_most(role, wanted.role):
-            raise InputError(FieldError("role", f"the user's own role, {role}, may less"))
+            raise InputError(FieldError("role", f"the user's own role, {role}, may do less"))
         return _sorted(ROLES[wanted.role])
     if not wanted.scopes:
         return _sorted(permissions(role))
@@ -139,13 +141,16 @@ def scopes_of(role: str, wanted: TokenBody) -> tuple[str, ...]:
 
 
 async def issue(accounts: Accounts, caller: Caller, user: str, scopes: tuple[str, ...], seconds: int) -> TokenMade:
-    """A token for a user of the caller's tenant, on record. Raises `NotThere` for a user who may not log in."""
+    """A token for a user of the caller's tenant, on record. Raises `NotThere` for a user who may not log in;
+    `GatehouseError` (401) where the caller's session was ended meanwhile."""
     now = int(time.time())
     name, expires = ids.new("token"), now + seconds
     made = accounts.tokens.issue(platform.PlatformToken(name, caller.tenant, user, scopes, now, expires))
     new = NewToken(name, user, scopes, expires * times.SECOND)
     event = caller.event("token.create", "token", name, user=user, scopes=list(scopes), ttl_seconds=seconds)
-    await accounts.administration.directory(caller).create_token(new, event)
+    async with accounts.administration.directory(caller).together() as inside:
+        await inside.create_token(new, event)
+        await still_signed_in(inside, caller)
     await accounts.administration.drained()
     return TokenMade(name, made.text, "Bearer", user, list(scopes), times.rfc3339(expires * times.SECOND))
 

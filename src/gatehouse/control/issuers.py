@@ -11,7 +11,7 @@ from starlette.responses import Response
 from gatehouse import errors
 from gatehouse.auth import scopes
 from gatehouse.auth.platform import ISSUER as PLATFORM
-from gatehouse.control.administration import Administration, callable_
+from gatehouse.control.administration import Administration, check_callable
 from gatehouse.control.answers import Answers, FieldError, InputError, answer, done
 from gatehouse.control.caller import caller_of
 from gatehouse.control.credentials import Url
@@ -88,8 +88,8 @@ def routes(administration: Administration, key_sets: KeySets) -> APIRouter:
         if body.issuer == PLATFORM:
             raise InputError(FieldError("issuer", "is Gatehouse's own"))
         if body.jwks_url is None:
-            callable_(administration.means, "issuer", body.issuer)
-        callable_(administration.means, "jwks_url", body.jwks_url)
+            check_callable(administration.means, "issuer", body.issuer)
+        check_callable(administration.means, "jwks_url", body.jwks_url)
         if body.project is not None:
             await referred("project", directory.project(body.project))
         new = NewIssuer(id=ids.new("issuer"), **given)
@@ -113,7 +113,7 @@ def routes(administration: Administration, key_sets: KeySets) -> APIRouter:
         caller = caller_of(request)
         directory = administration.directory(caller)
         given = _checked(body.given())
-        callable_(administration.means, "jwks_url", given.get("jwks_url"))
+        check_callable(administration.means, "jwks_url", given.get("jwks_url"))
         if given.get("project") is not None:
             await referred("project", directory.project(given["project"]))
         event = caller.event("issuer.update", "issuer", name, **flags(given))

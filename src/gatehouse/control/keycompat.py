@@ -1,7 +1,7 @@
 """Gateway keys in the words of two systems that Gatehouse replaces. The same keys, rules and permissions as `keys`.
 
-`/api/v1/gateway/keys` (AuditTrail, A3): a rate per minute and a monthly cap on spend. `/api/v1/services/keys`, which is
-`/trueportai-services/api/v1/keys` to callers (TruePortAI, T7): exactly their fields, pages by offset.
+`/api/v1/gateway/keys` (AuditTrail): a rate per minute and a monthly cap on spend. `/api/v1/services/keys`, which is
+`/trueportai-services/api/v1/keys` to callers (TruePortAI): exactly their fields, pages by offset.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Rate = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 
 class GatewayKey(msgspec.Struct, frozen=True):
-    """A key, as A3 lists it."""
+    """A key, as AuditTrail lists it."""
 
     id: str
     name: str | None
@@ -58,7 +58,7 @@ class GatewayKeys(msgspec.Struct, frozen=True):
 
 
 class ServiceKey(msgspec.Struct, frozen=True):
-    """A key, as T7 has it."""
+    """A key, as TruePortAI has it."""
 
     id: str
     key: str
@@ -79,7 +79,7 @@ ANSWERS: Final[Answers] = {
 
 
 class GatewayKeyBody(Body):
-    """A new key, in A3's words."""
+    """A new key, in AuditTrail's words."""
 
     name: Annotated[Text | None, Field(description="A label.")] = None
     rate_limit_per_minute: Annotated[Rate, Field(description="Requests per minute.")] = DEFAULT_RATE
@@ -92,7 +92,7 @@ class GatewayKeyBody(Body):
 
 
 class ServiceKeyBody(Body):
-    """A new key, in T7's words."""
+    """A new key, in TruePortAI's words."""
 
     owner: Annotated[Text | None, Field(description="A label.")] = None
     rate_limit_rpm: Annotated[Rate, Field(description="Requests per minute.")] = DEFAULT_RATE

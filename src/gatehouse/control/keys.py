@@ -136,6 +136,7 @@ def routes(administration: Administration) -> APIRouter:
         minting.check_key(administration, caller, await minting.holder_of(directory, caller), given)
         if "user" in given:
             minting.owned(caller, given["user"])
+        minting.handed_on(caller, before, given)
         if given.keys() & {"user", "scopes", "role"}:
             terms = {"scopes": given.get("scopes", before.scopes), "role": given.get("role")}
             await minting.borne(directory, given.get("user", before.user), before.created_by, terms)

@@ -1,10 +1,11 @@
-"""`/api/v1/live`: calls as they end, as Server-Sent Events (P8).
+"""`/api/v1/live`: calls as they end, as Server-Sent Events.
 
 Rules: the collector names the calls that ended (`collector.feed`), and each listener reads them from the store with its
 own filter: so an item here is the item of `/api/v1/traces`, and the tenant stands in the query (I6). A listener that
 cannot keep up is told how many calls it missed and goes on from now. An idle stream says something every
-`HEARTBEAT_SECONDS`, before anybody in between gives it up. The stream ends when the store cannot be read or the
-process stops; clients come back by themselves, and go on after the last event they got.
+`HEARTBEAT_SECONDS`, before anybody in between gives it up; as often it is asked whether the listener still may what it
+might at the beginning. The stream ends when it may not, the store cannot be read or the process stops; clients come
+back by themselves, and go on after the last event they got.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Annotated, Final
 
 import msgspec
 from fastapi import APIRouter, Header, Query, Request
+from starlette.requests import HTTPConnection
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from gatehouse import errors
 from gatehouse.collector.feed import Feed, Listener, TooManyListenersError
+from gatehouse.control.answers import RETRY_SECONDS
 from gatehouse.control.caller import caller_of
 from gatehouse.control.parameters import once
 from gatehouse.control.traces import SEVERAL, CallParameters
@@ -37,7 +41,6 @@ HEARTBEAT_SECONDS: Final = 15.0
 PIECE: Final = 250
 """Calls read at a time."""
 MEDIA_TYPE: Final = "text/event-stream"
-_RETRY_SECONDS: Final = 5
 _HELLO: Final = b"retry: 2000\n\n"
 _encode: Final = msgspec.json.Encoder().encode
 _log = logging.getLogger(__name__)
@@ -49,8 +52,8 @@ class Lagged(msgspec.Struct, frozen=True):
     missed: int | None
 
 
-def routes(readers: Readers, feed: Feed) -> APIRouter:
-    """The route over the calls that the caller may see."""
+def routes(readers: Readers, feed: Feed, still: Callable[[HTTPConnection], Awaitable[bool]]) -> APIRouter:
+    """The route over the calls that the caller may see. `still`: whether whoever sent a request may what it might."""
     router = APIRouter(prefix="/api/v1", tags=["traces"])
 
     @router.get("/live", summary="Calls as they end")
@@ -74,8 +77,8 @@ def routes(readers: Readers, feed: Feed) -> APIRouter:
             listener = feed.listen(sight.tenant, wake, last_event_id)
         except TooManyListenersError as error:
             detail = "too many listen already; end one, or look at /api/v1/traces"
-            raise GatehouseError(errors.OVERLOADED, detail, retry_after=_RETRY_SECONDS) from error
-        stream = Stream(readers, sight, asked.filter())
+            raise GatehouseError(errors.OVERLOADED, detail, retry_after=RETRY_SECONDS) from error
+        stream = Stream(readers, sight, asked.filter(), partial(still, request))
         return _Live(listener, stream.events(feed, listener, woken))
 
     return router
@@ -99,19 +102,30 @@ class Stream:
     """The events of one listener."""
 
     def __init__(
-        self, readers: Readers, sight: Sight, wanted: TraceFilter, *, heartbeat: float = HEARTBEAT_SECONDS
+        self,
+        readers: Readers,
+        sight: Sight,
+        wanted: TraceFilter,
+        still: Callable[[], Awaitable[bool]],
+        *,
+        heartbeat: float = HEARTBEAT_SECONDS,
     ) -> None:
-        """`heartbeat`: seconds of silence at most."""
+        """`still`: whether the listener may go on; raises `StoreError`. `heartbeat`: seconds of silence at most."""
         self._readers = readers
         self._sight = sight
         self._wanted = wanted
+        self._still = still
         self._heartbeat = heartbeat
 
     async def events(self, feed: Feed, listener: Listener, woken: asyncio.Event) -> AsyncIterator[bytes]:
-        """Until the process stops, or the store cannot be read."""
+        """Until the process stops, the listener may no more, or the store cannot be read."""
         yield _HELLO
-        quiet_at = time.monotonic() + self._heartbeat
+        quiet_at = asked_at = time.monotonic() + self._heartbeat
         while not feed.closed:
+            if time.monotonic() >= asked_at:
+                if not await self._may_go_on():
+                    return
+                asked_at = time.monotonic() + self._heartbeat
             woken.clear()
             calls, missed = listener.take(PIECE)
             said = b"" if missed == 0 else _event(listener.place_before(len(calls)), "lagged", self._lagged(missed))
@@ -129,7 +143,14 @@ class Stream:
                 quiet_at = time.monotonic() + self._heartbeat
             elif not calls:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), max(0.0, quiet_at - time.monotonic()))
+                    await asyncio.wait_for(woken.wait(), max(0.0, min(quiet_at, asked_at) - time.monotonic()))
+
+    async def _may_go_on(self) -> bool:
+        try:
+            return await self._still()
+        except StoreError as error:
+            _log.warning("a live stream ends: %s", error)
+            return False
 
     def _lagged(self, missed: int | None) -> Lagged:
         """How many of the calls that were left out may be seen, nobody knows."""

@@ -1,4 +1,4 @@
-"""How gateway keys are shown where contracts show them masked (T8): an id as `gth_live_…yyyy`, and which keys that is.
+"""Gateway keys shown masked in the TruePortAI gateway's words: an id as `gth_live_…yyyy`, and back.
 
 Rules: one tenant's keys, revoked ones too. A provider key's hash, and a key nobody knows, stay as they are.
 """
@@ -23,7 +23,7 @@ _MOST: Final = 500
 
 
 class Masks:
-    """One per process."""
+    """Masks keys, and finds them by their mask; one per process."""
 
     def __init__(self, administration: Administration | None) -> None:
         """Without it, nobody has gateway keys."""

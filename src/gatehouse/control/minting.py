@@ -30,11 +30,12 @@ from gatehouse.control.answers import FieldError, InputError
 from gatehouse.control.caller import Caller
 from gatehouse.control.limits import LimitTerms, check_terms, limit_of, told
 from gatehouse.control.parameters import Body, Id, Moment, Name, Text, referred
+from gatehouse.control.projects import unknown_provider
 from gatehouse.errors import GatehouseError
 from gatehouse.model.access import Environment
 from gatehouse.store import times
 from gatehouse.store.directory import ids
-from gatehouse.store.directory.changes import KeyFilter, LimitFilter, NewKey, NewLimit, Successor
+from gatehouse.store.directory.changes import KeyFilter, LimitFilter, NewKey, NewLimit, ProjectFilter, Successor
 from gatehouse.store.directory.directory import Directory
 from gatehouse.store.directory.views import Key, Limit, User
 
@@ -46,8 +47,12 @@ MOST_OWN: Final = 100
 """Keys of one's own that whoever may not manage everybody's can make: each is in every worker's memory."""
 _MOST_NAMES: Final = 100
 _MOST_LIMITS: Final = 20
+_PAGE: Final = 500
+"""Limits read at a time."""
 _WILD: Final = frozenset("*?[")
 _LISTS: Final = ("models", "providers", "addresses")
+_OPENED: Final = frozenset((*_LISTS, "expires_at"))
+"""Terms that a change can open further."""
 
 Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=_MOST_NAMES)]
 
@@ -106,8 +111,7 @@ async def mint(administration: Administration, caller: Caller, body: KeyBody) ->
     check_key(administration, caller, holder, terms)
     user = given.get("user", caller.user)
     owned(caller, user)
-    await _room(directory, caller)
-    project = body.project or (holder.project if holder is not None else ids.DEFAULT)
+    project = await _project(directory, holder, body)
     if holder is not None and project != holder.project and not caller.may(Permission.KEYS_MANAGE):
         raise InputError(FieldError("project", "a key makes keys of its own project only"))
     await referred("project", directory.project(project))
@@ -130,6 +134,7 @@ async def mint(administration: Administration, caller: Caller, body: KeyBody) ->
         told_of = {"environment": new.environment, "role": new.role, "scopes": list(new.scopes)}
         event = caller.event("key.create", "key", new.id, project=project, user=user, **told_of)
         key = await inside.create_key(new, event)
+        await _within_room(inside, caller)
         stored = [
             await inside.create_limit(
                 limit, caller.event("limit.create", "limit", limit.id, scope="key", **told(limit))
@@ -141,7 +146,7 @@ async def mint(administration: Administration, caller: Caller, body: KeyBody) ->
 
 
 async def rotate(administration: Administration, caller: Caller, before: Key, overlap: int) -> Minted:
-    """Its successor; the key itself is taken for `overlap` seconds more. Raises as `mint`."""
+    """The key's successor; the key itself is accepted for `overlap` seconds more. Raises as `mint`."""
     directory = administration.directory(caller)
     holder = await holder_of(directory, caller)
     if holder is not None and holder.id != before.id and not caller.may(Permission.KEYS_MANAGE):
@@ -152,26 +157,37 @@ async def rotate(administration: Administration, caller: Caller, before: Key, ov
     expires = None if before.expires_at is None else times.parse(before.expires_at)
     terms |= {"role": before.role, "environment": before.environment, "expires_at": expires}
     within(caller, holder, terms, refuse=True)
-    await _room(directory, caller)
     made = keys.new_key(before.environment)
     new = Successor(ids.new("key"), made.digest, made.last4, created_by=_maker(caller, holder))
     event = caller.event("key.rotate", "key", before.id, successor=new.id, overlap_seconds=overlap)
-    key = await directory.rotate_key(before.id, new, event.at + overlap * times.SECOND, event)
+    async with directory.together() as inside:
+        key = await inside.rotate_key(before.id, new, event.at + overlap * times.SECOND, event)
+        await _within_room(inside, caller)
     await (administration.changed() if overlap else administration.revoked())
     return Minted(key, made.text, await _of_key(directory, key))
 
 
+async def _project(directory: Directory, holder: Key | None, body: KeyBody) -> str:
+    """What a new key belongs to: as said, else where the key that makes it does, else the project called `default`.
+    Of the first tenant that is its id as well."""
+    if body.project is not None or holder is not None:
+        return body.project or (holder.project if holder is not None else ids.DEFAULT)
+    called = await directory.projects(ProjectFilter(name=ids.DEFAULT), 1)
+    return called.items[0].id if called.items else ids.DEFAULT
+
+
 def _maker(caller: Caller, holder: Key | None) -> str | None:
-    """Who answers for a key: a person, also where a token or a key of theirs made it. `None`: the operator."""
+    """Who answers for a key: a person, even where a token or a key of theirs made it. `None`: the operator."""
     return caller.user if caller.user is not None or holder is None else holder.created_by
 
 
-async def _room(directory: Directory, caller: Caller) -> None:
-    """For one more key of one's own. Raises `GatehouseError` (403)."""
+async def _within_room(inside: Directory, caller: Caller) -> None:
+    """That a key of one's own just made was not one too many: asked where no other is made at the same time. Raises
+    `GatehouseError` (403)."""
     if caller.only_user is None:
         return
-    held = await directory.keys(KeyFilter(user=caller.only_user), MOST_OWN)
-    if len(held.items) == MOST_OWN:
+    held = await inside.keys(KeyFilter(user=caller.only_user), MOST_OWN + 1)
+    if len(held.items) > MOST_OWN:
         raise GatehouseError(errors.FORBIDDEN, f"you have {MOST_OWN} gateway keys; revoke those you do not need")
 
 
@@ -206,7 +222,7 @@ def check_key(administration: Administration, caller: Caller, holder: Key | None
     problems = [FieldError("scopes", f"there is no scope {name}") for name in scopes.unknown(terms.get("scopes", ()))]
     for index, name in enumerate(terms.get("providers", ())):
         if name not in administration.means.providers:
-            problems.append(FieldError(f"providers[{index}]", "no such provider is configured"))
+            problems.append(FieldError(f"providers[{index}]", unknown_provider(administration.means.providers)))
     for index, pattern in enumerate(terms.get("models", ())):
         if not pattern.isprintable() or " " in pattern:
             problems.append(FieldError(f"models[{index}]", "holds a space or a control character"))
@@ -222,7 +238,7 @@ def within(caller: Caller, holder: Key | None, terms: Mapping[str, Any], *, refu
     """That the caller has what these terms give. Raises `InputError`; with `refuse`, 403: the terms are not theirs."""
     problems = []
     if not caller.may_give(terms.get("role")):
-        problems.append(FieldError("role", "is not one of docs/access.md, or may do more than you may"))
+        problems.append(FieldError("role", f"is none of {', '.join(roles.ROLES)}, or may do more than you may"))
     wanted = terms.get("scopes", ())
     if not scopes.at_most(_scopes(caller, holder), wanted):
         problems.append(FieldError("scopes", "name more than you may hand on"))
@@ -234,6 +250,20 @@ def within(caller: Caller, holder: Key | None, terms: Mapping[str, Any], *, refu
         what = ", ".join(problem.field for problem in problems)
         raise GatehouseError(errors.FORBIDDEN, f"this key may do more than you may ({what})")
     raise InputError(*problems)
+
+
+def handed_on(caller: Caller, before: Key, given: Mapping[str, Any]) -> None:
+    """That whoever opens a key further hands on no more than they have: taken from its user, who bounded what it is
+    worth, or with a later end, a key may do more than before. Raises `GatehouseError` (403)."""
+    moved = given.get("user", before.user) != before.user
+    if not (moved or given.keys() & _OPENED or (before.disabled_at is not None and given.get("disabled") is False)):
+        return
+    beyond = [] if caller.may_give(given.get("role", before.role)) else ["role"]
+    if str(scopes.Scope.ANY) in given.get("scopes", before.scopes) and not caller.may(Permission.TENANT_MANAGE):
+        beyond.append("scopes")
+    if beyond:
+        detail = f"this key may do more than you may ({', '.join(beyond)}); take that from it, or leave it as it is"
+        raise GatehouseError(errors.FORBIDDEN, detail)
 
 
 def converted(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -362,5 +392,12 @@ async def _limits(directory: Directory, holder: Key | None, body: KeyBody, key: 
 
 
 async def _of_key(directory: Directory, key: Key) -> list[Limit]:
-    page = await directory.limits(LimitFilter(scope="key", scope_id=key.id), _MOST_NAMES)
-    return page.items
+    """All limits on a key."""
+    found: list[Limit] = []
+    cursor: str | None = None
+    while True:
+        page = await directory.limits(LimitFilter(scope="key", scope_id=key.id), _PAGE, cursor)
+        found += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return found

@@ -41,7 +41,7 @@ _TOKEN_BYTES: Final = 32
 
 
 class Offline:
-    """One per process."""
+    """The management API over a data directory that is this process's own."""
 
     def __init__(
         self,

@@ -31,9 +31,9 @@ from gatehouse.errors import GatehouseError
 from gatehouse.model.access import IssuerEntry
 
 KNOWN_SECONDS: Final = 3600.0
-"""For so long the discovery document is believed."""
+"""How long the discovery document is believed."""
 AGAIN_SECONDS: Final = 30.0
-"""Keys are not fetched more often."""
+"""The least time between two fetches of the keys."""
 _CODE: Final = re.compile(r"[a-z_]{1,64}")
 _ENTRY: Final = "sso"
 _T = TypeVar("_T")

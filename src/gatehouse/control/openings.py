@@ -17,6 +17,7 @@ from sqlalchemy.engine import URL
 from gatehouse.gateway import openings
 from gatehouse.gateway.openings import Openings, Spent
 from gatehouse.limits.calendar import Calendar
+from gatehouse.model.limits import is_spend
 from gatehouse.store import times
 from gatehouse.store.engine import StoreError
 from gatehouse.store.ledger import balance
@@ -83,6 +84,6 @@ def _that_matter(rows: Iterable[LedgerRow], now: int) -> Iterable[LedgerRow]:
     calendar.turn(now - times.DAY)
     earliest = {"day": calendar.period("day"), "month": calendar.period("month"), "total": ""}
     for row in rows:
-        measure, _, window = row.counter.rpartition("/")
-        if measure.endswith("/spend") and row.period >= earliest.get(window, ""):
+        window = row.counter.rpartition("/")[2]
+        if is_spend(row.counter) and row.period >= earliest.get(window, ""):
             yield row

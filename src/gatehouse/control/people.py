@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from gatehouse import errors
 from gatehouse.auth import invitations, passwords
-from gatehouse.control.accounts import Accounts
+from gatehouse.control.accounts import Accounts, check_reach
 from gatehouse.control.answers import Answers, answer, done
 from gatehouse.control.caller import Caller, caller_of
 from gatehouse.control.entrance import Email, Password
@@ -28,7 +28,6 @@ from gatehouse.model.access import Role
 from gatehouse.store import times
 from gatehouse.store.directory import ids
 from gatehouse.store.directory.changes import NewUser, UserChange, UserFilter
-from gatehouse.store.directory.directory import Directory
 from gatehouse.store.directory.views import Page, User
 from gatehouse.store.views import Time
 
@@ -129,7 +128,7 @@ def routes(accounts: Accounts) -> APIRouter:
         if "role" in given:
             _may_give(caller, body.role)
         async with administration.directory(caller).together() as directory:
-            await _within_reach(caller, directory, name)
+            await check_reach(caller, directory, name)
             told = flags(given) | ({"role": body.role} if "role" in given else {})
             changed = await directory.update_user(
                 name, UserChange(**given), caller.event("user.update", "user", name, **told)
@@ -142,7 +141,7 @@ def routes(accounts: Accounts) -> APIRouter:
         """Nothing is left of who it was; the id stays, and the user's keys are refused."""
         caller = caller_of(request)
         async with administration.directory(caller).together() as directory:
-            await _within_reach(caller, directory, name)
+            await check_reach(caller, directory, name)
             await directory.erase_user(name, caller.event("user.erase", "user", name))
         await administration.revoked()
         return done()
@@ -160,7 +159,7 @@ def _ways_in(router: APIRouter, accounts: Accounts) -> None:
         caller = caller_of(request)
         invitation = invitations.new_invitation(caller.tenant, name, int(time.time()))
         async with administration.directory(caller).together() as directory:
-            await _within_reach(caller, directory, name)
+            await check_reach(caller, directory, name)
             event = caller.event("user.invite", "user", name)
             invited = await directory.update_user(name, UserChange(password_hash=invitation.kept), event)
         await administration.changed()
@@ -170,7 +169,7 @@ def _ways_in(router: APIRouter, accounts: Accounts) -> None:
     async def end_sessions(request: Request, name: UserId, _asked: Annotated[NoParameters, Query()]) -> Response:
         caller = caller_of(request)
         async with administration.directory(caller).together() as directory:
-            await _within_reach(caller, directory, name)
+            await check_reach(caller, directory, name)
             ended = await directory.end_sessions(name, caller.event("user.sessions_end", "user", name))
         await administration.drained()
         return answer(Ended(ended))
@@ -179,14 +178,7 @@ def _ways_in(router: APIRouter, accounts: Accounts) -> None:
 def _may_give(caller: Caller, role: str) -> None:
     """Raises `GatehouseError` (403)."""
     if not caller.may_give(role):
-        raise GatehouseError(errors.FORBIDDEN, f"nobody hands out a role above their own: {role} may more than you")
-
-
-async def _within_reach(caller: Caller, directory: Directory, name: str) -> None:
-    """Raises `NotThere`; `GatehouseError` (403) for whoever may more than the caller."""
-    role = (await directory.user(name)).role
-    if not caller.may_give(role):
-        raise GatehouseError(errors.FORBIDDEN, f"user {name} has the role {role}, which may more than you")
+        raise GatehouseError(errors.FORBIDDEN, f"nobody hands out a role above their own: {role} may do more than you")
 
 
 def _made(user: User, invitation: invitations.NewInvitation | None) -> UserMade:

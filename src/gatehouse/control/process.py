@@ -17,7 +17,6 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -41,6 +40,7 @@ from gatehouse.control.doors import Doors, opened
 from gatehouse.control.housekeeping import Housekeeping
 from gatehouse.control.publishing import Publisher
 from gatehouse.control.sealing import MasterKeys
+from gatehouse.control.sockets import BACKLOG, listen, stay
 from gatehouse.errors import ConfigError
 from gatehouse.journal.lines import JournalError
 from gatehouse.journal.writer import JournalWriter
@@ -58,7 +58,6 @@ _OPEN_SECONDS: Final = 3.0
 """How long readiness waits for the store at most, so that the first `/health` is not about a start."""
 _WATCH_SECONDS: Final = 0.5
 _KEEP_ALIVE_SECONDS: Final = 75
-_BACKLOG: Final = 512
 _log = logging.getLogger(__name__)
 
 
@@ -91,6 +90,7 @@ class Control:
         self._loads = Loads(process.load_fd, process.slots)
         self._engines = Engines(access.located(url))
         self._means = means(settings, self._data, access.located(url))
+        self._administration: Administration | None = None
         # Without accounts nothing of the directory is ever decided by.
         source = self._engines.sections if settings.auth.enabled else None
         self._publisher = Publisher(self._data.snapshot, settings, self._loads, source)
@@ -124,7 +124,7 @@ class Control:
             recovering = group.create_task(self._keeping.recover_regularly(stop))
             sweeping = group.create_task(self._keeping.sweep())
             retaining = group.create_task(self._keeping.retain_regularly())
-            watching = group.create_task(self._watch())
+            watching = group.create_task(self._watch(stop))
             own = self._counting.start(group)
             if found is not None:
                 own.append(group.create_task(found.duties.run(self._collector.notices, self._readers)))
@@ -132,6 +132,8 @@ class Control:
             await self._opened()
             await self._counting.ready()
             leash.say_ready(self._process)
+            own.append(group.create_task(stay(self._data, self._data.control_socket, server.move)))
+            own.append(group.create_task(stay(self._data, self._data.snapshot_socket, self._publisher.move)))
             # What is alive now stays: keep it out of every later collection.
             gc.collect()
             gc.freeze()
@@ -160,6 +162,7 @@ class Control:
         if self._means is None:
             return None
         administration = Administration(self._engines, self._writer, self._publisher, self._means)
+        self._administration = administration
         token = create_or_read_secret(self._data.local_token)
         return opened(administration, self._data, self._settings, os.environ, local_token=token)
 
@@ -199,6 +202,8 @@ class Control:
             clock_jump=self._keeping.clock_jump,
         )
         assessed = health.told_by_publisher(assessed, self._publisher.failure)
+        if self._administration is not None:
+            assessed = health.told_by_directory(assessed, self._administration.trouble)
         assessed = health.told_by_limits(assessed, self._counting.trouble)
         return health.told_by_workers(assessed, self._loads.gauges(), time.monotonic_ns())
 
@@ -217,9 +222,11 @@ class Control:
         if said is not None:
             _log.warning("%s", said)
 
-    async def _watch(self) -> None:
-        while self._collector.alive:  # noqa: ASYNC110 - a thread's life
+    async def _watch(self, stop: asyncio.Event) -> None:
+        while self._collector.alive:
             await asyncio.sleep(_WATCH_SECONDS)
+            if self._writer.lost:
+                stop.set()  # started again, it begins a new lane
         raise PartEndedError("the collector ended")
 
     async def _finish(self) -> None:
@@ -253,11 +260,18 @@ def means(settings: Settings, data: DataDir, directory: URL) -> Means | None:
 
 
 class Server(uvicorn.Server):
-    """Leaves signals to us."""
+    """Leaves signals to us, and can serve at another socket."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def move(self, listener: socket.socket) -> None:
+        """Serve at this one from now on, which is closed in the end. Who is connected stays so."""
+        before = self.servers
+        await self.startup(sockets=[listener])
+        for each in before:
+            each.close()
 
 
 def server_config(application: app.ManagementApi) -> uvicorn.Config:
@@ -273,22 +287,5 @@ def server_config(application: app.ManagementApi) -> uvicorn.Config:
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=1,
-        backlog=_BACKLOG,
+        backlog=BACKLOG,
     )
-
-
-def listen(path: Path) -> socket.socket:
-    """A Unix socket that only this user can reach, in place of one left behind. Raises `OSError`."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        path.unlink(missing_ok=True)
-        mask = os.umask(0o177)
-        try:
-            listener.bind(str(path))
-        finally:
-            os.umask(mask)
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise OSError(error.errno, f"cannot listen on {path}: {error.strerror or error}") from error
-    return listener

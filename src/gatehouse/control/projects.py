@@ -185,10 +185,15 @@ def known_provider(providers: Mapping[str, ProviderEntry], name: str) -> Provide
     """The provider a credential may be stored for. Raises `InputError`."""
     entry = providers.get(name)
     if entry is None:
-        raise InputError(FieldError("provider", "no such provider is configured"))
-    if entry.origin.scheme == "builtin":
+        raise InputError(FieldError("provider", unknown_provider(providers)))
+    if entry.origin.builtin:
         raise InputError(FieldError("provider", "it takes no credential"))
     return entry
+
+
+def unknown_provider(providers: Mapping[str, ProviderEntry]) -> str:
+    """What to say of a name that is none of these."""
+    return f"no such provider is configured; there are {', '.join(sorted(providers))}"
 
 
 def flags(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,15 +1,16 @@
 """The snapshot's way to the workers: built from settings and directory, on disk first, then sent as what differs.
 
-Rules: one round at a time. A round reads the directory, builds, persists, and only then tells the workers; who asks for
+Rules: one round at a time. A round reads the directory, builds, persists, and only then tells the workers; asking for
 one while it runs gets the next, which starts no sooner than `PACE_SECONDS` after it: a burst of changes is one round.
-A round that fails changes nothing: who waits is told, and it is tried again. Nothing is published that was not read
+A round that fails changes nothing: whoever waits is told, and it is tried again. Nothing is published that was not read
 whole: as long as the directory cannot be read, workers go on by what they have.
 
 Versions. 1 is the configuration alone. Whenever the content differs from the last one persisted, whoever made that, the
 next version is greater than that one, than any that a worker on this machine serves by, and not smaller than the
 directory's revision. So it only grows over restarts, and where the file was lost, as far as workers or directory know.
 
-Keys whose running calls are to end (`cut`) go with the version that shuts them out: who serves by it has ended them.
+Keys whose running calls are to end (`cut`) go with the version that shuts them out: once a worker serves by it, they
+have ended.
 
 A worker that says which version it holds gets the deltas since, as far as they are kept (`_KEPT_BYTES`), else all of
 it in parts. Each has its own pace: what waits for a slow one is a frame and the transport's buffer, never a queue.
@@ -104,8 +105,14 @@ class Publisher:
     async def open(self, listener: socket.socket) -> None:
         """Take up the persisted snapshot and answer workers at `listener`, which is closed in the end."""
         await asyncio.to_thread(self._remember)
-        self._server = await asyncio.start_unix_server(self._serve, sock=listener)
+        await self.move(listener)
         self._wanted.set()
+
+    async def move(self, listener: socket.socket) -> None:
+        """Answer at this one from now on. Who is connected stays so."""
+        before, self._server = self._server, await asyncio.start_unix_server(self._serve, sock=listener)
+        if before is not None:
+            before.close()
 
     async def persist(self) -> int:
         """Instead of all else, for a command that changes the directory while nothing is served: the next start must

@@ -4,7 +4,7 @@ Rules
 - What was found out is asked of the directory anew each time: who was disabled a moment ago is nobody now.
 - At most one credential counts. One in a header is meant, whatever cookies a browser adds; two different ones in
   headers are refused. Query strings hold none: they end up in logs.
-- Without `auth.enabled` none counts but the local token, and whoever is on this machine may read (HARD-PARTS 5.2).
+- Without `auth.enabled` none counts but the local token, and whoever is on this machine may read.
 - A session is judged by `auth.sessions`; whoever comes with a token that was replaced long ago ends it for both.
 """
 
@@ -26,7 +26,7 @@ from gatehouse.config.addresses import is_loopback, networks, parsed, within
 from gatehouse.control import cookies
 from gatehouse.control.accounts import Accounts
 from gatehouse.control.administration import own_event
-from gatehouse.control.caller import Caller
+from gatehouse.control.caller import Caller, caller_of
 from gatehouse.errors import GatehouseError
 from gatehouse.store import times
 from gatehouse.store.directory import ids
@@ -62,7 +62,7 @@ class Refused(Exception):
 
 
 class Recognition:
-    """One per control process."""
+    """Finds out who asks; one per control process."""
 
     def __init__(self, accounts: Accounts | None) -> None:
         """Without accounts whoever is on this machine may read, and nobody else."""
@@ -84,10 +84,27 @@ class Recognition:
         told = _told(request)
         if told is not None:
             return Recognised(await self._by_header(accounts, told, address))
-        cookie = cookies.read(request, cookies.SESSION)
+        cookie = accounts.origins.cookie(request, cookies.SESSION)
         if cookie is not None:
             return await self._by_cookie(accounts, *cookie, address)
         return Recognised(Caller("nobody", address=address))
+
+    async def still(self, request: HTTPConnection) -> bool:
+        """Whether the caller of a request that lasts may still what it might at the beginning. Raises `StoreError`."""
+        caller = caller_of(request)
+        if caller.session is None or self._accounts is None:
+            try:
+                return (await self.of(request)).caller.permissions == caller.permissions
+            except Refused:
+                return False
+        # By its id: the cookie that began this may have been replaced since, and is not to be judged again.
+        directory = self._accounts.administration.tenant(caller.tenant)
+        try:
+            await directory.session(caller.session)
+            user, tenant = await directory.user(caller.user or ""), await directory.tenant()
+        except NotThere:
+            return False
+        return user.role == caller.role and not (user.disabled or tenant.disabled)
 
     def stranger(self) -> GatehouseError:
         """Why nobody may not do this."""
@@ -147,16 +164,16 @@ def peer(request: HTTPConnection) -> str | None:
 
 def _told(request: HTTPConnection) -> str | None:
     """The one credential in the headers. Raises `Refused` for two."""
-    found = {value for name in _KEY_HEADERS for value in request.headers.getlist(name)}
+    found = {value: name for name in _KEY_HEADERS for value in request.headers.getlist(name)}
     for value in request.headers.getlist("authorization"):
         scheme, _, token = value.strip().partition(" ")
         if scheme.lower() != _BEARER:
             raise Refused(GatehouseError(errors.UNAUTHORIZED, "the management API takes Authorization: Bearer only"))
-        found.add(token.strip())
+        found[token.strip()] = "authorization"
     if len(found) > 1:
-        detail = "the request holds two different credentials; send one"
+        detail = f"the request holds different credentials ({', '.join(found.values())}); send one"
         raise Refused(GatehouseError(errors.AMBIGUOUS_CREDENTIALS, detail))
-    return found.pop() if found else None
+    return next(iter(found), None)
 
 
 def _operator(request: HTTPConnection, local_token: bytes) -> Caller:

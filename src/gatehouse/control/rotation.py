@@ -12,13 +12,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from gatehouse.auth.secrets import ApiKey, AwsKeys, Source, read
+from gatehouse.auth.secrets import Given, read
 from gatehouse.auth.vault import Binding
 from gatehouse.control.callout import Callout, CalloutError, signature
 from gatehouse.model.access import CredentialKind
 
 REMIND_SECONDS: Final = 7 * 86_400
-"""A credential that stays overdue is called to mind again after this."""
+"""After this, of a credential that stays overdue the tenant is reminded again."""
 
 _DAY: Final = 86_400
 
@@ -27,7 +27,7 @@ class RotationError(Exception):
     """The hook gave no new secret; `str(error)` says why, without a secret. The old one stays in force."""
 
 
-class _Given(msgspec.Struct, frozen=True):
+class _Answered(msgspec.Struct, frozen=True):
     secret: str | dict[str, str]
 
 
@@ -39,11 +39,11 @@ class Rotation(NamedTuple):
     """When its secret was stored."""
     every_days: int
     reminded: int = 0
-    """When it was last called to mind; 0: not since the secret was stored."""
+    """When the last reminder was; 0: none since the secret was stored."""
 
 
 def due(rotations: Iterable[Rotation], now: int) -> list[str]:
-    """The credentials to call to mind now, the longest overdue first."""
+    """The credentials to rotate or remind of now, the longest overdue first."""
     found = []
     for rotation in rotations:
         overdue = now - rotation.changed - rotation.every_days * _DAY
@@ -52,9 +52,7 @@ def due(rotations: Iterable[Rotation], now: int) -> list[str]:
     return [credential for _, credential in sorted(found)]
 
 
-async def rotated(
-    callout: Callout, url: str, binding: Binding, kind: CredentialKind, *, key: bytes, now: int
-) -> ApiKey | AwsKeys | Source:
+async def rotated(callout: Callout, url: str, binding: Binding, kind: CredentialKind, *, key: bytes, now: int) -> Given:
     """The new secret from the hook at `url`. `key`: of the signature. Raises `RotationError`."""
     asked: Mapping[str, object] = {
         "event": "credential.rotate",
@@ -78,7 +76,7 @@ async def rotated(
     if answer.status != 200:
         raise RotationError(f"the rotate hook of credential {binding.credential} answered {answer.status}")
     try:
-        return read(kind, msgspec.json.decode(answer.body, type=_Given).secret)
+        return read(kind, msgspec.json.decode(answer.body, type=_Answered).secret)
     except msgspec.MsgspecError:
         # Not chained: the text may quote the answer.
         raise RotationError(

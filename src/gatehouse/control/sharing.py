@@ -1,7 +1,7 @@
 """Limits of several workers: control starts the server they share, if it is ours, and gives it back what it lost.
 
 Rules
-- Nothing runs before there is a limit or, where there is a server to be had (`early`), a tenant. From then on a tenant
+- Nothing runs before there is a limit or, where there can be a server (`early`), a tenant. From then on a tenant
   whose state the server has not is rebuilt: from the store's ledger, and from what this machine's lanes say behind its
   marks (`limits.shared.rebuilding` has the order). A tenant without a limit is seen to once, so that its first limit
   holds at once.
@@ -21,11 +21,11 @@ from typing import Final, NoReturn
 
 from gatehouse.errors import ConfigError
 from gatehouse.gateway.counted import Counted, Key, Rates, Sum, lanes
-from gatehouse.gateway.openings import Openings as Kept
+from gatehouse.gateway.openings import Openings
 from gatehouse.journal.files import CLOSED
 from gatehouse.limits.shared.connection import Connection, Unanswered
 from gatehouse.limits.shared.embedded import EmbeddedValkey
-from gatehouse.limits.shared.rebuilding import JOIN_SECONDS, Lane, Openings, Rebuilder
+from gatehouse.limits.shared.rebuilding import JOIN_SECONDS, Lane, OnRecord, Rebuilder
 from gatehouse.model.limits import Reserved
 from gatehouse.model.snapshot import Snapshot
 from gatehouse.store import times
@@ -48,7 +48,7 @@ class Sharing:
         connection: Callable[[], Connection],
         embedded: EmbeddedValkey | None,
         current: Callable[[], Snapshot | None],
-        kept: Callable[[], Awaitable[Kept]],
+        kept: Callable[[], Awaitable[Openings]],
         *,
         early: bool = False,
     ) -> None:
@@ -151,16 +151,16 @@ class Sharing:
             if isinstance(each, BaseException):
                 raise each
 
-    async def _counted(self) -> dict[str, Openings]:
+    async def _counted(self) -> dict[str, OnRecord]:
         """By tenant, what is on record now."""
         current, kept = self._current(), await self._kept()
         assert current is not None  # noqa: S101 - there are limits
         rates = Rates(current.limits.values(), current.keys, times.now())
 
-        def read() -> dict[str, Openings]:
+        def read() -> dict[str, OnRecord]:
             found = Counted(kept, rates, self._running())
             found.read(self._journal)
-            return opened(found)
+            return on_record(found)
 
         return await asyncio.to_thread(read)
 
@@ -170,7 +170,7 @@ class Sharing:
 
     async def _bury(self, rebuilder: Rebuilder) -> None:
         for lane in await asyncio.to_thread(self._ended):
-            found = Counted(Kept(), Rates((), {}, times.now()), (lane,))
+            found = Counted(Openings(), Rates((), {}, times.now()), (lane,))
             await asyncio.to_thread(found.read_lane, self._journal, lane)
             own = _by_tenant(found.lanes[lane])
             for tenant in sorted(self._limited | own.keys()):
@@ -203,19 +203,19 @@ class Sharing:
 class _Look:
     """One look at the journal for all who want it, once nobody is still to come."""
 
-    def __init__(self, expected: int, read: Callable[[], Awaitable[dict[str, Openings]]]) -> None:
+    def __init__(self, expected: int, read: Callable[[], Awaitable[dict[str, OnRecord]]]) -> None:
         self._missing = expected
         self._read = read
         self._there: set[str] = set()
         self._complete = asyncio.Event()
-        self._reading: asyncio.Future[dict[str, Openings]] | None = None
+        self._reading: asyncio.Future[dict[str, OnRecord]] | None = None
 
-    async def at(self, tenant: str) -> Openings:
+    async def at(self, tenant: str) -> OnRecord:
         self.without(tenant)
         await self._complete.wait()
         if self._reading is None:
             self._reading = asyncio.ensure_future(self._read())
-        return (await asyncio.shield(self._reading)).get(tenant, Openings())
+        return (await asyncio.shield(self._reading)).get(tenant, OnRecord())
 
     def without(self, tenant: str) -> None:
         """It does not come any more, or has come."""
@@ -226,7 +226,7 @@ class _Look:
                 self._complete.set()
 
 
-def opened(counted: Counted) -> dict[str, Openings]:
+def on_record(counted: Counted) -> dict[str, OnRecord]:
     """Each tenant's ledger, as it is on record: what running workers hold stands with their lanes."""
     running: dict[str, dict[str, Lane]] = {}
     theirs: dict[Key, int] = {}
@@ -246,7 +246,7 @@ def opened(counted: Counted) -> dict[str, Openings]:
     for name, found in counted.rates.counted().items():
         recent.setdefault(_tenant(name), {})[name] = found
     return {
-        tenant: Openings(spent.get(tenant, {}), running.get(tenant, {}), recent.get(tenant, {}))
+        tenant: OnRecord(spent.get(tenant, {}), running.get(tenant, {}), recent.get(tenant, {}))
         for tenant in spent.keys() | running.keys() | recent.keys()
     }
 

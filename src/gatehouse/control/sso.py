@@ -2,9 +2,9 @@
 
 Rules
 - A log-in belongs to the browser it began in: its state is bound to a cookie, counts once, and for ten minutes.
-- People are known by (issuer, subject) and never by e-mail (HARD-PARTS 6.3). Who is not known yet becomes a user if a
-  role follows from their claims. Whoever is a user already links themselves, signed in.
-- The role follows from the claims at each log-in; who has none any more does not come in. The only owner keeps theirs.
+- People are known by (issuer, subject) and never by e-mail. Somebody new becomes a user if a role follows from their
+  claims. Whoever is a user already links themselves, signed in.
+- The role follows from the claims at each log-in; without one nobody comes in. The only owner keeps theirs.
 - A program gets a code on a loopback address, and for the code, with its PKCE verifier, a platform token (RFC 8252).
 - What is under way is kept in memory, within a bound: a restart of control makes people begin again.
 """
@@ -30,7 +30,7 @@ from gatehouse.auth.roles import permissions
 from gatehouse.auth.throttle import source
 from gatehouse.config.settings import Sso
 from gatehouse.control import cookies, oidc
-from gatehouse.control.accounts import Accounts, failed, signed_in
+from gatehouse.control.accounts import Accounts, failed, signed_in, still_signed_in
 from gatehouse.control.administration import own_event
 from gatehouse.control.answers import Answers, FieldError, InputError, answer
 from gatehouse.control.caller import Caller, caller_of
@@ -128,7 +128,7 @@ class _Granted(NamedTuple):
 
 
 class _Pending(Generic[_T]):
-    """What counts once, and for a while. Anybody may begin a log-in: who begins many crowds out only their own."""
+    """What counts once, and for a while. Anybody may begin a log-in: beginning many crowds out only one's own."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -166,7 +166,7 @@ class SingleSignOn:
 
     async def begin(self, request: Request, asked: StartParameters, link: Caller | None = None) -> tuple[str, str]:
         """Where the browser goes to, and the cookie it takes along. Raises `GatehouseError`."""
-        self._accounts.needed()
+        self._accounts.check_enabled()
         base = self._accounts.origins.base(request)
         browser = secrets.token_urlsafe(32)
         attempt = oidc.attempt(base + _CALLBACK)
@@ -181,26 +181,41 @@ class SingleSignOn:
     async def end(self, request: Request, asked: CallbackParameters) -> Response:
         """The browser is back. Raises `GatehouseError`."""
         begun = self._begun.take(asked.state)
-        told = cookies.read(request, cookies.SIGN_ON)
+        told = self._accounts.origins.cookie(request, cookies.SIGN_ON)
         if begun is None or told is None or not hmac.compare_digest(_digest(told[0]), begun.browser):
             raise GatehouseError(errors.BAD_REQUEST, "this log-in did not begin in this browser, or took too long")
-        if asked.code is None:
-            said = "the provider refused" if asked.error else "the provider sent no code"
-            raise GatehouseError(errors.FORBIDDEN, f"nobody was signed in: {said}; begin again")
         try:
-            person = await self._provider.person(begun.attempt, asked.code, asked.iss)
-        except SignOnError as error:
-            await failed(self._accounts, self.tenant, "", "sso")
-            raise _worded(error) from error
-        address = caller_of(request).address
-        who = await self._known(person, begun.link, address)
+            who = await self._come_back(request, begun, asked)
+        except GatehouseError as error:
+            if begun.asked.redirect is None:
+                raise
+            # A program waits there, and would go on waiting (RFC 6749, 4.1.2.1).
+            refused = {"error": "access_denied", "error_description": error.detail, "state": begun.asked.state}
+            return _redirect(f"{begun.asked.redirect}?{urlencode(refused)}", cookies.gone(cookies.SIGN_ON))
         if begun.asked.redirect is not None:
-            code = self._codes.put(_Granted(who, begun.asked.challenge or ""), address)
+            code = self._codes.put(_Granted(who, begun.asked.challenge or ""), caller_of(request).address)
             query = urlencode({"code": code, "state": begun.asked.state})
             return _redirect(f"{begun.asked.redirect}?{query}", cookies.gone(cookies.SIGN_ON))
         secure = begun.attempt.redirect_uri.startswith("https:")
         response = _redirect(begun.asked.next, cookies.gone(cookies.SIGN_ON))
         return await signed_in(self._accounts, request, who, "sso", secure=secure, answered=response)
+
+    async def _come_back(self, request: Request, begun: _Begun, asked: CallbackParameters) -> Caller:
+        """Who came back from the provider. Raises `GatehouseError`."""
+        if asked.code is None:
+            said = "the provider refused" if asked.error else "the provider sent no code"
+            raise GatehouseError(errors.FORBIDDEN, f"nobody was signed in: {said}; begin again")
+        address = caller_of(request).address
+        # Anybody may come back with a code that is none, and each is asked of the provider and stands in the journal.
+        self._accounts.attempt(asked.state, address)
+        try:
+            person = await self._provider.person(begun.attempt, asked.code, asked.iss)
+        except SignOnError as error:
+            await failed(self._accounts, self.tenant, "", "sso")
+            raise _worded(error) from error
+        who = await self._known(person, begun.link, address)
+        self._accounts.throttle.succeeded(asked.state, address)
+        return who
 
     async def redeem(self, body: CodeBody, address: str) -> TokenMade:
         """A program's token for its code. Raises `GatehouseError`."""
@@ -241,7 +256,8 @@ class SingleSignOn:
     async def _made(self, person: Person, role: str | None) -> User:
         """Raises `Taken`."""
         if role is None:
-            raise GatehouseError(errors.FORBIDDEN, "no role here follows from what your sign-on provider says of you")
+            detail = "no role here follows from what your sign-on provider says of you"
+            raise GatehouseError(errors.FORBIDDEN, f"{detail}; sso.roles and sso.default_role give one")
         try:
             email = email_address(person.email or "")
         except ValueError:
@@ -274,7 +290,9 @@ class SingleSignOn:
         directory = self._accounts.administration.directory(link)
         event = link.event("user.link", "user", link.user or "")
         change = UserChange(issuer=person.issuer, subject=person.subject)
-        changed = await directory.update_user(link.user or "", change, event)
+        async with directory.together() as inside:
+            changed = await inside.update_user(link.user or "", change, event)
+            await still_signed_in(inside, link)
         await self._accounts.administration.drained()
         return changed
 

@@ -54,12 +54,12 @@ class Health(NamedTuple):
 
 
 def refresh_pause(remaining: float, jitter: float) -> float:
-    """Seconds until a new one is asked for, of which `remaining` are left. `jitter`: from 0 to 1."""
+    """Seconds until a new one is asked for, where the old one has `remaining` left. `jitter`: from 0 to 1."""
     return max(0.0, remaining * (_EARLY + _SPREAD * jitter))
 
 
 def retry_pause(failures: int, jitter: float) -> float:
-    """Seconds after the so manieth failure in a row, at most `LONGEST_PAUSE`."""
+    """Seconds to wait after this many failures in a row, at most `LONGEST_PAUSE`."""
     return min(LONGEST_PAUSE, 2.0 ** min(failures, 16)) * (0.5 + 0.5 * jitter)
 
 
@@ -100,7 +100,7 @@ class Tokens:
                 watch.task = self._group.create_task(self._look_after(watch))
 
     def health(self) -> dict[str, Health]:
-        """By credential id."""
+        """How each credential is, by its id."""
         return {credential: watch.health for credential, watch in self._watches.items()}
 
     async def run(self) -> NoReturn:

@@ -38,7 +38,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 async def key_tried(entry: ProviderEntry, credential: Credential, secret: ApiKey, callout: Callout) -> Verdict:
-    """An API key."""
+    """Try an API key."""
     if entry.private or entry.ca_file is not None:
         # What the operator's file says of this provider, it says of this request to it.
         own = Callouts(private=(credential.origin,), ca_file=entry.ca_file, seconds=_SECONDS)
@@ -57,7 +57,7 @@ async def key_tried(entry: ProviderEntry, credential: Credential, secret: ApiKey
 
 
 async def aws_tried(secret: AwsKeys, places: Places, callout: Callout, now: int) -> Verdict:
-    """Access keys: AWS STS, GetCallerIdentity, which every identity may call."""
+    """Try access keys: AWS STS, GetCallerIdentity, which every identity may call."""
     form = {"Action": "GetCallerIdentity", "Version": "2011-06-15"}
     try:
         answered = await ask_sts(regional(places.sts, secret.region), secret, form, callout, now)

@@ -1,7 +1,7 @@
 """Looks after stored secrets: fetches tokens ahead of time, rotates what is due, and knows how each credential is.
 
 Rules: what a token is fetched with opens here and nowhere else. A token is sealed for its credential before it is kept.
-A credential that is due for rotation gets a new secret from its hook; without one an event calls it to mind, every week
+A credential that is due for rotation gets a new secret from its hook; without one an event reminds of it, every week
 again. What fails is an event once, not at every attempt. Nothing here stops because a provider or the directory does.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 
 from gatehouse import errors
-from gatehouse.auth.secrets import ApiKey, AwsKeys, AwsRole, EntraClient, GoogleAccount, Kept, Source, Token
+from gatehouse.auth.secrets import ApiKey, AwsKeys, Given, Kept, Source, Token
 from gatehouse.auth.vault import Binding, VaultError
 from gatehouse.control.administration import Administration, own_event
 from gatehouse.control.answers import FieldError, InputError
@@ -80,7 +80,7 @@ class Upkeep:
                     watched[each.id] = Watched(source, 0 if expires is None else times.parse(expires) // times.SECOND)
         self._tokens.watch(watched)
 
-    async def from_hook(self, tenant: str, credential: Credential) -> ApiKey | AwsKeys | Source:
+    async def from_hook(self, tenant: str, credential: Credential) -> Given:
         """A new secret from a credential's hook. Raises `InputError`, `GatehouseError`, `StoreError`."""
         await self.look()
         stored = self._stored.get(credential.id)
@@ -91,7 +91,7 @@ class Upkeep:
         except RotationError as error:
             raise GatehouseError(errors.UPSTREAM_ERROR, str(error)) from error
 
-    async def trial(self, credential: Credential, entry: ProviderEntry, secret: ApiKey | AwsKeys | Source) -> Verdict:
+    async def trial(self, credential: Credential, entry: ProviderEntry, secret: Given) -> Verdict:
         """Whether a secret works. A token that is fetched for it is kept."""
         if isinstance(secret, ApiKey):
             return await key_tried(entry, credential, secret, self._means.callout)
@@ -150,7 +150,7 @@ class Upkeep:
     # -- rotation
 
     async def rotate_due(self) -> None:
-        """Rotate, or call to mind, what is due as of the last look. Raises `StoreError`, `DirectoryError`."""
+        """Rotate, or remind of, what is due as of the last look. Raises `StoreError`, `DirectoryError`."""
         now = int(self._now())
         rotations = [
             Rotation(each.id, _seconds(each.rotated_at), each.rotate_every_days, _seconds(each.reminded_at))
@@ -192,7 +192,7 @@ class Upkeep:
         await directory.put_reminded(stored.id)
         await self._administration.drained()
 
-    async def _asked(self, stored: StoredSecret) -> ApiKey | AwsKeys | Source:
+    async def _asked(self, stored: StoredSecret) -> Given:
         """What the hook answers. Raises `RotationError`."""
         if stored.rotate_hook is None or stored.rotate_key is None:
             raise RotationError(f"credential {stored.id} has no rotate hook")
@@ -213,19 +213,17 @@ class Upkeep:
                 _log.error("%s", error)
             return None
         self._closed.discard(stored.id)
-        return found if isinstance(found, EntraClient | GoogleAccount | AwsRole) else None
+        return found if isinstance(found, Source) else None
 
 
-def opened(
-    administration: Administration, tenant: str, credential: Credential, sealed: bytes
-) -> ApiKey | AwsKeys | Source:
+def opened(administration: Administration, tenant: str, credential: Credential, sealed: bytes) -> Given:
     """What was stored for a credential. Raises `GatehouseError` where it does not open."""
     binding = Binding(tenant, credential.id, credential.provider, credential.origin)
     try:
         found = administration.means.vault.open(binding, sealed, (Kept,))
     except VaultError as error:
         raise GatehouseError(errors.NO_CREDENTIAL, str(error)) from error
-    if not isinstance(found, ApiKey | AwsKeys | EntraClient | GoogleAccount | AwsRole):
+    if not isinstance(found, Given):
         raise GatehouseError(errors.NO_CREDENTIAL, f"the secret of credential {credential.id} is of another kind")
     return found
 

@@ -47,7 +47,7 @@ def answers(*given: object) -> tuple[int | None, str | None]:
         if number is not None:
             most = number if most is None else max(most, number)
         elif each is not None:
-            why = "it asks for a number of answers that is none"
+            why = "the number of answers it asks for is not a possible one"
     return most, why
 
 

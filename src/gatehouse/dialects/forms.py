@@ -1,6 +1,6 @@
 """The model that a form names (transcriptions, edits of images), and putting another there. Pure.
 
-Rules: every reader must find the same field there (HARD-PARTS 2.1), so a form that any could read otherwise names none:
+Rules: every reader must find the same field there, so a form that any could read otherwise names none:
 lines that end otherwise than in CRLF, a delimiter out of place, a name that is encoded, repeated or spelt otherwise.
 Only the value's own bytes change, every other byte stays (I1).
 Sources: RFC 2046 (5.1), RFC 7578.

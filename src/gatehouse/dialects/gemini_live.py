@@ -162,7 +162,7 @@ class _Answers:
         """The generation is over: what it used is added up."""
         parts = self._reported.parts() if self._reported is not None else None
         if parts is not None:
-            self._turns.add(Reading(None, None, (), parts[0], "provider", parts[1]))
+            self._turns.add(Reading(None, None, (), parts[0], "provider", parts[1]), ended=self._over)
         elif self._spoke:
             note = "answers without usage, estimated without what they were asked"
             estimate = Usage(output=max(1, tokens(self._size)))

@@ -1,4 +1,4 @@
-"""A provider's own list of models, without those that a gateway key may not ask for (contract A1).
+"""A provider's own list of models, without those that a gateway key may not ask for.
 
 Rules: sans-I/O. Only whole elements of the list go; every other byte stays (I1). A list that cannot be read is not
 handed out. Shapes: OpenAI and Anthropic `{"data": [{"id": …}]}`, Gemini `{"models": [{"name": "models/…"}]}`.

@@ -1,4 +1,4 @@
-"""Taking out of an OpenAI stream the usage that only the gateway asked for (`openai_option` asks; HARD-PARTS 2.4).
+"""Taking out of an OpenAI stream the usage that only the gateway asked for (`openai_option` asks).
 
 Rules: sans-I/O. What a caller who never asked would have got, byte for byte: the extra event goes, and the
 `"usage":null` that every other chunk carries. Whatever is not certainly that stays as it is.

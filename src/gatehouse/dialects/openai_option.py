@@ -1,4 +1,4 @@
-"""Asking OpenAI streams for usage, which `openai_filter` takes out again: the one exception to I1 (HARD-PARTS 2.4).
+"""Asking OpenAI streams for usage, which `openai_filter` takes out again: the one exception to I1.
 
 Rules: only where the caller said nothing of `include_usage`; every byte but the insertion is kept; a body with repeated
 or case-variant names that matter is left alone, since nobody knows which one the provider reads.

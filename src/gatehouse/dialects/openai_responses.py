@@ -230,7 +230,8 @@ class ResponseTally:
             # No output for what was generated: whatever the provider says, that was not for nothing.
             if usage.output_total or not seen.generated:
                 return seen.reading(usage, counted.check, joined(note, self._hosted))
-        if self._pending:
+        # A stream that was cut says nothing of what is generated after it.
+        if self._pending or (ask.background and not seen.ended and (seen.begun or not complete)):
             return msgspec.structs.replace(seen.reading(None, "unchecked", joined(note, _PENDING_NOTE)), uncounted=True)
         known = counted.usage if counted is not None else None
         reading = seen.estimate(ask, known, complete=complete, note=note)
@@ -241,7 +242,6 @@ class ResponseTally:
             note=joined(
                 note,
                 self._hosted,
-                _PENDING_NOTE if ask.background and not seen.ended else None,
                 _CONTINUES_NOTE if ask.continues is not None and (known is None or not known.input_total) else None,
             ),
         )
@@ -333,8 +333,10 @@ class _StoredTally(ResponseTally):
 
     def reading(self, ask: Ask, *, complete: bool, note: str | None) -> Reading:
         found = super().reading(ask, complete=complete, note=note)
+        if found.source != "provider" or not self.seen.ended:
+            return Reading()  # of one that goes on, what it has used so far is not all of it
         # What a later request may go on from, the earlier call has offered.
-        return msgspec.structs.replace(found, stored=True, offers=()) if found.source == "provider" else Reading()
+        return msgspec.structs.replace(found, stored=True, offers=())
 
 
 _asks: Final = BodyReader(Body, _ask)

@@ -50,7 +50,7 @@ class Wording(NamedTuple):
 
 
 class Option(NamedTuple):
-    """The usage option of OpenAI streams (HARD-PARTS 2.4)."""
+    """The usage option of OpenAI streams (`openai_option`, `openai_filter`)."""
 
     ask_usage: Callable[[bytes, Ask], bytes | None]
     ask_usage_slices: Callable[[bytes, Ask], Generator[None, None, bytes | None]]

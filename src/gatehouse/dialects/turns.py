@@ -53,8 +53,9 @@ class Turns:
         self._notes: dict[str, None] = {}
 
     def add(self, reading: Reading, *, ended: bool = True) -> None:
-        """One answer's. `ended`: not cut by the end of the connection."""
+        """One answer's. `ended`: not cut by the end of the connection; of one that was, more was used than it says."""
         self.count += ended
+        self._estimated = self._estimated or not ended
         self._model = reading.model or self._model
         self._response_id = reading.response_id or self._response_id
         self._uncounted = self._uncounted or reading.uncounted

@@ -28,7 +28,7 @@ from gatehouse.journal.records import LaneClosed
 from gatehouse.journal.source import open_segment
 from gatehouse.limits.ledger import folded, scope_of, scopes
 from gatehouse.model.access import KeyEntry
-from gatehouse.model.limits import LimitEntry, Reserved, Settled
+from gatehouse.model.limits import LimitEntry, Reserved, Settled, is_spend
 from gatehouse.model.record import Candidate
 from gatehouse.store import times
 
@@ -70,6 +70,7 @@ class _Decision(msgspec.Struct, frozen=True, gc=False):
 class _Outcome(msgspec.Struct, frozen=True, gc=False):
     call: str
     settled: tuple[Settled, ...] = ()
+    reports: str | None = None
 
 
 _decode_line: Final = msgspec.json.Decoder(_Line).decode
@@ -139,8 +140,14 @@ class Rates:
 
     def ended(self, record: _Outcome) -> None:
         known = self._open.get(record.call)
-        if known is not None:
-            known[1].update({one.counter: one.amount for one in record.settled if one.counter in known[1]})
+        reported = None if record.reports is None else self._open.get(record.reports)
+        for one in record.settled:
+            if record.reports is not None and not one.reserved:
+                # A difference, of the earlier call and at its time.
+                if reported is not None and one.counter in reported[1]:
+                    reported[1][one.counter] += one.amount
+            elif known is not None and one.counter in known[1]:
+                known[1][one.counter] = one.amount
 
     def counted(self) -> dict[str, list[tuple[int, int]]]:
         """By counter: (Unix microseconds, amount)."""
@@ -232,7 +239,7 @@ class Counted:
 
     def _reserve(self, record: _Decision, lane: str | None, *, spends: bool) -> None:
         for one in record.reserved:
-            if _is_spend(one.counter):
+            if is_spend(one.counter):
                 key = (one.counter, one.period)
                 if spends:
                     self._sum(self.spent, key).reserved += one.amount
@@ -243,7 +250,7 @@ class Counted:
     def _settle(self, record: _Outcome, lane: str | None, *, spends: bool) -> None:
         lane = self._owner.pop(record.call, lane)
         for one in record.settled:
-            if _is_spend(one.counter):
+            if is_spend(one.counter):
                 key = (one.counter, one.period)
                 for sums in ([self.spent] if spends else []) + ([self.lanes[lane]] if lane is not None else []):
                     found = self._sum(sums, key)
@@ -279,10 +286,6 @@ def lanes(journal: Path, known: Container[str] = ()) -> list[FoundLane]:
             closed = msgspec.json.decode((journal / name / CLOSED).read_bytes(), type=LaneClosed).seq
         found.append(FoundLane(name, role, closed))
     return found
-
-
-def _is_spend(counter: str) -> bool:
-    return counter.rpartition("/")[0].endswith("/spend")
 
 
 def _first(path: Path, number: int) -> _Head | None:

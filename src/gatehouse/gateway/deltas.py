@@ -134,7 +134,7 @@ class Draft:
         kept = {name: getattr(held, name) for name in SECTIONS}
         return Snapshot(
             version=self._version,
-            # What is equal stays the same object: who compares by identity need not do anything anew.
+            # What is equal stays the same object: nobody who compares by identity does anything anew.
             providers=held.providers if self._providers == held.providers else self._providers,
             prices=held.prices if self._prices == held.prices else self._prices,
             **kept | self._sections,

@@ -16,7 +16,7 @@ from gatehouse.gateway.guard import Guard
 from gatehouse.http.exchange import Exchange
 from gatehouse.http.message import Head
 from gatehouse.http.websocket import check_handshake
-from gatehouse.model.call import Dialect
+from gatehouse.model.call import ANYBODY, Dialect
 from gatehouse.model.record import Refusal
 from gatehouse.pipeline.answer import say
 from gatehouse.pipeline.serve import Pipeline
@@ -25,8 +25,6 @@ from gatehouse.routing.endpoints import tunnels
 from gatehouse.routing.paths import recorded_path
 from gatehouse.routing.table import Router
 
-_TENANT: Final = "default"
-_PROJECT: Final = "default"
 _ALLOWED: Final = b"access-control-allow-origin: %b\r\naccess-control-expose-headers: *\r\nvary: origin\r\n"
 _PREFLIGHT: Final = (
     b"access-control-allow-origin: %b\r\naccess-control-allow-methods: GET, POST, PUT, PATCH, DELETE\r\n"
@@ -79,7 +77,7 @@ class Front:
         except GatehouseError as error:
             if error.kind is errors.BAD_REQUEST:
                 exchange.keep = False  # whoever sends such a head may mean something else by what follows it
-            self._answer(exchange, *self.reject(exchange, error))
+            exchange.answer(*self.reject(exchange, error))
             return
         if route is not None:
             self._pipeline.serve(exchange, route)
@@ -112,7 +110,7 @@ class Front:
         path = recorded_path(head.path, head.query) if head is not None else ""
         refusal = Refusal(
             call=call_id,
-            project=_PROJECT,
+            project=ANYBODY.project,
             outcome="refused",
             reason=error.detail,
             code=error.kind.code,
@@ -121,31 +119,24 @@ class Front:
             path=path,
             request_bytes=exchange.received if exchange is not None else 0,
         )
-        self._journal.refuse(_TENANT, refusal, authenticated=False)
+        self._journal.refuse(ANYBODY.tenant, refusal, authenticated=False)
         return say(error, _endpoint_for(path), call_id)
-
-    def _answer(self, exchange: Exchange, status: int, lines: bytes, body: bytes) -> None:
-        exchange.start(status, lines, len(body))
-        exchange.write(body)
-        exchange.end()
 
     def _answer_health(self, exchange: Exchange, path: str) -> None:
         """Liveness: this loop turns. Readiness: it may also begin calls."""
         ready = path == "/health/live" or self._health()
         body = b'{"status":"healthy"}' if ready else b'{"status":"unhealthy"}'
-        self._answer(
-            exchange, 200 if ready else 503, b"content-type: application/json\r\ncache-control: no-store\r\n", body
-        )
+        exchange.answer(200 if ready else 503, b"content-type: application/json\r\ncache-control: no-store\r\n", body)
 
     def _preflight(self, exchange: Exchange) -> None:
         """CORS preflights are answered here: no provider decides who may call this origin."""
         origin = self._guard.allowed_origin(exchange.head)
         if origin is None:
             error = GatehouseError(errors.FORBIDDEN, "a CORS preflight without an Origin that cors.origins names")
-            self._answer(exchange, *self.reject(exchange, error))
+            exchange.answer(*self.reject(exchange, error))
             return
         asked = exchange.head.fields.get(b"access-control-request-headers", b"")
-        self._answer(exchange, 204, _PREFLIGHT % (origin, asked), b"")
+        exchange.answer(204, _PREFLIGHT % (origin, asked), b"")
 
 
 def _endpoint_for(path: str) -> Endpoint:

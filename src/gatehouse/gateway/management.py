@@ -26,11 +26,11 @@ from gatehouse.model.call import Origin
 from gatehouse.pipeline.call import Pool
 from gatehouse.upstream.pool import Upstreams
 
-_LOG: Final = logging.getLogger(__name__)
+_log: Final = logging.getLogger(__name__)
 _BODY_LIMIT: Final = 4 * 1024 * 1024
 _CONNECT_SECONDS: Final = 2.0
 _HEALTH_SECONDS: Final = 3.0
-"""Longest silence of control while `/health` waits: who asks must learn that it hangs, and monitors ask every 5 s."""
+"""Longest silence of control while `/health` waits: monitors ask every 5 s, and must learn that it hangs."""
 _SILENCE_SECONDS: Final = 30.0
 """The same for everything else."""
 _ANSWER_NAMES: Final = (b"x-request-id",)
@@ -134,11 +134,11 @@ class ManagementProxy:
             if exchange.gone or exchange.started:
                 exchange.abort()
             elif path == "/health" and error.kind is errors.OVERLOADED:
-                _answer(exchange, 503, _JSON, _DOWN)
+                exchange.answer(503, _JSON, _DOWN)
             else:
                 _refuse(exchange, error)
         except Exception as bug:  # noqa: BLE001 - the outermost arm of a management request
-            _LOG.error("bug while passing %s to control", path, exc_info=bug)
+            _log.error("bug while passing %s to control", path, exc_info=bug)
             exchange.abort()
         finally:
             self._running.discard(passing)
@@ -251,10 +251,4 @@ def _refuse(exchange: Exchange, error: GatehouseError) -> None:
         "errors": [],
     }
     again = b"" if error.retry_after is None else b"retry-after: %d\r\n" % error.retry_after
-    _answer(exchange, error.kind.status, _JSON + again, msgspec.json.encode(told))
-
-
-def _answer(exchange: Exchange, status: int, header_lines: bytes, body: bytes) -> None:
-    exchange.start(status, header_lines, len(body))
-    exchange.write(body)
-    exchange.end()
+    exchange.answer(error.kind.status, _JSON + again, msgspec.json.encode(told))

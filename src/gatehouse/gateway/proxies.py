@@ -1,8 +1,8 @@
 """Proxies in front of us: which ones are believed, and whom they name as their client.
 
 Rules: a client's address comes from the socket or, where a proxy that the operator named speaks, from the right-most
-hop that is none of those proxies: what stands left of it anybody can write. Who came through a proxy is not on this
-machine: an address of a loopback interface is one of the proxy's, or a lie.
+hop that is none of those proxies: anybody can write what stands left of it. A caller that came through a proxy is not
+on this machine: a loopback address is one of the proxy's, or a lie.
 """
 
 from __future__ import annotations

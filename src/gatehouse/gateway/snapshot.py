@@ -14,7 +14,7 @@ from typing import Final
 from gatehouse.auth.access import Access
 from gatehouse.auth.injection import Injection
 from gatehouse.config.settings import RouteTimeouts, Settings, Timeouts
-from gatehouse.gateway.opening import Opening
+from gatehouse.gateway.unsealing import Unsealer
 from gatehouse.model.access import CredentialEntry
 from gatehouse.model.snapshot import SECTIONS, Sections, Snapshot
 from gatehouse.pipeline.call import Live, Times
@@ -47,9 +47,9 @@ def live(
     settings: Settings,
     before: tuple[Snapshot, Live] | None = None,
     *,
-    opening: Opening | None = None,
+    unsealer: Unsealer | None = None,
 ) -> Live:
-    """The snapshot, ready to decide by. `opening`: opens stored credentials; `None`: without accounts.
+    """The snapshot, ready to decide by. `unsealer`: opens stored credentials; `None`: without accounts.
 
     `before`: what is replaced; prices that stay keep what they looked up. Raises `ConfigError` where stored credentials
     cannot be opened at all.
@@ -60,16 +60,16 @@ def live(
         providers=snapshot.providers,
         prices=before[1].prices if before is not None and same else Pricing(snapshot.prices),
         times=timeouts(settings.timeouts, settings.routes) if before is None else before[1].times,
-        access=None if opening is None else _access(snapshot, opening, before[1].access if before else None),
+        access=None if unsealer is None else _access(snapshot, unsealer, before[1].access if before else None),
     )
 
 
-def _access(snapshot: Snapshot, opening: Opening, before: Access | None) -> Access:
-    opening.prepare(snapshot.credentials)
+def _access(snapshot: Snapshot, unsealer: Unsealer, before: Access | None) -> Access:
+    unsealer.prepare(snapshot.credentials)
 
     def opened(entry: CredentialEntry) -> Injection | None:
         provider = snapshot.providers.get(entry.provider)
-        return None if provider is None else opening.open(entry, provider)
+        return None if provider is None else unsealer.open(entry, provider)
 
     return Access(
         snapshot.tenants,

@@ -164,19 +164,13 @@ class ServerConnection:
                 self._asked = True
                 self.active = exchange
                 if reader.refusal is not None and exchange is reader.incoming:
-                    self._answer_fault(exchange, reader.refusal)
+                    exchange.answer(*self._server.application.reject(exchange, reader.refusal))
                 else:
                     self._server.application.serve(exchange)
             elif reader.refusal is not None:
                 self._refuse(reader.refusal)
             else:
                 return
-
-    def _answer_fault(self, exchange: Exchange, error: GatehouseError) -> None:
-        status, lines, body = self._server.application.reject(exchange, error)
-        exchange.start(status, lines, len(body))
-        exchange.write(body)
-        exchange.end()
 
     def _refuse(self, error: GatehouseError) -> None:
         """Answer a fault that belongs to no complete head, and close."""

@@ -159,6 +159,12 @@ class Exchange:
         reason = REASONS.get(status, b"")
         self._held = b"HTTP/1.1 %d %b\r\n%b%b%b\r\n" % (status, reason, header_lines, self.extra, framing)
 
+    def answer(self, status: int, header_lines: bytes, body: bytes) -> None:
+        """A whole answer at once."""
+        self.start(status, header_lines, len(body))
+        self.write(body)
+        self.end()
+
     def switch(self, header_lines: bytes) -> None:
         """Answer 101: from here on `write` and `pieces` are bytes of the other protocol. For `upgrade` alone."""
         self.started = True

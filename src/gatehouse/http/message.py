@@ -110,7 +110,7 @@ class Head:
         """The head of a later request that says the same again, except perhaps for its length; `None` for any other.
 
         SDKs send the same head over and over on a connection; nothing of it has to be checked or derived twice.
-        Raises `GatehouseError` for a length that is none.
+        Raises `GatehouseError` for a length that is not a number.
         """
         if target != self._target or method != self.method or version != self._version:
             return None

@@ -62,7 +62,7 @@ def handshake_lines(headers: Headers) -> bytes:
 
 
 def accept_lines(head: Head, fields: Fields) -> bytes:
-    """What the caller's 101 says of the handshake. `fields`: of the upstream's. Raises `ValueError` if that is none."""
+    """What the caller's 101 says of the handshake. `fields`: of the upstream's. Raises `ValueError` for no answer."""
     key = head.fields[b"sec-websocket-key"].strip()
     expected = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
     if fields.get(b"upgrade", b"").strip().lower() != b"websocket":

@@ -1,6 +1,6 @@
 """How a journal line is read and checked: the other end of `lines`. Pure: no I/O.
 
-Rules: every check names what is wrong; who reads adds file and line. A reader may begin anywhere in a lane; what came
+Rules: every check names what is wrong; its caller adds file and line. A reader may begin anywhere in a lane; what came
 before is then taken from the first line's word.
 """
 
@@ -89,7 +89,7 @@ class LaneCheck:
         self._gap = True
 
     def accept(self, line: bytes) -> Checked:
-        """The lane's next line, without newline. Raises `JournalError`; the check stands where it stood then."""
+        """The lane's next line, without newline. Raises `JournalError`; the check then stands where it stood."""
         checked = read_line(line)
         header = checked.header
         if header.lane != (self.lane or header.lane):

@@ -146,7 +146,7 @@ class Outcomes:
         self._open: dict[str, set[str]] = {}
         """Calls without outcome in their lane, by lane."""
         self._elsewhere: dict[str, Place] = {}
-        """Outcomes in lanes of control, whose decision has not been met."""
+        """Outcomes in lanes of control whose decision has not been read yet."""
         self._listed: set[str] = set()
         self._restarting: set[str] = set()
         """Lanes in the middle of a segment's first lines, after a gap."""
@@ -154,7 +154,7 @@ class Outcomes:
         """Place, lane and call of outcomes that answer nothing in their own lane."""
 
     def decided(self, lane: str, call: str) -> None:
-        """A decision."""
+        """Take note of a decision."""
         self.calls += 1
         self._open.setdefault(lane, set()).add(call)
 
@@ -179,7 +179,7 @@ class Outcomes:
             self._restarting.discard(lane)
 
     def concluded(self, lane: str, call: str, place: Place, *, control: bool) -> None:
-        """An outcome. Raises `JournalError` if control wrote it twice."""
+        """Take note of an outcome. Raises `JournalError` if control wrote it twice."""
         known = self._open.get(lane)
         if known is not None and call in known:
             known.remove(call)

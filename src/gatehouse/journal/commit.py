@@ -46,6 +46,9 @@ NEAR: Final = 0.9
 FULL_SECONDS: Final = 60.0
 """How often a writer of a full journal leaves its segment."""
 
+SAY_SECONDS: Final = 60.0
+"""How often it is said at most that no calls are taken: a journal kept at its size may change by the second."""
+
 LONGEST_WAIT: Final = 30.0
 """Longest pause between attempts on a disk that fails, in seconds."""
 
@@ -99,6 +102,8 @@ class GroupCommit:
         self.state: State = "ok"
         self.error: GatehouseError | None = None
         """Why new calls are refused, unless `ok`."""
+        self.lost = False
+        """The lane's directory was taken away: this process will write nothing more."""
         self.total = 0
         """Bytes of the whole journal: as last taken, and what was written here since."""
         self._directory = directory
@@ -124,6 +129,7 @@ class GroupCommit:
         self._scan_at = 0.0
         self._scanning = False
         self._since_scan = 0
+        self._say_at = 0.0
 
     @property
     def waiting(self) -> int:
@@ -164,6 +170,9 @@ class GroupCommit:
                 self._stalled = True
         if (self.state != "ok" or self._stalled) and now >= self._retry_at:
             self._try_again(now)
+        if self.state == "failing" and not self.lost and self._lane.gone:
+            _log.error("journal %s was taken away; another lane begins with the next process", self._lane.path)
+            self.lost = True
         if self.state == "ok" and self._lane.due(now):
             self._rotate(now)
         elif self.total >= self._options.max_bytes and self._lane.begun and now >= self._rotate_at:
@@ -190,7 +199,7 @@ class GroupCommit:
         return error
 
     def close(self) -> OSError | None:
-        """Write what waits and the lane's last line; give the lane up. Why that was not possible, if so."""
+        """Write what waits and the lane's last line; give the lane up. Returns why that was not possible, or `None`."""
         error = self.flush()
         if self._syncer is not None:
             self._syncer.close()
@@ -284,6 +293,10 @@ class GroupCommit:
         self._become("failing", GatehouseError(errors.OVERLOADED, detail, retry_after=5))
 
     def _become(self, state: State, error: GatehouseError) -> None:
+        now = time.monotonic()
+        if state != self.state and now >= self._say_at:
+            self._say_at = now + SAY_SECONDS
+            _log.error("journal %s: %s", self._lane.path, error.detail)
         self.state, self.error, self._clear = state, error, 0
         lost = {entry.record.call for entry in self._queue if entry.record and entry.kind == DECISION}
         kept: list[Entry] = []

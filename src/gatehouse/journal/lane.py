@@ -54,10 +54,26 @@ class Lane:
         self.retired: list[Segment] = []
         """Segments left behind but not yet synced to disk (`durability: disk` only)."""
         self._started = 0
+        self._place: os.stat_result | None = None
+        """The journal's directory, as it was found."""
+
+    @property
+    def gone(self) -> bool:
+        """Its directory was taken away, out of a journal that is still there: nothing can ever be written to it.
+
+        A whole journal that is away may come back.
+        """
+        if self._place is None or self.path.exists():
+            return False
+        try:
+            return os.path.samestat(os.stat(self.directory), self._place)
+        except OSError:
+            return False
 
     def open(self) -> None:
         """Create the lane with its first line. Raises `OSError`, `JournalError`."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._place = os.stat(self.directory)
         draft = self.directory / f".{self.id}"
         draft.mkdir(mode=0o700)
         try:
@@ -82,7 +98,7 @@ class Lane:
             segment.listed = True
 
     def write(self, entries: Sequence[Entry]) -> tuple[int, int, OSError | None]:
-        """Append a batch of at most `MAX_WRITE` bytes: lines and bytes that stand, and why not all of them if so."""
+        """Append a batch of at most `MAX_WRITE` bytes. Returns how many lines and bytes stand, and why not all."""
         data = self.chain.extend(entries)
         stand, error = self.segment.append(data)
         if error is None:
@@ -180,7 +196,7 @@ class Lane:
             if error is None:
                 error = segment.append(data)[1]
             if error is not None:
-                raise error
+                raise OSError(error.errno, error.strerror, str(folder))
             segment.path = folder / segment_name(number)
             draft.rename(segment.path)
         except OSError:

@@ -134,19 +134,6 @@ class Admin(msgspec.Struct, frozen=True, omit_defaults=True):
     details: dict[str, msgspec.Raw] = {}
 
 
-Body = (
-    Decision
-    | Outcome
-    | Refusal
-    | RefusedMany
-    | Capture
-    | LaneOpened
-    | SegmentOpened
-    | LaneClosed
-    | SegmentDeleted
-    | Admin
-)
-
 BODIES: Final[dict[str, type[msgspec.Struct]]] = {
     "lane_opened": LaneOpened,
     "segment": SegmentOpened,

@@ -3,7 +3,7 @@
 Rules: only segments whose every line the collector has, never the one being written, never control's own lanes (they
 say what became of the others). A lane loses its oldest segment first. A tombstone in control's lane is durable before
 the file goes. `journal.max_bytes` deletes only under `drop_oldest_collected`, from nine tenths of it on, so that
-workers, who refuse calls at the whole, need not; with nothing collected they do.
+workers, which refuse calls when it is full, need not; with nothing collected they do.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class Segment:
 
     def tampered(self) -> str:
         """What somebody did to the file: `taken away` (what is written to it is lost with this process) or `cut off`
-        (where it is written on, a hole is left, behind which nobody reads); empty: nothing."""
+        (writing on leaves a hole, and nobody reads beyond it); empty: nothing."""
         looked, self._looked = self._looked, self.offset
         try:
             there = os.fstat(self.fd)
@@ -84,7 +84,7 @@ class Segment:
         return "cut off" if hole or there.st_size < self.offset else ""
 
     def append(self, data: bytes) -> tuple[int, OSError | None]:
-        """Write whole lines: how many bytes of them now stand, and why not all if so."""
+        """Write whole lines. Returns how many bytes of them stand now, and why not all."""
         taken, error = 0, None
         while taken < len(data) and error is None:
             # One write(2) for all but the longest prologue; a second one only finds out why the first was short.
@@ -130,7 +130,7 @@ class Reserve:
         self._kept = False
 
     def keep(self) -> OSError | None:
-        """Have the file there."""
+        """Make the file, unless it is there."""
         if self._kept:
             return None
         try:

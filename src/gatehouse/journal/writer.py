@@ -147,6 +147,11 @@ class JournalWriter:
         return self._commit.error.detail if self._commit.error else None
 
     @property
+    def lost(self) -> bool:
+        """The lane was taken away: nothing more will ever be written to it. Another process would begin a new one."""
+        return self._commit.lost
+
+    @property
     def counters(self) -> Counters:
         """What has been done since `open`."""
         return self._commit.counters
@@ -238,7 +243,7 @@ class JournalWriter:
         return body if len(body) <= MAX_BODY else _encode(fit(record))
 
     def _put(self, entry: Entry) -> None:
-        """A line of a call's."""
+        """Queue a line about a call."""
         if self.shares.most:
             self.shares.count(entry.tenant, len(entry.body) + LINE_OVERHEAD)
         self._commit.put(entry)

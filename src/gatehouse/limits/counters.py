@@ -27,7 +27,9 @@ PERCENTS: Final = (50, 80, 100)
 LENGTHS: Final = {"minute": 60_000_000, "hour": 3_600_000_000, "day": 86_400_000_000}
 """Microseconds of the sliding windows."""
 
-_HOUR: Final = 3_600_000_000
+_OWN: Final = ("key", "user")
+"""Scopes that one holder has to itself."""
+_HOUR: Final = LENGTHS["hour"]
 _EXCEEDED: Final = 101
 
 
@@ -70,8 +72,7 @@ class Cap:
         self.cap = entry.cap
         self.hard = entry.hard
         self.clamps = entry.at_cap == "clamp"
-        own = entry.scope in ("key", "user")
-        self.share = ENDLESS if own else entry.cap * entry.max_reserved_share // 100
+        self.share = ENDLESS if entry.scope in _OWN else entry.cap * entry.max_reserved_share // 100
         """The most that running calls of one key may hold."""
 
     def marks(self) -> list[tuple[int, int]]:
@@ -96,7 +97,7 @@ class Counter(ABC):
         """The smallest hard cap."""
         self.heading = b""
         """How `standing` begins to tell of it; empty: to be made."""
-        self.shared = entry.scope not in ("key", "user")
+        self.shared = entry.scope not in _OWN
         self._notices = notices
         self._forget = max(LENGTHS.get(entry.window, 0), _HOUR)
 
@@ -152,7 +153,7 @@ class Counter(ABC):
                     alarm.next = min(alarm.next, amount)
 
     def hush(self, alarm: Alarm, used: int) -> None:
-        """What this use would lead to has been told before."""
+        """Count as told what this use would lead to."""
         passed = [(cap.entry.id, percent) for cap in self.caps for amount, percent in cap.marks() if amount <= used]
         alarm.said = (*alarm.said, *passed)
 
@@ -245,7 +246,7 @@ class Requests(Door):
         return not self.sliding.used(now.steady)
 
     def _changed(self, now: Moment) -> None:
-        """Exact to the microsecond where a log does; what was counted moves along."""
+        """By a log, exact to the microsecond, while that is long enough; what was counted moves along."""
         wanted: type[Window] = Log if self.least <= LONGEST_LOG else Granules
         if isinstance(self.sliding, wanted):
             return

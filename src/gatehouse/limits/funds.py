@@ -1,7 +1,7 @@
 """The counters a call reserves on before it is forwarded, and settles when it is over: tokens and spend.
 
 What lives here: what one counter holds for running calls, and what it counts as used. What does not: all limits of a
-call together (`ledger`), how a refusal is worded (`refusals`).
+call together (`local`), how a refusal is worded (`refusals`).
 
 Rules
 - A `Hold` stays with the balance it was taken from: a call counts in the period, and the granule, it was admitted in.
@@ -20,13 +20,12 @@ from gatehouse.limits.counters import ENDLESS, LENGTHS, Alarm, Cap, Counter, Not
 from gatehouse.limits.sliding import Granules
 from gatehouse.model.limits import Bound, LimitEntry
 from gatehouse.model.moment import Moment
+from gatehouse.model.usage import MOST_COST
 
 UNBOUNDED: Final = -1
 """For an amount: nobody can say."""
 
-_DAY: Final = LENGTHS["day"]
-
-_KEPT_PERIODS: Final = 4
+KEPT_PERIODS: Final = 4
 """The newest, for a clock that is set back."""
 
 
@@ -38,7 +37,7 @@ class Balance(ABC):
         self.held = 0
         """By running calls."""
         self.shares: dict[str, int] = {}
-        """Of that, whose it is, where the limit is shared."""
+        """The same by holder, where the limit is shared."""
         self.alarm = Alarm()
 
     @abstractmethod
@@ -115,7 +114,7 @@ class Hold:
         self.open = True
 
     def whole(self) -> int:
-        """With all before it."""
+        """What the call holds, with the holds before this one."""
         amount, before = self.amount, self.before
         while before is not None:
             amount += before.amount
@@ -156,13 +155,15 @@ class Fund(Counter):
         """The most that one key may hold, by the smallest of the hard limits."""
         self.by_bound = True
         """What nobody knows settles by the bound."""
+        self.most = MOST_COST
+        """The most that one call holds."""
 
     @abstractmethod
     def balance(self, steady: int) -> Balance:
         """The one that a call admitted now counts in: now being `steady`, and the day the calendar was turned to."""
 
     def amount(self, bound: Bound) -> int:
-        """What a call needs at the most; `UNBOUNDED`, if that is refused."""
+        """What a call needs at most; `UNBOUNDED`: it is to be refused."""
         return self.needs(bound.tokens, UNBOUNDED if bound.cost is None else bound.cost)
 
     @abstractmethod
@@ -175,7 +176,7 @@ class Fund(Counter):
 
     @abstractmethod
     def truth(self, tokens: int | None, cost: int | None) -> int | None:
-        """What of it counts here."""
+        """What counts here of what a call used; `None`: nobody knows."""
 
     @abstractmethod
     def wait(self, cap: Cap, amount: int, balance: Balance, now: Moment) -> int | None:
@@ -198,6 +199,8 @@ class Fund(Counter):
 
     def take(self, balance: Balance, holder: str, amount: int, steady: int, before: Hold | None) -> Hold:
         """Hold what was found to fit."""
+        if amount > self.most:
+            amount = self.most
         balance.held += amount
         if self.shared and holder and amount:
             balance.shares[holder] = balance.shares.get(holder, 0) + amount
@@ -206,6 +209,8 @@ class Fund(Counter):
     def _changed(self, now: Moment) -> None:
         hard = [cap for cap in self.caps if cap.hard]
         self.least_share = min([cap.share for cap in hard], default=ENDLESS)
+        # Soft limits would hold whatever a caller names; to a hard one it is as good if it is more than any cap.
+        self.most = ENDLESS if hard else MOST_COST
         settling = hard or self.caps
         self.by_bound = not settling or "bound" in [cap.entry.on_unknown for cap in settling]
 
@@ -253,7 +258,7 @@ class Tokens(Fund):
         return not self.only.held and not self.balance(now.steady).used()
 
     def restore(self, counted: list[tuple[int, int]], now: Moment) -> None:
-        """(steady time, amount)"""
+        """Count again what was counted before: (steady time, amount)."""
         balance = self.balance(now.steady)
         for time, amount in counted:
             balance.add(amount, time)
@@ -294,7 +299,7 @@ class Spend(Fund):
         found = balances.get(period)
         if found is None:
             found = balances[period] = PeriodBalance(period)
-            for old in sorted(balances)[:-_KEPT_PERIODS]:
+            for old in sorted(balances)[:-KEPT_PERIODS]:
                 if old != period and not balances[old].held:
                     del balances[old]
         return found
@@ -320,7 +325,7 @@ class Spend(Fund):
     def idle(self, now: Moment) -> bool:
         """A clock may be set back: what was spent in a period that has just ended is not forgotten either."""
         yesterday = Calendar()
-        yesterday.turn(now.unix - _DAY)
+        yesterday.turn(now.unix - LENGTHS["day"])
         period = yesterday.period(self.window)
         return not any(balance.held or balance.total and name >= period for name, balance in self._balances.items())
 

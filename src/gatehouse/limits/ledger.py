@@ -1,7 +1,7 @@
-"""All counters of a worker, and a call's way through them: all limits of a call together, or none.
+"""All counters of a worker, and which of them a call has.
 
-What lives here: which counters a call has, the two all-or-nothing steps, and what happens to what a call holds. What
-does not: how one counter counts (`counters`, `funds`), how a refusal is worded (`refusals`).
+What lives here: counters by name and by what they limit, and how limits that change reach them. What does not: a call's
+steps through them (`local`, `shared.limits`), how one counter counts (`counters`, `funds`).
 
 Rules
 - No `await` anywhere: each method is one step that nothing interleaves with.
@@ -26,7 +26,7 @@ from gatehouse.model.moment import Moment
 
 _COLLECTION: Final = "models/"
 _PLANS: Final = 32_768
-"""A tenant's plans are forgotten beyond so many."""
+"""Beyond this many, a tenant's plans are forgotten."""
 
 Key = tuple[str, str | None, str | None, str | None, str | None]
 
@@ -112,7 +112,7 @@ def scope_of(found: LimitEntry | Counter) -> tuple[str, str]:
 
 
 class Ledger:
-    """The counters, by name and by whom they limit."""
+    """The counters, by name and by what they limit."""
 
     def __init__(self, notices: Notices) -> None:
         self.tenants: dict[str, Tenant] = {}

@@ -121,7 +121,7 @@ class LocalLimits:
         for hold in pledge.holds:
             fund, held = hold.fund, hold.whole()
             truth = fund.truth(tokens, cost)
-            if truth is None or estimated and fund.by_bound:
+            if truth is None or estimated and fund.by_bound and truth < held:
                 truth = held
             hold.settle(holder, truth, steady, now)
             settled.append(Settled(fund.name, hold.balance.period, held, truth))

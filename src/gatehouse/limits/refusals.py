@@ -1,6 +1,6 @@
 """How a call is told that a limit refuses it: which one, how much is spent and reserved, and when to come back.
 
-Rules: of several limits in the way, the one that is so for longest is named. What can never fit has no `retry_after`.
+Rules: of several limits in the way, the one that stays longest is named. What can never fit has no `retry_after`.
 Ids only, no names; money in the text is US dollars, in `limit` nano-dollars.
 """
 
@@ -46,7 +46,7 @@ class Shortage:
 
 
 def longest(shortages: list[Shortage]) -> Shortage:
-    """The one to name."""
+    """The shortage to name: the one that stays longest."""
     return max(shortages, key=lambda short: (short.never, short.wait is None, short.wait or 0))
 
 
@@ -89,17 +89,24 @@ def _detail(short: Shortage, held: int) -> str:
     entry = short.cap.entry
     start = f"limit {entry.id} of {entry.scope} {entry.scope_id}: "
     if entry.measure == "requests":
-        return f"{start}{entry.cap} requests {_PER[entry.window]}"
+        return f"{start}{_counted(entry.cap, 'request')} {_PER[entry.window]}"
     if entry.measure == "concurrency":
-        return f"{start}{entry.cap} calls at a time"
+        return f"{start}{_counted(entry.cap, 'call')} at a time"
     per = _PER[entry.window]
     needs = f"this call may need {_amount(short, short.needed)}"
+    if short.never:
+        what = "limit" if short.own < 0 else "share"
+        needs += f" and never fits: ask for less output (max_tokens or its kin), or have the {what} raised"
     if short.own >= 0:
         share = f"one key may hold {_amount(short, short.cap.share)} of {_amount(short, entry.cap)} {per}"
         holds = f"({entry.max_reserved_share} %, max_reserved_share) and holds {_amount(short, short.own)}"
         return f"{start}{share} {holds}; {needs}"
     spent = f"{_amount(short, short.used - held)} used and {_amount(short, held)} reserved"
     return f"{start}{spent} of {_amount(short, entry.cap)} {per}; {needs}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _amount(short: Shortage, amount: int) -> str:

@@ -30,7 +30,7 @@ class Want:
         """What the call holds already."""
         self._hold = hold
         self._limited = fund.shared and holder != ""
-        """No key holds more than its share; who calls without one shares with nobody in particular."""
+        """No key holds more than its share; a caller without one shares with nobody in particular."""
         self._shared = balance.shares.get(holder, 0)
         self._bound = bound
         self._growing = fund.growing(bound) if bound.max_output else 0
@@ -92,7 +92,7 @@ class Want:
 
 
 def lowered(wants: list[Want], bound: Bound) -> int:
-    """The output maximum to go on with, or to find refused."""
+    """The highest output maximum that all limits afford, but at least `FLOOR`: limits may refuse that."""
     whole = bound.max_output
     return max(min((want.afforded() for want in wants), default=whole), min(FLOOR, whole))
 

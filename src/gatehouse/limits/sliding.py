@@ -1,4 +1,4 @@
-"""Sliding windows: at most N in any interval of length W, whenever it begins, both its ends included (HARD-PARTS 7.3).
+"""Sliding windows: at most N in any interval of length W, whenever it begins, both its ends included.
 
 What lives here: how much was counted within the last W, and when some of it leaves. What does not: limits, refusing.
 
@@ -16,9 +16,10 @@ from collections import deque
 from typing import Final
 
 LONGEST_LOG: Final = 1000
+PARTS: Final = 60
+"""Granules of a window."""
 
-_PARTS: Final = 60
-_COUNTED: Final = 61
+_COUNTED: Final = PARTS + 1
 _NEVER: Final = -(1 << 60)
 
 
@@ -87,7 +88,7 @@ class Granules(Window):
 
     def __init__(self, length: int) -> None:
         super().__init__(length)
-        self._width = length // _PARTS
+        self._width = length // PARTS
         self._sums: list[int] = []
         """Made when something is counted first."""
         self._newest = _NEVER

@@ -80,7 +80,7 @@ class KeyEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     role: str | None = None
     """On the management API (`auth.roles`); `None`: it opens nothing there."""
     counts_as: str | None = None
-    """Id that its limits and counters go by: the first of its rotations (HARD-PARTS 7.7); `None`: its own."""
+    """Id that its limits and counters go by: the first of its rotations; `None`: its own."""
 
 
 class CredentialEntry(msgspec.Struct, frozen=True, omit_defaults=True):

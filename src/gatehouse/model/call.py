@@ -116,6 +116,11 @@ class Origin(msgspec.Struct, frozen=True, order=True):
     host: str
     port: int
 
+    @property
+    def builtin(self) -> bool:
+        """Inside the gateway: it takes no credential."""
+        return self.scheme == "builtin"
+
     def __str__(self) -> str:
         if self.scheme in ("unix", "builtin"):
             return f"{self.scheme}:{self.host}"

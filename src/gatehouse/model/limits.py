@@ -61,6 +61,11 @@ class LimitEntry(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"{self.tenant}/{self.scope}/{self.scope_id}/{self.measure}/{self.window}"
 
 
+def is_spend(counter: str) -> bool:
+    """Whether a counter, by its name, is one of spend."""
+    return counter.rpartition("/")[0].endswith("/spend")
+
+
 class Reserved(msgspec.Struct, frozen=True, gc=False):
     """What a decision holds of a counter."""
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 UsageSource = Literal["provider", "estimated"]
 UsageCheck = Literal["ok", "mismatch", "unchecked"]
+
+MOST_TOKENS: Final = 10**13
+MOST_COST: Final = 10**14
+"""Nano-dollars. No call uses as much as either: what is claimed beyond counts as these, so that sums fit 64 bits."""
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -1,6 +1,6 @@
 """What follows from the model a call names: whether its key may ask for it, and on the unified API its provider.
 
-Rules: a project's own choice alone; what it has not bound is never reached. A key that may ask for some models only
+Rules: a project's own choice alone; what it has not bound is never reached. A key that may ask for only some models
 sees no others in lists.
 """
 
@@ -25,7 +25,13 @@ def towards(call: Call, ask: Ask) -> tuple[Route, Chosen]:
     if call.route.provider == AZURE:
         chosen = Chosen(AZURE, model, renamed=False)
     else:
-        chosen = choose(call.route, model, live.providers, grant.usable, live.prices.lists)
+        try:
+            chosen = choose(call.route, model, live.providers, grant.usable, live.prices.lists)
+        except GatehouseError as error:
+            if error.kind is not errors.NO_CREDENTIAL or grant.providers is None:
+                raise
+            alone = ", ".join(sorted(grant.providers))
+            raise GatehouseError(error.kind, f"{error.detail} (this gateway key reaches {alone} alone)") from None
     known = call.facts.ways.get(chosen.provider)
     if known is not None:
         return known.route, chosen

@@ -12,6 +12,7 @@ from typing import Final
 from gatehouse.limits.claim import Claim
 from gatehouse.model.limits import Settled
 from gatehouse.model.moment import Moment
+from gatehouse.model.usage import MOST_COST, MOST_TOKENS
 from gatehouse.ports import Limits
 
 _unix: Final = time.time_ns
@@ -43,7 +44,8 @@ class Limited:
     def settle(self, tokens: int | None, cost: int | None, *, estimated: bool) -> tuple[Settled, ...]:
         """The call used this; `None`: nobody knows. Returns what its outcome carries."""
         claim = self.claim
-        self._limits.settle(claim, tokens, 0 if self.own else cost, moment(), estimated=estimated)
+        tokens, cost = _sane(tokens, MOST_TOKENS), 0 if self.own else _sane(cost, MOST_COST)
+        self._limits.settle(claim, tokens, cost, moment(), estimated=estimated)
         if len(claim.settled) == len(claim.reserved):
             return claim.settled
         # What is held and never settled would stay held for ever: then all of it is used.
@@ -53,7 +55,8 @@ class Limited:
         """The call, settled before, used this after all; `cost` `None`: nobody knows. Returns what that changes."""
         claim = self.claim
         before = claim.settled
-        self._limits.correct(claim, tokens, 0 if self.own else cost, moment())
+        cost = 0 if self.own else _sane(cost, MOST_COST)
+        self._limits.correct(claim, _sane(tokens, MOST_TOKENS), cost, moment())
         return tuple(
             Settled(now.counter, now.period, 0, now.amount - was.amount)
             for was, now in zip(before, claim.settled, strict=True)
@@ -63,3 +66,8 @@ class Limited:
     def withdraw(self) -> None:
         """The call ended before it was forwarded."""
         self._limits.withdraw(self.claim, moment())
+
+
+def _sane(used: int | None, most: int) -> int | None:
+    """Whatever a provider claims."""
+    return most if used is not None and used > most else used

@@ -1,7 +1,7 @@
 """Keys by which calls of an agent loop know each other: what a request and an answer carry, hashed for the record.
 
 Rules: stateless, so that any worker on any machine makes the same key of the same thing; keyed with the tenant's
-secret, as the hashes of provider keys are, so that a key says nothing to whoever has not the secret; few. Ids are the
+secret, as the hashes of provider keys are, so that a key says nothing to anybody without the secret; few. Ids are the
 provider's own and long enough; a conversation in brief is not, so its key holds the caller's as well.
 """
 

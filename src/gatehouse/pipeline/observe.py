@@ -17,7 +17,7 @@ from gatehouse.ports import Meter
 SLICE: Final = 32 * 1024
 """Decoded bytes, or encoded ones, between two yields: three milliseconds of the smallest events there are."""
 
-_LOG: Final = logging.getLogger(__name__)
+_log: Final = logging.getLogger(__name__)
 
 
 class Observer:
@@ -48,7 +48,7 @@ class Observer:
         meter = self._meter
         try:
             meter.feed(data)
-        except Exception as error:  # noqa: BLE001 - habit 8: metering must not touch the stream
+        except Exception as error:  # noqa: BLE001 - metering must not touch the stream
             self._fail(error)
         self.first_token = meter.first_token
 
@@ -93,4 +93,4 @@ class Observer:
 
     def _fail(self, error: Exception) -> None:
         self._note = f"metering failed: {type(error).__name__}"
-        _LOG.error("metering failed", exc_info=error)
+        _log.error("metering failed", exc_info=error)

@@ -26,7 +26,7 @@ from gatehouse.pipeline.background import Background, Begun
 from gatehouse.pipeline.call import Call
 from gatehouse.pipeline.facts import text
 from gatehouse.pipeline.limited import Limited
-from gatehouse.ports import Journal
+from gatehouse.ports import Journal, Prices
 from gatehouse.routing.paths import recorded_path
 
 _NO_READING: Final = Reading()
@@ -152,16 +152,18 @@ class Recorder:
         self, call: Call, decided: Decision, outcome: OutcomeName, reason: str, error: GatehouseError | None
     ) -> None:
         reading, begun = self._found(call, complete=outcome == "ok")
-        at = call.at if begun is None else begun.at
+        prices, at = (call.live.prices, call.at) if begun is None else (begun.prices, begun.at)
         answered, answer_id, finishes, usage, source, check, note, uncounted, tools, job, offers, turns, _ = _read(
             reading
         )
         duration_us = call.elapsed_us()
         streamed = decided.streamed
         model = answered or decided.candidates[0].model
-        price, cost, price_id = _cost(call, model, usage, at, uncounted=uncounted)
+        provider = call.route.provider
+        price, cost, price_id = _cost(prices, provider, model, usage, at, uncounted=uncounted)
         if tools is not None and model is not None and cost is not None:
-            cost, note = _with_tools(call, model, tools, cost, note, at)
+            fees, unknown = prices.tools(provider, model, tools, at)
+            cost, note = cost + fees, joined(note, _not_in_the_cost(unknown))
             price = "known" if cost else price
         limited = call.limited
         settled = () if limited is None else _settled(call, limited, reading, cost, error)
@@ -195,7 +197,7 @@ class Recorder:
             cost,
             price,
             price_id,
-            call.live.prices.version if usage is not None else None,
+            prices.version if usage is not None else None,
             exchange.received if streamed else None,
             call.request_sha256 if streamed else None,
             exchange.sent,
@@ -257,7 +259,7 @@ class Recorder:
 
 
 class Body:
-    """One captured side."""
+    """One captured side of a call."""
 
     __slots__ = ("data", "encoding", "media_type", "side", "size")
 
@@ -327,7 +329,7 @@ def _refusal(call: Call, outcome: OutcomeName, reason: str, error: GatehouseErro
 
 
 def _cost(
-    call: Call, model: str | None, usage: Usage | None, at: float, *, uncounted: bool
+    prices: Prices, provider: str, model: str | None, usage: Usage | None, at: float, *, uncounted: bool
 ) -> tuple[PriceState, int | None, str | None]:
     """(state, nano-dollars, price id). Without usage there is nothing to price; without a price, no number.
 
@@ -337,7 +339,7 @@ def _cost(
         return "unknown" if uncounted else "not_applicable", None, None
     if model is None:
         return "unknown", None, None
-    found = call.live.prices.cost(call.route.provider, model, usage, at)
+    found = prices.cost(provider, model, usage, at)
     if found is None:
         return "unknown", None, None
     cost, price_id = found
@@ -370,12 +372,6 @@ def _unread_model(model: str | None) -> str | None:
     return None if model is None or resembles(model.encode()) else model
 
 
-def _with_tools(
-    call: Call, model: str, tools: ToolUses, cost: int, note: str | None, at: float
-) -> tuple[int, str | None]:
-    """The cost with what the provider's own tools cost, and the note, which says what of them is not in it."""
-    fees, unknown = call.live.prices.tools(call.route.provider, model, tools, at)
-    if unknown:
-        names = ", ".join(name.replace("_", " ") for name in unknown)
-        note = "; ".join(filter(None, (note, f"not in the cost: {names}")))
-    return cost + fees, note
+def _not_in_the_cost(tools: tuple[str, ...]) -> str | None:
+    """Of the provider's own tools that ran, those nobody knows the price of."""
+    return f"not in the cost: {', '.join([name.replace('_', ' ') for name in tools])}" if tools else None

@@ -47,7 +47,7 @@ from gatehouse.providers.azure import takes_stream_options
 _INSERT_AT_ONCE: Final = 1024 * 1024
 """Above, finding the place in a body may hold the loop for too long."""
 
-_LOG: Final = logging.getLogger(__name__)
+_log: Final = logging.getLogger(__name__)
 _now: Final = time.time
 
 
@@ -161,7 +161,7 @@ class Pipeline:
             error.__traceback__ = None
             self._end_early(call, endpoint, Ended(_unanswered(call, "upstream_error"), error.detail, error))
         except Exception as bug:  # noqa: BLE001 - the one place: a bug must leave a record and an answer
-            _LOG.error("bug in call %s", call.id, exc_info=bug)
+            _log.error("bug in call %s", call.id, exc_info=bug)
             told = GatehouseError(errors.INTERNAL, f"internal error; quote call {call.id}")
             self._end_early(call, endpoint, Ended(_unanswered(call, "interrupted"), f"bug: {type(bug).__name__}", told))
         finally:
@@ -184,14 +184,14 @@ class Pipeline:
         self._authenticate(call)
         body, ask = await self._reader.read(call, endpoint)
         forwarded = body
-        asked = model = call.route.model or ask.model
+        asked_model = model = call.route.model or ask.model
         if call.route.surface == "unified":
             model, forwarded = await self._choose(call, ask, body)
         candidates = self._candidates(call, model)
         if call.stored is not None and call.stored.shared:
             await self._check_kept(call, endpoint, ask, forwarded)
         if self._limiting.active:
-            await self._limiting.admit(call, asked, candidates)
+            await self._limiting.admit(call, asked_model, candidates)
         self._enforce(call, ask, body or b"")
         if ask.stream and endpoint.option is not None and forwarded is not None:
             forwarded = await self._ask_usage(call, endpoint.option, ask, forwarded)

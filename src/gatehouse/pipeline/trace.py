@@ -1,8 +1,8 @@
 """W3C trace context: what a caller sent of it, and what goes upstream.
 
 The gateway takes part in a trace as the specification says (https://www.w3.org/TR/trace-context/): what it sends has
-the caller's trace id and flags, and as parent its own span, the CLIENT span that the store keeps of the call. Rules: a
-`traceparent` that is none counts as absent, and what belongs to it goes with it. Upstreams that are not configured to
+the caller's trace id and flags, and as parent its own span, the CLIENT span that the store keeps of the call. Rules:
+an invalid `traceparent` counts as absent, and what belongs to it goes with it. Upstreams that are not configured to
 take part (`providers.*.trace_context`) get none of these headers: they are the caller's, and baggage may say anything.
 """
 

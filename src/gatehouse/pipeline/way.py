@@ -26,7 +26,6 @@ from gatehouse.pipeline.trace import TRACE_HEADERS
 from gatehouse.routing.scopes import Access as Row
 from gatehouse.routing.scopes import access as row_of
 
-_BUILTIN: Final = "builtin"
 _WEBSOCKET: Final = b"sec-websocket-key"
 
 
@@ -87,7 +86,7 @@ class Way:
         """The head as it may go, with what serves it chosen. Raises `GatehouseError` (403)."""
         route, row = self.route, self.row
         grant.check_provider(route.provider)
-        builtin = route.origin.scheme == _BUILTIN
+        builtin = route.origin.builtin
         if grant.project.bound.get(route.provider) is not None and not builtin and not _own(grant, route, positions):
             if row is None:
                 raise GatehouseError(

@@ -146,12 +146,14 @@ class Router:
         served = ", ".join(sorted(entry.prefix for entry in self._entries.values()))
         if _UNIFIED.match(path):
             return (
-                "the unified API (/v1) needs accounts (gatehouse init); use a provider's own route: "
+                "the unified API (/v1) needs accounts (gatehouse init, then serve); use a provider's own route: "
                 f"{self._suggestion('openai', '/v1')}, {self._suggestion('anthropic', '')} or "
                 f"{self._suggestion('google', '')} (providers: {served})"
             )
         if _PROJECT.match(path):
-            return f"/api/{{project}}/v1 needs accounts (gatehouse init); use a provider's own route: {served}"
+            if self._unified:
+                return "a project's base URL is /api/UUID/v1 (gatehouse project show NAME); /v1 is the key's own"
+            return f"/api/UUID/v1 needs accounts (gatehouse init, then serve); use a provider's own route: {served}"
         return f"nothing is served here; there are {served}, the API below /api/v1, /health and /metrics"
 
     def _suggestion(self, name: str, below: str) -> str:

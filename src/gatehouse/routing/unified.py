@@ -164,10 +164,10 @@ def choose(
     if route.provider and prefix not in entries:
         raise GatehouseError(errors.NOT_FOUND, f"there is no provider {prefix} here")
     if colon and prefix in entries:
-        if not _is_builtin(entries[prefix]):
+        if not entries[prefix].origin.builtin:
             _check(prefix, usable)
         return Chosen(prefix, rest, renamed=not route.provider)
-    if model is not None and model in entries and _is_builtin(entries[model]):
+    if model is not None and model in entries and entries[model].origin.builtin:
         return Chosen(model, model, renamed=False)
     speakers = [each for each, entry in entries.items() if entry.dialect == route.dialect and usable(each)]
     if not speakers:
@@ -232,11 +232,6 @@ def _only_region(entry: ProviderEntry, origins: Collection[str]) -> Origin:
         )
     [text] = origins
     return region_origin(entry, region_of(entry, text))
-
-
-def _is_builtin(entry: ProviderEntry) -> bool:
-    """Inside the gateway: it takes no credential, and is reached by its own name alone."""
-    return entry.origin.scheme == NOBODY.scheme
 
 
 def _check(provider: str, usable: Callable[[str], bool]) -> None:

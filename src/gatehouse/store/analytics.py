@@ -220,14 +220,14 @@ class Analytics:
         return await self._by_each(asked, question, ends=False)
 
     async def log(self, wanted: TraceFilter, limit: int, offset: int) -> logs.LogPage:
-        """Calls, newest first, and how many there are (T8)."""
+        """Calls, newest first, and how many there are."""
         page = Page(self._engine, self._sight, wanted, limit, offset)
         await page.find(self._stretch, self._deadline())
         items = [logs.item(present.summary(row)) for row in page.rows]
         return logs.LogPage(items=items, total=page.total, offset=offset, limit=limit)
 
     async def stats(self, period: str, since: int, until: int) -> logs.Stats:
-        """The dashboard's numbers (T9)."""
+        """The dashboard's numbers."""
         asked = Asked(since=since, until=until, group_by=("provider", "model"))
         sums = await self._sums(asked, asked.dimensions(), (*_USE, "ended", "waited"))
         return logs.stats(period, sums)

@@ -1,4 +1,4 @@
-"""What changed when spend, latency or errors did (CONTRACT O15): two windows compared, value by value of a dimension.
+"""What changed when spend, latency or errors did: two windows compared, value by value of a dimension.
 
 Rules: made of what `Analytics` answers, so that figures here are the figures there; the arithmetic stands in
 `contribution`. Contributions of one dimension, the rest included, add up to the whole change. A dimension that tells

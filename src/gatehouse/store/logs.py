@@ -1,4 +1,4 @@
-"""Calls and their statistics in the words of the TruePortAI gateway's analytics (CONTRACT T8, T9). Pure.
+"""Calls and their statistics in the words of the TruePortAI gateway's analytics. Pure.
 
 Rules: field names and units are theirs (milliseconds and US dollars as numbers, token sums); `null` is unknown, never
 zero. A key is named by the id of a gateway key (which `control.masks` shows masked), or by the keyed hash of the

@@ -1,7 +1,7 @@
 """Whose calls may be seen: what everything that reads the store is made with. Pure.
 
 Rules: nothing that reads calls is made without a `Sight`, so there is no query without a tenant (I6), nor one that
-shows more than its asker may see: a `member` sees their own calls alone (CONTRACT A7). What it takes away is taken away
+shows more than its asker may see: a `member` sees their own calls alone. What it takes away is taken away
 from every answer, whatever else was asked for; sums that cannot tell it are not used (`rollups.cube_for`).
 """
 

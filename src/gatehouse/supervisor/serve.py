@@ -18,13 +18,14 @@ from typing import Final
 from gatehouse import __version__
 from gatehouse.config.leash import ControlProcess, WorkerProcess
 from gatehouse.config.loads import Loads
-from gatehouse.config.paths import DataDir, create_or_read_secret, write_private
+from gatehouse.config.paths import DataDir, create_or_read_secret
 from gatehouse.errors import ConfigError
 from gatehouse.supervisor.child import Child
 from gatehouse.supervisor.failure import StartError
+from gatehouse.supervisor.kept import Kept
 from gatehouse.supervisor.listener import listen, refuse
 from gatehouse.supervisor.lock import lock
-from gatehouse.supervisor.serving import Serving, local_url, publish
+from gatehouse.supervisor.serving import Serving, local_url
 from gatehouse.supervisor.tree import Patience, Tree
 
 _OPEN_MAX: Final = 10_240
@@ -80,8 +81,9 @@ def _serve(options: Options) -> None:
         try:
             _empty(data)
             stack.callback(_empty, data)
-            write_private(data.settings, options.settings)
-            create_or_read_secret(data.local_token)
+            kept = Kept(data, _log)
+            kept.write(data.settings, options.settings)
+            kept.keep(data.local_token, create_or_read_secret(data.local_token))
             loads = Loads.create(options.workers)
             stack.callback(os.close, loads.fd)
         except OSError as error:
@@ -91,10 +93,10 @@ def _serve(options: Options) -> None:
         alive_fd, kept_fd = os.pipe()
         stack.callback(os.close, kept_fd)
         stack.callback(os.close, alive_fd)
-        _tree(options, listener, loads, alive_fd).run()
+        _tree(options, kept, listener, loads, alive_fd).run()
 
 
-def _tree(options: Options, listener: socket.socket, loads: Loads, alive_fd: int) -> Tree:
+def _tree(options: Options, kept: Kept, listener: socket.socket, loads: Loads, alive_fd: int) -> Tree:
     data, parent = options.data, os.getpid()
     listen_fd, load_fd, slots = listener.fileno(), loads.fd, options.workers
 
@@ -135,18 +137,19 @@ def _tree(options: Options, listener: socket.socket, loads: Loads, alive_fd: int
             for index in range(options.workers)
         ],
         Patience(ready=options.ready_seconds, grace=options.grace_seconds, collect=options.collect_seconds),
-        all_ready=partial(_announce, options, listener),
+        all_ready=partial(_announce, options, kept, listener),
+        keep=kept.restore,
         ending=lambda: refuse(listener),
         log=_log,
     )
 
 
-def _announce(options: Options, listener: socket.socket) -> None:
+def _announce(options: Options, kept: Kept, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     url = local_url(host, port, tls=options.tls)
     serving = Serving(pid=os.getpid(), host=host, port=port, url=url, version=__version__)
     try:
-        publish(options.data, serving)
+        kept.write(options.data.serving, serving.encoded())
     except OSError as error:
         raise StartError(f"cannot write {options.data.serving}: {error.strerror}") from error
     options.on_ready(serving)
@@ -172,9 +175,10 @@ def _raise_descriptor_limit() -> None:
 
 def _empty(data: DataDir) -> None:
     """Remove what this `serve`, or an earlier one that was killed, left in `run`. Only with the lock."""
-    for path in data.run.iterdir():
-        if not path.is_dir() or path.is_symlink():
-            path.unlink()
+    with suppress(FileNotFoundError):  # somebody else cleans up, too
+        for path in data.run.iterdir():
+            if not path.is_dir() or path.is_symlink():
+                path.unlink(missing_ok=True)
 
 
 def _log(line: str) -> None:

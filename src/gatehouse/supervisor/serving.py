@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from gatehouse.config.paths import DataDir, write_private
+from gatehouse.config.paths import DataDir
 from gatehouse.supervisor.lock import holder
 
 
@@ -19,10 +19,9 @@ class Serving:
     url: str
     version: str
 
-
-def publish(data: DataDir, serving: Serving) -> None:
-    """Write the file, 0600, as a whole. Raises `OSError`."""
-    write_private(data.serving, json.dumps(asdict(serving)).encode() + b"\n")
+    def encoded(self) -> bytes:
+        """As the file has it."""
+        return json.dumps(asdict(self)).encode() + b"\n"
 
 
 def find(data: DataDir) -> Serving | None:

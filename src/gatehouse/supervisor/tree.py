@@ -34,6 +34,9 @@ Also how long a killed process may take to be gone.
 HURRIED_CONTROL: Final = 3.0
 """Seconds control gets after a second Ctrl-C."""
 
+KEEP_SECONDS: Final = 2.0
+"""How often it is looked, at the least, whether what children need is still there."""
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -53,7 +56,8 @@ class Phase(enum.Enum):
 
 class Tree:
     """`control` and `workers`, not started yet. `all_ready` is called once, when all are ready for the first time;
-    `ending` once, before the workers are told to end; `log` with one line at a time."""
+    `keep` again and again while serving, and before a child is started; `ending` once, before the workers are told to
+    end; `log` with one line at a time."""
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class Tree:
         patience: Patience,
         *,
         all_ready: Callable[[], None],
+        keep: Callable[[], None],
         ending: Callable[[], None],
         log: Callable[[str], None],
     ) -> None:
@@ -70,6 +75,7 @@ class Tree:
         self._children = [control, *workers]
         self._patience = patience
         self._all_ready = all_ready
+        self._keep = keep
         self._ending = ending
         self._log = log
         self._phase = Phase.SERVING
@@ -114,9 +120,9 @@ class Tree:
             selector.register(descriptor, selectors.EVENT_READ)
         moments = [child.restart_at for child in self._children if child.restart_at is not None]
         moments += [child.started_at + self._patience.ready for child in self._children if child.starting]
-        if self._phase is not Phase.SERVING:
-            moments = [self._deadline]
-        selector.select(max(0.0, min(moments) - time.monotonic()) if moments else None)
+        now = time.monotonic()
+        moments = [*moments, now + KEEP_SECONDS] if self._phase is Phase.SERVING else [self._deadline]
+        selector.select(max(0.0, min(moments) - now))
         for descriptor in starting:
             selector.unregister(descriptor)
 
@@ -148,6 +154,7 @@ class Tree:
             self._finish(now)
 
     def _serve(self, now: float) -> None:
+        self._keep()
         for child in self._children:
             if self._phase is not Phase.SERVING:
                 return

@@ -85,7 +85,7 @@ class Connector:
         """Raises `ConnectError`. `within`: seconds for everything, waiting at the `gate` included."""
         try:
             async with asyncio.timeout(within):
-                if origin.scheme == "builtin":
+                if origin.builtin:
                     return await self._open_builtin(origin.host, factory)
                 if origin.scheme == "unix":
                     return _made(await self._loop.create_unix_connection(factory, origin.host))

@@ -22,14 +22,14 @@ _KEPT: Final = 30
 
 
 class Lateness:
-    """How late sweeps came of late: for so long the event loop was held up."""
+    """How late recent sweeps came, which is how long the event loop was held up."""
 
     def __init__(self) -> None:
         self._late: deque[float] = deque([0.0], _KEPT)
 
     @property
     def worst(self) -> float:
-        """Seconds."""
+        """The longest of them, in seconds."""
         return max(self._late)
 
     def note(self, seconds: float) -> None:

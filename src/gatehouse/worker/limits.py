@@ -94,6 +94,6 @@ class WorkerLimits:
             journal.shares.collected(marks.get(journal.lane, 0))
 
     async def close(self) -> None:
-        """After the last call."""
+        """Give back what is shared, after the last call."""
         if self._shared is not None and self._connected:
             await self._shared.close()

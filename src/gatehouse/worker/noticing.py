@@ -21,11 +21,11 @@ from gatehouse.ports import Limits
 
 REJECTED_SECONDS: Final = 60.0
 WANTED_SECONDS: Final = 30.0
-_LOG: Final = logging.getLogger(__name__)
+_log: Final = logging.getLogger(__name__)
 
 
 class Noticing:
-    """One per worker."""
+    """Puts on record what one worker notices."""
 
     def __init__(self, journal: JournalWriter, limits: Limits[Claim], rejections: Rejections) -> None:
         self._journal = journal
@@ -58,4 +58,4 @@ class Noticing:
         try:
             self._journal.append("admin", notice, tenant)
         except JournalError as error:
-            _LOG.warning("a notice found no room: %s", error)
+            _log.warning("a notice found no room: %s", error)

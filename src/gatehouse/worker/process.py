@@ -30,8 +30,8 @@ from gatehouse.errors import ConfigError
 from gatehouse.gateway.front import Front
 from gatehouse.gateway.guard import Guard
 from gatehouse.gateway.management import ManagementProxy
-from gatehouse.gateway.opening import Opening
 from gatehouse.gateway.snapshot import live
+from gatehouse.gateway.unsealing import Unsealer
 from gatehouse.http.server import Server, ServerLimits
 from gatehouse.journal.writer import JournalWriter
 from gatehouse.model.call import Route
@@ -58,6 +58,8 @@ from gatehouse.worker.subscription import Subscription, begin
 _GC_THRESHOLDS: Final = (20_000, 20, 20)
 """Calls leave no cycles behind: looking for some every 700 objects, as is the default, only costs."""
 _LAST_WORDS_SECONDS: Final = 2.0
+_UNTOLD_SECONDS: Final = 5.0
+"""Control takes a moment to start, too: waiting is worth a line in the log only when it has taken this long."""
 _log = logging.getLogger(__name__)
 
 
@@ -85,11 +87,12 @@ class Worker:
         self._lateness = Lateness()
         self._descriptors = Descriptors()
         self._stopping = False
+        self._stop_wanted = asyncio.Event()
 
     async def run(self) -> None:
         self._assemble()
         loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
+        stop = self._stop_wanted
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor's business
         following = loop.create_task(self._subscription.follow())
@@ -112,7 +115,7 @@ class Worker:
             sweeping.result()  # only a bug ends it: without it no time-out holds
         sweeping.cancel()
         if following.done():
-            following.result()  # only a bug ends it: who cannot hear of revocations must not go on
+            following.result()  # only a bug ends it: a worker that cannot hear of revocations must not go on
         following.cancel()
 
     async def _informed(self, stop: asyncio.Event) -> bool:
@@ -120,10 +123,12 @@ class Worker:
         every key would be unknown, so that this waits for control, for ever if need be; `False`: it is to `stop`."""
         if await self._subscription.answered() or not self._settings.auth.enabled or self._begun.published:
             return True
-        _log.warning("nothing says which keys there are: waiting for the control plane")
         told = asyncio.ensure_future(self._subscription.answered(None))
         ended = asyncio.ensure_future(stop.wait())
-        await asyncio.wait((told, ended), return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait((told, ended), timeout=_UNTOLD_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            _log.warning("nothing says which keys there are: waiting for the control plane")
+            await asyncio.wait((told, ended), return_when=asyncio.FIRST_COMPLETED)
         ended.cancel()
         if told.done():
             return True
@@ -146,8 +151,8 @@ class Worker:
         self._limits.configure(snapshot)
         self._limits.share(snapshot, self._journal)
         # Without accounts no stored credential is ever used.
-        self._opening = Opening(settings.secrets, self._data, os.environ) if settings.auth.enabled else None
-        self._live = live(snapshot, settings, opening=self._opening)
+        self._unsealer = Unsealer(settings.secrets, self._data, os.environ) if settings.auth.enabled else None
+        self._live = live(snapshot, settings, unsealer=self._unsealer)
         self._pipeline = self._make_pipeline(guard)
         self._management = ManagementProxy(
             self._upstreams,
@@ -209,7 +214,7 @@ class Worker:
         """Decide by `snapshot` from the next call on. Built beside, then one reference each; running calls keep what
         they began with, and those of the keys to be `cut` end. Raises `OSError`, `ValueError`, `re.error` for what
         cannot be used; the old one then stays."""
-        made = live(snapshot, self._settings, (self._snapshot, self._live), opening=self._opening)
+        made = live(snapshot, self._settings, (self._snapshot, self._live), unsealer=self._unsealer)
         if snapshot.providers is not self._snapshot.providers:
             self._trust(snapshot)
             router = Router(snapshot.providers, unified=self._settings.auth.enabled)
@@ -277,6 +282,8 @@ class Worker:
         self._management.sweep(now)
         self._upstreams.sweep(now)
         self._journal.sweep()
+        if self._journal.lost:
+            self._stop_wanted.set()  # started again, it begins a new lane
         self._limits.sweep(self._journal)
         self._noticing.sweep(self._live.access)
         self._acceptor.publish()

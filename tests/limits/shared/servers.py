@@ -21,7 +21,7 @@ from gatehouse.limits.claim import Claim
 from gatehouse.limits.shared.connection import Connection, server
 from gatehouse.limits.shared.embedded import binary
 from gatehouse.limits.shared.limits import SharedLimits, monotonic_us
-from gatehouse.limits.shared.rebuilding import Openings, Rebuilder
+from gatehouse.limits.shared.rebuilding import OnRecord, Rebuilder
 from gatehouse.limits.shared.scripts import key
 from gatehouse.model.limits import Bound, LimitEntry, Measure, ScopeKind, Window
 from gatehouse.model.moment import Moment
@@ -172,11 +172,11 @@ async def worker(
         await limits.close()
 
 
-async def opened(on: Valkey, openings: Openings | None = None, tenant: str = "t") -> None:
+async def opened(on: Valkey, openings: OnRecord | None = None, tenant: str = "t") -> None:
     """What the control plane does at its start: the ledger is there, and nobody was served before."""
 
-    async def read(tenant: str) -> Openings:
-        return openings or Openings()
+    async def read(tenant: str) -> OnRecord:
+        return openings or OnRecord()
 
     async with linked(on) as link:
         assert await Rebuilder(link, quiet=True).rebuild(tenant, read)

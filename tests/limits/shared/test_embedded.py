@@ -75,6 +75,25 @@ def test_is_started_again_when_it_dies(program: Path, data: DataDir) -> None:
     asyncio.run(run())
 
 
+def test_is_started_again_when_nobody_can_reach_it(program: Path, data: DataDir) -> None:
+    """A server cannot take up another socket; workers that start would find none."""
+
+    async def run() -> None:
+        valkey = EmbeddedValkey(data, program)
+        await valkey.start()
+        keeping = asyncio.ensure_future(valkey.keep())
+        first = valkey.pid
+        data.limits_socket.unlink()
+        await until(lambda: valkey.pid not in (None, first) and data.limits_socket.exists())
+        assert first is not None and not alive(first)
+        assert client(data).ping()
+        keeping.cancel()
+        await asyncio.wait([keeping])
+        await valkey.stop()
+
+    asyncio.run(run())
+
+
 def test_dies_with_its_parent(program: Path, data: DataDir) -> None:
     code = (
         "import asyncio, pathlib, sys, time\n"

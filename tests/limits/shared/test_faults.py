@@ -11,7 +11,7 @@ import pytest
 from gatehouse import errors
 from gatehouse.errors import GatehouseError
 from gatehouse.limits.shared.limits import monotonic_us
-from gatehouse.limits.shared.rebuilding import Openings, Rebuilder
+from gatehouse.limits.shared.rebuilding import OnRecord, Rebuilder
 from gatehouse.model.moment import Moment
 from tests.crash.processes import free_port
 from tests.limits.shared.calls import CAP, TOTAL, claim, held, holds, money, passes
@@ -218,8 +218,8 @@ def test_after_a_rebuild_on_a_server_whose_clock_was_set_back_calls_are_admitted
         pass_time(on, 3600 * SECOND)
         on.client().hdel("gatehouse:{t}", "epoch")
 
-        async def read(tenant: str) -> Openings:
-            return Openings()
+        async def read(tenant: str) -> OnRecord:
+            return OnRecord()
 
         async def sleep(seconds: float) -> None:
             """Nothing is leased."""

@@ -199,7 +199,7 @@ def test_a_worker_without_heartbeat_holds_no_concurrency(on: Valkey) -> None:
 
 
 def test_state_that_went_missing_is_noticed(on: Valkey) -> None:
-    """HARD-PARTS 7.6: whatever key is evicted, the batch that needs it says so, and nobody is served until rebuilt."""
+    """Whatever key is evicted, the batch that needs it says so, and nobody is served until rebuilt."""
     names = [key("t"), key("t") + b":w:lane", key("t") + b":lanes", key("t") + b":g:r", key("t") + b":t:l"]
     for lost in names:
         on.client().flushall()

@@ -7,12 +7,15 @@ import gc
 import time
 from typing import cast
 
+import pytest
+
 from gatehouse import errors
 from gatehouse.errors import GatehouseError
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.shared.limits import SharedLimits
 from gatehouse.model.limits import Bound, Clamp
 from gatehouse.model.moment import Moment
+from gatehouse.model.usage import MOST_COST
 from gatehouse.ports import Limits
 from tests.limits.shared.servers import (
     Clock,
@@ -329,3 +332,51 @@ def test_month_end_counts_where_the_call_was_admitted(on: Valkey) -> None:
             assert call.reserved[0].period == time.strftime("%Y-%m", time.gmtime())
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_a_bound_beyond_all_sense_neither_passes_nor_stops_others(hard: bool, on: Valkey) -> None:
+    """I4, I7: whatever a body names as its output maximum; numbers of 64 bits are all that the server takes."""
+    asked = bound(2**63, 2**90)
+
+    async def run() -> None:
+        await opened(on)
+        entries = [limit("spend", "day", 10 * DOLLAR, hard=hard), limit("tokens", "day", 10**6, hard=hard)]
+        async with worker(on, "a", entries) as a:
+            one, two = claim("k1"), claim("k2")
+            for call, needs in ((one, asked), (two, bound(2000, DOLLAR))):
+                assert await admit(a, call) is None
+                error = await reserve(a, call, needs)
+                if hard and call is one:
+                    assert isinstance(error, GatehouseError) and error.retry_after is None
+                    a.withdraw(call, now())
+                else:
+                    assert error is None
+                    a.settle(call, 100, 100, now())
+            if not hard:
+                assert {held.amount for held in one.reserved} == {MOST_COST}
+            await until(lambda: quiet(a))
+            assert state(on)[f"s|tenant/t/spend/day@{one_day(on)}"] == ("100" if hard else "200")
+
+    asyncio.run(run())
+
+
+def test_a_worker_whose_numbers_have_outgrown_the_server_says_so_and_keeps_no_call_waiting(on: Valkey) -> None:
+    async def run() -> None:
+        await opened(on)
+        async with worker(on, "a", [limit("spend", "total", 10 * DOLLAR, hard=False)]) as a:
+            one = claim("k1")
+            assert await admit(a, one) is None
+            assert await reserve(a, one, bound(2000, DOLLAR)) is None
+            a.settle(one, 2**70, 2**70, now())
+            await until(lambda: a._desk("t").down)
+            two = claim("k2")
+            assert await admit(a, two) is None and await reserve(a, two, bound(2000, 1000 * DOLLAR)) is None
+            assert two.skipped
+
+    asyncio.run(run())
+
+
+def one_day(on: Valkey) -> str:
+    """The day that something was settled on."""
+    return next(name for name in state(on) if name.startswith("s|tenant/t/spend/day@")).rpartition("@")[2]

@@ -1,5 +1,5 @@
 """Servers that forget: whatever is lost, hard spend lets nobody pass until the ledger is rebuilt from what is on record
-(I4, I7, HARD-PARTS 7.5 and 7.6)."""
+(I4, I7)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gatehouse import errors
 from gatehouse.errors import GatehouseError
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.shared.limits import SharedLimits
-from gatehouse.limits.shared.rebuilding import Lane, Openings, Rebuilder
+from gatehouse.limits.shared.rebuilding import Lane, OnRecord, Rebuilder
 from gatehouse.model.limits import Reserved
 from tests.crash.processes import free_port
 from tests.limits.shared.servers import (
@@ -102,7 +102,7 @@ def test_i4_nobody_passes_a_hard_cap_until_what_was_lost_is_rebuilt(on: Valkey, 
             a.settle(await forced(a), 1, 0, now())
             # On record now: the outcome of `a`, the decision of `b`.
             lanes = {"a": Lane({COUNTER: 250}), "b": Lane({}, (Reserved(*COUNTER, 400),))}
-            await rebuilt(on, Openings({COUNTER: 250}, lanes))
+            await rebuilt(on, OnRecord({COUNTER: 250}, lanes))
             b.settle(running, 1, 100, now())
             await passes(a)
             await passes(b)
@@ -122,8 +122,8 @@ async def forced(limits: SharedLimits) -> Claim:
     return call
 
 
-async def rebuilt(on: Valkey, openings: Openings) -> None:
-    async def read(tenant: str) -> Openings:
+async def rebuilt(on: Valkey, openings: OnRecord) -> None:
+    async def read(tenant: str) -> OnRecord:
         return openings
 
     async def sleep(seconds: float) -> None:
@@ -158,7 +158,7 @@ def test_what_workers_hold_counts_before_anybody_is_admitted_again(on: Valkey) -
             running = await spend(b, 900, None)
             flush(on)
             await refused(a)
-            await rebuilt(on, Openings())
+            await rebuilt(on, OnRecord())
             await passes(a)
             with pytest.raises(GatehouseError) as error:
                 await spend(a, 101, 1)
@@ -205,7 +205,7 @@ def test_i4_failover_to_a_lagging_replica(on: Valkey) -> None:
                 await until(lambda: a._connection.run)
                 assert await refused(a)
                 assert "epoch" not in state(replica)
-                await rebuilt(replica, Openings({COUNTER: 560}, {"a": Lane({COUNTER: 560})}))
+                await rebuilt(replica, OnRecord({COUNTER: 560}, {"a": Lane({COUNTER: 560})}))
                 await passes(a)
                 assert settled(replica)[1] == 560
 
@@ -218,10 +218,10 @@ def test_of_two_machines_one_rebuilds(on: Valkey) -> None:
         reading = asyncio.Event()
         go_on = asyncio.Event()
 
-        async def read(tenant: str) -> Openings:
+        async def read(tenant: str) -> OnRecord:
             reading.set()
             await go_on.wait()
-            return Openings({COUNTER: 7})
+            return OnRecord({COUNTER: 7})
 
         async with linked(on) as one, linked(on) as other:
             first = asyncio.ensure_future(Rebuilder(one, quiet=True).rebuild("t", read))
@@ -266,7 +266,7 @@ def test_rates_are_rebuilt_from_what_is_on_record(on: Valkey) -> None:
         many = limit("requests", "minute", 2000)
         at = now().unix
         recent = {hour.counter: [(at - 1_000_000, 1)] * 8, many.counter: [(at - 1_000_000, 8)]}
-        await opened(on, Openings(recent=recent))
+        await opened(on, OnRecord(recent=recent))
         async with worker(on, "a", [hour, many]) as a:
             found = [await admit(a, claim()) for _ in range(3)]
             assert [error is None for error in found] == [True, True, False]

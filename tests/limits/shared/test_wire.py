@@ -16,6 +16,7 @@ from gatehouse.errors import GatehouseError
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.shared.connection import Connection, server
 from gatehouse.limits.shared.limits import SharedLimits
+from gatehouse.limits.shared.scripts import LEDGER
 from gatehouse.model.limits import LimitEntry
 from tests.limits.shared.calls import CAP, TOTAL, claim, held, holds, money, passes
 from tests.limits.shared.servers import Valkey, admit, bound, limit, now, opened, reserve, state, until
@@ -60,6 +61,7 @@ class Wire:
                 if lost == "answer":
                     self.lost += 1
                     back.cancel()
+                    await asyncio.wait([back])  # two may not read at once
                     await far_reader.read(1)  # it has done it
                     break
         except OSError:
@@ -82,7 +84,8 @@ class Wire:
 async def wired(
     on: Valkey, folder: Path, lane: str, entries: list[LimitEntry]
 ) -> AsyncIterator[tuple[SharedLimits, Wire]]:
-    """A worker behind a `Wire`."""
+    """A worker behind a `Wire`, and a server that knows the script: its first answer has done what was asked."""
+    on.client().script_load(LEDGER.text)
     wire = Wire(on, folder / f"{lane}.sock")
     await wire.start()
     link = Connection(server(wire.url), timeout=20, connect_timeout=20)

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.shared.limits import SharedLimits
-from gatehouse.limits.shared.rebuilding import Lane, Openings, Rebuilder
+from gatehouse.limits.shared.rebuilding import Lane, OnRecord, Rebuilder
 from gatehouse.model.limits import LimitEntry, Reserved
 from gatehouse.model.moment import Moment
 from tests.limits.shared.servers import Clock, Valkey, connection, limit, until, valkey
@@ -118,7 +118,7 @@ class World(RuleBasedStateMachine):
         self.workers[lane] = limits
         self.settled[lane] = {}
 
-    def openings(self) -> Openings:
+    def openings(self) -> OnRecord:
         """All lanes' records, to their ends."""
         total: dict[tuple[str, str], int] = {}
         lanes = {}
@@ -138,10 +138,10 @@ class World(RuleBasedStateMachine):
             names[name]: [(at, amount) for at, amount in counted if at >= self.unix - RATES[name][0]]
             for name, counted in self.admitted.items()
         }
-        return Openings(total, lanes, recent)
+        return OnRecord(total, lanes, recent)
 
     async def _rebuild(self) -> None:
-        async def read(tenant: str) -> Openings:
+        async def read(tenant: str) -> OnRecord:
             # The server starts by its own clock: put it where the test's is.
             self.on.client().hset("gatehouse:{t}", "at", self.unix)
             return self.openings()

@@ -103,7 +103,7 @@ def test_a_deleted_credential_keeps_its_id_alone(place: Path) -> None:
             name = (await made.default.create_credential(credential(), event())).id
             await made.default.put_token(name, b"sealed-token", NOW)
             await made.default.bind(ids.DEFAULT, NewBinding("openai", name), event())
-            with pytest.raises(InUse, match="a project is bound to it"):
+            with pytest.raises(InUse, match=r"a project is bound to it \(Main\); take it"):
                 await made.default.delete_credential(name, event())
             await made.default.unbind(ids.DEFAULT, "openai", name, event())
             await made.default.create_limit(limit(scope="credential", scope_id=name), event())

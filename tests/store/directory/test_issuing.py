@@ -1,4 +1,4 @@
-"""Issuers of identity tokens: an issuer and an audience are one tenant's (HARD-PARTS 6.3)."""
+"""Issuers of identity tokens: an issuer and an audience are one tenant's."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_a_revoked_key_stays_revoked(place: Path) -> None:
 
 
 def test_a_rotated_key_counts_on_and_is_taken_for_a_while(place: Path) -> None:
-    """HARD-PARTS 7.7: rotation keeps the counters."""
+    """Rotation keeps the counters."""
 
     async def run() -> None:
         async with opened(place) as made:

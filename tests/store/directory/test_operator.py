@@ -126,7 +126,7 @@ def test_who_logs_in_is_found_in_every_tenant(place: Path) -> None:
 
 
 def test_the_import_contract_names_everybody_else() -> None:
-    """I6, HARD-PARTS 6.8: a new package has to be put on one side or the other."""
+    """I6: a new package has to be put on one side or the other."""
     root = Path(__file__).parents[3]
     contracts = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     [contract] = [each for each in contracts if each.get("forbidden_modules") == ["gatehouse.store.directory.operator"]]
@@ -156,7 +156,7 @@ async def _entrances(made: Opened) -> str:
 
 
 def test_who_stands_behind_a_credential_is_asked_anew_each_time(place: Path) -> None:
-    """HARD-PARTS 6.3: a token's rights follow its subject's present role."""
+    """A token's rights follow its subject's present role."""
 
     async def run() -> None:
         async with opened(place) as made:

@@ -1,4 +1,4 @@
-"""One connection to a Redis or Valkey server, shared by all who ask: commands go out as they come, answers in order.
+"""One connection to a Redis or Valkey server, shared by all its users: commands go out as they come, answers in order.
 
 Rules: no thread and no lock. Each command has its time-out; one that is late ends the connection, since what else was
 asked on it would be late too. Whoever waited is told `Unanswered`: the server may have done it or not. A lost
@@ -28,7 +28,7 @@ is worth a line from the longest on: one that is just being started is not."""
 CHECK_SECONDS: Final = 5.0
 """How often the server is asked whether it still evicts nothing."""
 
-_LOG: Final = logging.getLogger(__name__)
+_log: Final = logging.getLogger(__name__)
 
 Answer = Any
 """What the server said, as hiredis gives it: bytes, int, list, `None`, or an `Unanswered` or `hiredis.ReplyError`."""
@@ -93,7 +93,7 @@ class Connection:
     """
 
     def __init__(self, server: Server, *, timeout: float, connect_timeout: float) -> None:
-        """Seconds."""
+        """Seconds: `timeout` for an answer, `connect_timeout` for a connection."""
         self.run: str | None = None
         self.trouble: str | None = "not connected yet"
         self._told: str | None = None
@@ -172,7 +172,7 @@ class Connection:
     def _say(self, trouble: str, *, log: bool = True) -> None:
         self.trouble = trouble
         if log and trouble != self._told:
-            _LOG.warning("limits: the server at %r is not usable: %s", self._server, trouble)
+            _log.warning("limits: the server at %r is not usable: %s", self._server, trouble)
             self._told = trouble
 
     def _drop(self, why: str) -> None:

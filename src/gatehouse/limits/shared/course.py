@@ -53,16 +53,15 @@ class Line:
         """By fund, where a call admitted now counts."""
         self.shares: list[Stake | None] = [part.share(holder) for part in parts]
         """By fund, the holder's, where something bounds it."""
-        self.measures: list[Measured] = []
         self._turned = -1
         """The day it counts by: `Calendar.turns`."""
         by_measure: dict[str, list[Part]] = {}
         for part in (*doors, *parts):
             by_measure.setdefault(part.counter.measure, []).append(part)
-        self.measures += [Measured(measure, several) for measure, several in by_measure.items()]
+        self.measures = [Measured(measure, several) for measure, several in by_measure.items()]
 
     def turn(self, calendar: Calendar, unix: int) -> None:
-        """To the day it is."""
+        """Turn to the present day."""
         calendar.turn(unix)
         if self._turned == calendar.turns:
             return
@@ -91,7 +90,7 @@ class Measured:
         self.stakes = [part.stake for part in self._parts]
 
     def turn(self) -> None:
-        """To the stakes of the present period."""
+        """Turn to the stakes of the present period."""
         self.stakes = [part.stake for part in self._parts]
 
 
@@ -105,14 +104,14 @@ class Taken:
         self.period = period
         self.amount = 0
         self.got: list[Got] = []
-        """The later ones for dearer candidates."""
+        """The first for the first candidate, the others for dearer ones after it."""
         self.share_got: list[Got] = []
         self.truth = 0
         """What it used, once that is known."""
 
 
 class Course:
-    """One call's."""
+    """What one call has taken, holds and gives back."""
 
     __slots__ = ("_aimed", "_doors", "_pending", "holds", "line", "over")
 
@@ -130,7 +129,7 @@ class Course:
     # -- taking
 
     def passes(self, now: int) -> bool:
-        """Through the doors, where leases cover all of it; else nothing is taken."""
+        """Pass the doors, where leases cover all of it; else nothing is taken."""
         doors = self.line.doors
         for stake in doors:
             if stake.free < 1 or now >= stake.until:
@@ -165,7 +164,7 @@ class Course:
         return True
 
     def take(self, items: Items, now: int) -> Items:
-        """Of leases what they cover. Returns what is to be asked for."""
+        """Take of leases what they cover. Returns what is to be asked for."""
         lacking = []
         pending = self._pending
         for item in items:
@@ -202,7 +201,7 @@ class Course:
                 self.line.desk.refund(stake, granule, amount)
 
     def enter(self) -> None:
-        """Through the doors, with all that is pending."""
+        """Pass the doors with all that is pending."""
         pending, self._pending = self._pending, {}
         self._doors = [got for got in pending.values() if got[0].kind >= HELD]
 
@@ -214,7 +213,8 @@ class Course:
         line = self.line
         if not self.holds:
             self._aimed = [Taken(stake, period) for stake, period in zip(line.stakes, line.periods, strict=True)]
-        for index, more in enumerate(needed):
+        for index, fund in enumerate(line.funds):
+            more = min(needed[index], fund.most)
             if self.holds:
                 # A dearer candidate: in the period where the call was admitted.
                 taken = self.holds[index]
@@ -232,7 +232,7 @@ class Course:
         return items
 
     def hold(self) -> None:
-        """All that is pending."""
+        """Hold all that is pending."""
         self.holds = self.holds or self._aimed
         pending, self._pending = self._pending, {}
         for taken, share in zip(self.holds, self.line.shares, strict=True):
@@ -244,12 +244,12 @@ class Course:
                     taken.share_got.append(pending[share])
 
     def reserved(self) -> tuple[Reserved, ...]:
-        """For the decision's record."""
+        """What the decision's record says."""
         funds = self.line.funds
         return tuple([Reserved(funds[at].name, taken.period, taken.amount) for at, taken in enumerate(self.holds)])
 
     def settled(self) -> tuple[Settled, ...]:
-        """For the outcome's."""
+        """What the outcome's record says."""
         funds, told = self.line.funds, []
         for index, taken in enumerate(self.holds):  # none, if it never reserved
             told.append(Settled(funds[index].name, taken.period, taken.amount, taken.truth))
@@ -258,15 +258,18 @@ class Course:
     # -- ending
 
     def settle(self, tokens: int | None, cost: int | None, now: int, *, estimated: bool) -> None:
-        """Each fund counts what was used; where nobody knows, or a limit trusts no estimate, all that was held."""
+        """Each fund counts what was used; where nobody knows, all that was held, and no less where a limit trusts no
+        estimate."""
         line = self.line
         for index, taken in enumerate(self.holds):
             fund = line.funds[index]
-            truth = None if estimated and fund.by_bound else fund.truth(tokens, cost)
-            self._settle(taken, taken.amount if truth is None else truth, now)
+            truth = fund.truth(tokens, cost)
+            if truth is None or estimated and fund.by_bound and truth < taken.amount:
+                truth = taken.amount
+            self._settle(taken, truth, now)
 
     def give_up(self, now: int) -> None:
-        """It was never forwarded."""
+        """The call was never forwarded: it used nothing."""
         for taken in self.holds:
             self._settle(taken, 0, now)
 
@@ -329,7 +332,7 @@ class Course:
 
 
 def _leased(stake: Stake, amount: int) -> Got:
-    """Of what is leased, which is enough."""
+    """Take an amount of what is leased, which is enough."""
     stake.free -= amount
     if stake.kind >= HELD:
         stake.in_use += amount

@@ -25,12 +25,12 @@ from gatehouse.limits.shared.scripts import LEDGER, Answer, State, answer, packe
 from gatehouse.model.moment import Moment
 
 DEAD_US: Final = 10_000_000
-"""A worker that was not heard of for so long holds no concurrency any more."""
+"""A worker that was not heard of for this long holds no concurrency any more."""
 BEAT_US: Final = 1_000_000
-"""At least so often a worker that holds anything is heard of."""
+"""How often, at least, a worker that holds anything is heard of."""
 TIDY_US: Final = 60_000_000
 OLD_US: Final = 7 * 86_400_000_000
-"""What was settled is said again after a loss, until its period is over for so long."""
+"""What was settled is said again after a loss, until its period has been over for this long."""
 NEWS_SECONDS: Final = 0.005
 """How long what calls gave back waits for more. What is settled of a lease that lasts waits for the next batch or tick:
 held and settled together it is the same."""
@@ -39,9 +39,9 @@ _CALLS: Final = 64
 _COUNTERS: Final = 400
 """Most of one batch: some milliseconds of the server."""
 _NEWS: Final = 64
-"""So many counters more are in it to tell of them: calls may wait for the next batch."""
+"""How many more counters a batch holds only to report them, whatever its calls need."""
 
-_LOG: Final = logging.getLogger(__name__)
+_log: Final = logging.getLogger(__name__)
 
 Items = list[tuple[Stake, int]]
 """What a call needs of each counter."""
@@ -77,7 +77,7 @@ class Batch:
         return self.stakes.setdefault(stake, len(self.stakes) + 1)
 
     def added(self, results: tuple[tuple[int, ...], ...]) -> dict[Stake, int]:
-        """What calls got of each."""
+        """How much of each the admitted calls got."""
         added: dict[Stake, int] = {}
         for asking, short in zip(self.calls, results, strict=True):
             if not short:
@@ -106,7 +106,7 @@ class Batch:
 
 
 class Desk:
-    """One tenant's. `moved` is told of each counter a batch has changed."""
+    """Sends one tenant's batches, and hands out their answers. `moved` is told of each counter a batch has changed."""
 
     def __init__(
         self,
@@ -206,20 +206,20 @@ class Desk:
             self._send()
 
     def _done(self, stake: Stake, now: int) -> bool:
-        """There is nothing to say of it any more."""
+        """Whether there is nothing to say of it any more."""
         if stake.held or stake.untold:
             return False
         return stake.kind == HELD or 0 <= stake.ends < now + self._ahead - OLD_US
 
     @property
     def told(self) -> bool:
-        """Nothing waits, and the server knows all."""
+        """Whether nothing waits, and the server knows everything."""
         waits = self._batch is not None or self._waiting or self._refunds or self._news or self._later
         return not waits and not any(stake.untold for stake in self._stakes)
 
     @property
     def holds(self) -> bool:
-        """Some call, or a lease."""
+        """Whether some call or lease holds anything."""
         return any(stake.held for stake in self._stakes)
 
     def leave(self) -> None:
@@ -250,7 +250,7 @@ class Desk:
 
     def _send(self, *, beat: bool = False) -> None:
         if self._batch is not None:
-            return  # at its end
+            return  # `_take` sends what came up meanwhile
         if self._connection.run is None:
             self._tell_down()
             return
@@ -273,7 +273,13 @@ class Desk:
         counters = batch.counters()
         calls = [[word for stake, amount in c.items for word in (batch.stakes[stake], amount)] for c in batch.calls]
         worker = (self._lane, self._turn, self._epoch, self._seq, self._connection.run, DEAD_US, int(self._leaving))
-        self._ask(packed((*worker, counters, batch.refunds, calls)))
+        try:
+            argument = packed((*worker, counters, batch.refunds, calls))
+        except OverflowError as error:
+            self._batch = None
+            self._fail(batch, f"what is counted fits no number of the server's: {error}")
+            return
+        self._ask(argument)
 
     def _ask(self, argument: bytes, *, whole: bool = False) -> None:
         def said(answered: object) -> None:
@@ -310,7 +316,7 @@ class Desk:
     def _fail(self, batch: Batch, trouble: str) -> None:
         """Nobody knows whether it was done: what is held is told anew with the next batch."""
         if trouble != self._trouble:
-            _LOG.warning("limits of tenant %s: %s", self._tenant, trouble)
+            _log.warning("limits of tenant %s: %s", self._tenant, trouble)
         self._trouble = trouble
         self._refunds.clear()
         for stake in batch.stakes:

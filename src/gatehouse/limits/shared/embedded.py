@@ -30,7 +30,7 @@ LONGEST_PAUSE: Final = 5.0
 STEADY_SECONDS: Final = 30.0
 
 _LOOK_SECONDS: Final = 0.02
-_LOG: Final = logging.getLogger(__name__)
+_log: Final = logging.getLogger(__name__)
 
 
 def binary() -> Path | None:
@@ -98,17 +98,20 @@ class EmbeddedValkey:
         pause = FIRST_PAUSE
         while True:
             began = loop.time()
-            while self._process is not None and self._process.poll() is None:  # noqa: ASYNC110 - a process says nothing
+            while self._reachable():  # noqa: ASYNC110 - a process says nothing
                 await asyncio.sleep(FIRST_PAUSE)
             if loop.time() - began >= STEADY_SECONDS:
                 pause = FIRST_PAUSE
-            _LOG.warning("limits: the embedded Valkey ended; it is started again in %.1f s", pause)
+            running = self._process is not None and self._process.poll() is None
+            how = f"is reached by nobody, since {self._socket} was taken away" if running else "ended"
+            _log.warning("limits: the embedded Valkey %s; it is started again in %.1f s", how, pause)
+            await self.stop()
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
             try:
                 await self.start()
             except (ConfigError, OSError) as error:
-                _LOG.error("limits: %s", error)
+                _log.error("limits: %s", error)
 
     async def stop(self) -> None:
         """End it: it has nothing to save."""
@@ -122,6 +125,9 @@ class EmbeddedValkey:
                 process.kill()
             await asyncio.sleep(_LOOK_SECONDS)
         self._socket.unlink(missing_ok=True)
+
+    def _reachable(self) -> bool:
+        return self._process is not None and self._process.poll() is None and self._socket.is_socket()
 
     def _arguments(self) -> list[str]:
         options = {

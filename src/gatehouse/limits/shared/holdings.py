@@ -81,7 +81,7 @@ class Stake:
 
     @property
     def untold(self) -> bool:
-        """The server does not know yet what is held or settled."""
+        """Whether the server does not know yet what is held or settled."""
         return self.kind >= HELD and (self.told_held != self.in_use + self.free or self.told_spent != self.spent)
 
     def give_back(self, amount: int, spent: int, now: int) -> bool:

@@ -45,8 +45,6 @@ LEAVING_SECONDS: Final = 1.0
 
 _EVENTS: Final = 10_000
 _LINES: Final = 4096
-
-
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -206,14 +204,15 @@ class SharedLimits:
         else:
             course.untake(self._clock())
             asked.attempts += 1
+            last = asked.attempts >= ATTEMPTS
             error = None
-            if verdict == "full" or asked.attempts >= ATTEMPTS:
-                shortages = asked.lower(self._calendar, course.line.desk.now(asked.now), dict(short))
-                error = self._refuse(shortages, course.line.desk.now(asked.now)) if shortages else None
-            if error is None and asked.attempts >= ATTEMPTS:
+            if verdict == "full" or last:
+                now = course.line.desk.now(asked.now)
+                shortages = asked.lower(self._calendar, now, dict(short))
+                error = self._refuse(shortages, now) if shortages else None
+            if error is None and last:
                 error = self._unchecked(asked.claim, course, items)
-                self._conclude(asked, error)
-            elif error is not None or course.over:
+            if error is not None or last or course.over:
                 self._conclude(asked, error)
             else:
                 self._reserve(asked)

@@ -9,21 +9,16 @@ holder's share of it is a counter of what is held, and no more than held.
 
 from __future__ import annotations
 
-from typing import Final
 from weakref import WeakValueDictionary
 
 from gatehouse.limits.calendar import Calendar
 from gatehouse.limits.counters import ENDLESS, LENGTHS, Alarm, Cap, Counter
-from gatehouse.limits.funds import Fund, PeriodBalance
+from gatehouse.limits.funds import KEPT_PERIODS, Fund, PeriodBalance
 from gatehouse.limits.refusals import Shortage
 from gatehouse.limits.shared.holdings import HELD, LOG, RATE, SPEND, Stake
 from gatehouse.limits.shared.scripts import State
-from gatehouse.limits.sliding import LONGEST_LOG
+from gatehouse.limits.sliding import LONGEST_LOG, PARTS
 from gatehouse.model.moment import Moment
-
-_GRANULES: Final = 60
-_DAY_US: Final = 86_400_000_000
-_KEPT_PERIODS: Final = 4
 
 
 def stake_name(counter: str, period: str = "") -> str:
@@ -33,7 +28,7 @@ def stake_name(counter: str, period: str = "") -> str:
 
 
 class Share:
-    """A holder's stake in what it may hold of a counter, and whose it is: alive as long as the stake is."""
+    """A holder's stake in what it may hold of a counter, and the counter's `Part`: alive as long as the stake is."""
 
     __slots__ = ("__weakref__", "part", "stake")
 
@@ -96,14 +91,14 @@ class Part:
             self.stake = self.of(period)
             self.alarm = Alarm()
         if counter.window != "total":
-            self.stake.begins, self.stake.ends = calendar.day_ends - _DAY_US, calendar.day_ends
+            self.stake.begins, self.stake.ends = calendar.day_ends - LENGTHS["day"], calendar.day_ends
 
     def of(self, period: str) -> Stake:
         """The stake in any period. Old ones that nobody holds anything of are let go."""
         found = self._periods.get(period)
         if found is None:
             found = self._periods[period] = self._made(period)
-            for old in sorted(self._periods)[:-_KEPT_PERIODS]:
+            for old in sorted(self._periods)[:-KEPT_PERIODS]:
                 if not self._periods[old].held and not self._periods[old].untold:
                     del self._periods[old]
         return found
@@ -162,7 +157,7 @@ class Part:
 
     def _width(self, kind: int) -> int:
         length = LENGTHS.get(self.counter.window, 0)
-        return length if kind == LOG else length // _GRANULES
+        return length if kind == LOG else length // PARTS
 
     def _share_cap(self) -> int:
         counter = self.counter

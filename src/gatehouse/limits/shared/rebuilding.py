@@ -24,14 +24,13 @@ from gatehouse.limits.shared.connection import Connection, Unanswered
 from gatehouse.limits.shared.holdings import LEASE_US
 from gatehouse.limits.shared.parts import stake_name
 from gatehouse.limits.shared.scripts import REBUILD, packed, words
-from gatehouse.model.limits import Reserved
+from gatehouse.limits.sliding import PARTS
+from gatehouse.model.limits import Reserved, is_spend
 
 LEASES_SECONDS: Final = LEASE_US / 1e6 + 0.25
 JOIN_SECONDS: Final = 1.0
 FENCE_SECONDS: Final = 60.0
 """The longest `read` may take: then the fence falls, and another machine may begin."""
-
-_GRANULES: Final = 60
 
 
 class Lane(msgspec.Struct, frozen=True, gc=False):
@@ -43,8 +42,8 @@ class Lane(msgspec.Struct, frozen=True, gc=False):
     """Spend held by its decisions that have no outcome yet."""
 
 
-class Openings(msgspec.Struct, frozen=True, gc=False):
-    """A tenant's ledger as it is on record."""
+class OnRecord(msgspec.Struct, frozen=True, gc=False):
+    """What the journal and the store say of a tenant's counters."""
 
     settled: Mapping[tuple[str, str], int] = {}
     """Nano-dollars by (counter, period), all lanes of all machines together, whether listed below or not."""
@@ -55,7 +54,10 @@ class Openings(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rebuilder:
-    """One machine's. `quiet`: no worker can hold a lease or run a call, as at the first start on this machine alone."""
+    """Gives the server back what it lost, for one machine.
+
+    `quiet`: no worker can hold a lease or run a call, as at the first start on this machine alone.
+    """
 
     def __init__(
         self,
@@ -77,7 +79,7 @@ class Rebuilder:
                 found.append(tenant)
         return found
 
-    async def rebuild(self, tenant: str, read: Callable[[str], Awaitable[Openings]]) -> bool:
+    async def rebuild(self, tenant: str, read: Callable[[str], Awaitable[OnRecord]]) -> bool:
         """Whether this machine rebuilt it: it was lost, and nobody else is at it.
 
         Raises `Unanswered` where the server went away meanwhile: then it is as lost as before, and to be tried again.
@@ -88,9 +90,9 @@ class Rebuilder:
             return False
         if not self._quiet:
             await self._sleep(LEASES_SECONDS)
-        openings = await asyncio.wait_for(read(tenant), FENCE_SECONDS)
+        record = await asyncio.wait_for(read(tenant), FENCE_SECONDS)
         join_us = 0 if self._quiet else int(JOIN_SECONDS * 1e6)
-        said = await self._run(tenant, "open", run, self._token, secrets.token_hex(8), join_us, *_rows(openings))
+        said = await self._run(tenant, "open", run, self._token, secrets.token_hex(8), join_us, *_rows(record))
         return said[0] == "open"
 
     async def bury(self, tenant: str, lane: str, settled: Mapping[tuple[str, str], int]) -> bool:
@@ -104,7 +106,10 @@ class Rebuilder:
     async def _run(self, tenant: str, *argument: Any) -> tuple[str, ...]:
         if self._connection.run is None:
             raise Unanswered(self._connection.trouble)
-        blob = packed(argument)
+        try:
+            blob = packed(argument)
+        except OverflowError as error:
+            raise Unanswered(f"what is on record fits no number of the server's: {error}") from error
         try:
             try:
                 said = await self._connection.call(*REBUILD.command(tenant, blob))
@@ -117,30 +122,30 @@ class Rebuilder:
             raise Unanswered(f"the ledger's server says: {error}") from error
 
 
-def _rows(openings: Openings) -> tuple[list[Any], list[Any], list[Any]]:
+def _rows(record: OnRecord) -> tuple[list[Any], list[Any], list[Any]]:
     """As `rebuild.lua` reads them."""
     spends: dict[str, list[int]] = {}
-    for (counter, period), amount in openings.settled.items():
+    for (counter, period), amount in record.settled.items():
         spends.setdefault(stake_name(counter, period), [0, 0])[1] += amount
     lanes = []
-    for lane, said in openings.lanes.items():
+    for lane, said in record.lanes.items():
         own: dict[str, list[int]] = {}
         for (counter, period), amount in said.settled.items():
             own.setdefault(stake_name(counter, period), [0, 0])[1] += amount
         for one in said.reserved:
-            if one.counter.rpartition("/")[0].endswith("/spend"):
+            if is_spend(one.counter):
                 name = stake_name(one.counter, one.period)
                 own.setdefault(name, [0, 0])[0] += one.amount
                 spends.setdefault(name, [0, 0])[0] += one.amount
         lanes.append((lane, [(name, *amounts) for name, amounts in own.items()]))
-    rates = [_rate(counter, counted) for counter, counted in openings.recent.items()]
+    rates = [_rate(counter, counted) for counter, counted in record.recent.items()]
     return [(name, *amounts) for name, amounts in spends.items()], lanes, rates
 
 
 def _rate(counter: str, counted: Sequence[tuple[int, int]]) -> tuple[str, int, list[int]]:
     """By granule, each as of its end: never out of the window too early."""
     length = LENGTHS[counter.rpartition("/")[2]]
-    width = length // _GRANULES
+    width = length // PARTS
     sums: dict[int, int] = {}
     for at, amount in counted:
         stamp = (at // width + 1) * width - 1

@@ -29,7 +29,7 @@ Reply = GatehouseError | Clamp | None
 
 
 class Reserving:
-    """One call's."""
+    """One call's reservation."""
 
     def __init__(self, claim: Claim, course: Course, bound: Bound, needed: list[int], now: Moment) -> None:
         self.claim = claim

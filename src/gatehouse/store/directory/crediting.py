@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from msgspec import UNSET
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gatehouse.store import times
@@ -21,6 +21,8 @@ from gatehouse.store.directory.schema import bindings, credentials, projects
 from gatehouse.store.directory.scoped import Scoped, changed, folded, paged, viewed
 from gatehouse.store.directory.views import Credential, Page
 
+_MOST_NAMED: Final = 10
+"""Projects that an error lists."""
 _UNKNOWN: Final = {"health": "unknown", "health_reason": None, "health_at": None}
 
 
@@ -68,12 +70,22 @@ class Credentials(Scoped):
     async def delete_credential(self, name: str, event: Event) -> None:
         """The secret is gone, the id stays. Raises `NotThere`, `InUse`."""
         async with self._changing(event) as connection:
-            await self._row(connection, credentials, name, "credential")
-            if not await self._free(connection, bindings, bindings.c.credential == name):
-                raise InUse(f"credential {name} cannot be deleted: a project is bound to it; unbind it first")
+            row = await self._row(connection, credentials, name, "credential")
+            users = await self._users(connection, name)
+            if users:
+                raise InUse(
+                    f"credential {row.name} cannot be deleted: a project is bound to it ({', '.join(users)}); take it "
+                    "from each by `gatehouse project disable-provider`"
+                )
             await drop_limits(connection, self._tenant, "credential", name, event.at)
             gone: dict[str, Any] = {"sealed": b"", "token": None, "rotate_key": None, "last4": "", "settings": {}}
             await self._change(connection, credentials, name, name_key=None, deleted_at=event.at, **gone)
+
+    async def _users(self, connection: AsyncConnection, name: str) -> list[str]:
+        """Names of projects that a credential is bound to, some of them where they are many."""
+        bound = select(bindings.c.project).where(bindings.c.tenant == self._tenant, bindings.c.credential == name)
+        wanted = select(projects.c.name).where(projects.c.tenant == self._tenant, projects.c.id.in_(bound))
+        return list(await connection.scalars(wanted.order_by(projects.c.name).limit(_MOST_NAMED)))
 
     async def put_secret(self, name: str, sealed: bytes, last4: str, event: Event) -> Credential:
         """Another secret takes over. A token made from the one before serves until the next is there, which is due at
@@ -103,7 +115,7 @@ class Credentials(Scoped):
             return True
 
     async def put_reminded(self, name: str) -> None:
-        """It was called to mind that the secret is old. Raises `NotThere`."""
+        """An event reminded of the old secret. Raises `NotThere`."""
         async with self._changing(None, published=False) as connection:
             await self._row(connection, credentials, name, "credential")
             await self._change(connection, credentials, name, reminded_at=times.now())

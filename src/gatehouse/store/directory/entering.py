@@ -56,6 +56,11 @@ class Entrances(Scoped):
         async with self._opened() as connection:
             await connection.execute(update(sessions).where(*where).values(seen_at=seen))
 
+    async def session(self, name: str) -> Session:
+        """Raises `NotThere`: it has ended, or never was."""
+        async with self._opened() as connection:
+            return viewed(Session, await self._row(connection, sessions, name, "session"))
+
     async def sessions(self, wanted: SessionFilter, limit: int, cursor: str | None = None) -> Page[Session]:
         """Newest first, those that have ended but are not forgotten included. Raises `CursorError`."""
         conditions: list[ColumnElement[bool]] = []

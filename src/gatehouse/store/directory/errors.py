@@ -15,5 +15,9 @@ class Taken(DirectoryError):
     """A name, an address or an id that must be unique is in use already."""
 
 
+class Replaced(DirectoryError):
+    """What the change went by is there no more: somebody was faster."""
+
+
 class InUse(DirectoryError):
     """It cannot go while something else needs it."""

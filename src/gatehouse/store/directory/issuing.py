@@ -1,7 +1,7 @@
 """Whose JWTs one tenant takes as a caller's identity.
 
-Rules: an issuer and an audience together are one tenant's: the tenant of a token follows from them alone (HARD-PARTS
-6.3). The keys are what the control plane fetched last.
+Rules: an issuer and an audience together are one tenant's: the tenant of a token follows from them alone. The
+keys are what the control plane fetched last.
 """
 
 from __future__ import annotations

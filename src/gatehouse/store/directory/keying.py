@@ -46,7 +46,7 @@ class Keys(Scoped):
             return viewed(Key, await self._row(connection, keys, name, "key"))
 
     async def keys(self, wanted: KeyFilter, limit: int, cursor: str | None = None, *, offset: int = 0) -> Page[Key]:
-        """Newest first. `offset`: for a contract that counts instead (T7), and nothing else. Raises `CursorError`."""
+        """Newest first. `offset`: for clients that page by number (`control.keycompat`). Raises `CursorError`."""
         given = {"project": wanted.project, "user_id": wanted.user, "name": wanted.name, "last4": wanted.last4}
         conditions: list[ColumnElement[bool]] = [
             keys.c[name] == value for name, value in given.items() if value is not None

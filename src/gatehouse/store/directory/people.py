@@ -1,15 +1,15 @@
 """Users of one tenant.
 
 Rules: an e-mail address names one user per tenant, in any case; a sign-on provider's (issuer, subject) as well. What
-tells who somebody was can be erased, the id stays. A tenant that has an owner keeps one. Whose password is replaced,
-or who is disabled, is shut out: sessions and platform tokens end.
+tells who somebody was can be erased, the id stays. A tenant that has an owner keeps one. A user who is disabled, or
+whose password is replaced, is shut out: sessions and platform tokens end.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from sqlalchemy import ColumnElement, FromClause, Row, case, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,7 +17,7 @@ from gatehouse.auth.invitations import is_invitation
 from gatehouse.store.directory import ids
 from gatehouse.store.directory.changes import Event, NewUser, UserChange, UserFilter
 from gatehouse.store.directory.entering import shut_out
-from gatehouse.store.directory.errors import InUse, NotThere, Taken
+from gatehouse.store.directory.errors import InUse, NotThere, Replaced, Taken
 from gatehouse.store.directory.limiting import drop_limits
 from gatehouse.store.directory.schema import keys, users
 from gatehouse.store.directory.scoped import Scoped, changed, folded, viewed
@@ -29,7 +29,7 @@ NOBODY: Final = {"email": None, "email_key": None, "name": None, "password_hash"
 
 
 def role_now(people: FromClause) -> ColumnElement[str | None]:
-    """Of a row of users: the role that counts; of whoever is disabled, one that may nothing."""
+    """Of a row of users: the role that counts; of a disabled one, a role without any permission."""
     return case((people.c.disabled, ""), else_=people.c.role)
 
 
@@ -73,12 +73,18 @@ class People(Scoped):
             found: str | None = (await self._row(connection, users, name, "user")).password_hash
             return found
 
-    async def update_user(self, name: str, change: UserChange, event: Event) -> User:
-        """Raises `NotThere`, `Taken`; `InUse` where the tenant would be left without an owner."""
+    async def update_user(
+        self, name: str, change: UserChange, event: Event, *, held: str | None | UnsetType = UNSET
+    ) -> User:
+        """`held`: what a password was held against, and is replaced only if it is still kept.
+
+        Raises `NotThere`, `Taken`, `Replaced`; `InUse` where the tenant would be left without an owner."""
         async with self._changing(event) as connection:
             before = await self._row(connection, users, name, "user")
             if before.erased_at is not None:
                 raise NotThere(f"user {name} was erased")
+            if held is not UNSET and before.password_hash != held:
+                raise Replaced(f"the password of user {name} was replaced meanwhile")
             values = changed(change)
             if (values.get("role", OWNER), values.get("disabled", False)) != (OWNER, False):
                 await self._keep_an_owner(connection, before)

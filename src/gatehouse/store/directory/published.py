@@ -4,8 +4,8 @@ Rules: revoked keys, disabled or deleted credentials and issuers, deleted projec
 tenants, projects and keys are, and say so, since they are answered otherwise than unknown ones. What has an end of its
 own is there until then and after: the worker compares times. A key that was rotated ends when it retires. A project
 keeps its binding to a credential that is disabled: its callers are not sent elsewhere behind its back. A key is worth
-what whoever stands behind it may now: whose user may make no calls is disabled. One with a role that may make no calls
-opens nothing on the data plane.
+what the people behind it may do now: it is disabled if its user may make no calls, and opens nothing on the data plane
+if its own role may make none.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ async def lock(connection: AsyncConnection, tenant: str, *, raised: bool) -> Non
 
 
 async def put_event(connection: AsyncConnection, tenant: str, event: Event) -> None:
-    """Into the outbox."""
+    """Put an event into the outbox."""
     text = msgspec.json.encode(event).decode()
     await connection.execute(outbox.insert().values(tenant=tenant, id=event.id, event=text))
 

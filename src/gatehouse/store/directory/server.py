@@ -24,7 +24,7 @@ __all__ = ["migrator", "reader", "show", "take_turns", "wall_off", "writer"]
 
 _CONNECTIONS: Final = 4
 _WRITER: Final = {"synchronous_commit": "on", "default_transaction_isolation": "read committed"}
-"""Who waited for another's change must see it."""
+"""A change that waited for another must see it."""
 _READER: Final = {"default_transaction_read_only": "on", "default_transaction_isolation": "repeatable read"}
 _TURNS: Final = text("SELECT pg_advisory_xact_lock(1195464009, hashtext(coalesce(current_schema(), '')))")
 

@@ -142,7 +142,7 @@ class Key(msgspec.Struct, frozen=True):
     retires_at: Time | None
     """From when only its successor is taken."""
     counts_as: str
-    """Id of the first of its rotations: what its limits and their counters belong to (HARD-PARTS 7.7)."""
+    """Id of the first of its rotations: what its limits and their counters belong to."""
 
 
 class Limit(msgspec.Struct, frozen=True):

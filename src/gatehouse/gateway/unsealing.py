@@ -1,4 +1,4 @@
-"""Opens stored credentials for a worker: master keys in, injections out.
+"""Unseals stored credentials for a worker: master keys in, injections out.
 
 Rules: keys are read when the first credential needs them, and again when a secret was sealed with a newer one. A secret
 that does not open is logged by its credential's id and serves nothing; the others go on. Nothing here is ever shown.
@@ -19,10 +19,10 @@ from gatehouse.errors import ConfigError
 from gatehouse.model.access import CredentialEntry
 from gatehouse.model.snapshot import ProviderEntry
 
-_LOG: Final = logging.getLogger(__name__)
+_log: Final = logging.getLogger(__name__)
 
 
-class Opening:
+class Unsealer:
     """The master keys of one process, as far as they are needed."""
 
     def __init__(self, secrets: Secrets, data: DataDir, environ: Mapping[str, str]) -> None:
@@ -32,7 +32,7 @@ class Opening:
         self._vault: Vault | None = None
 
     def prepare(self, credentials: Mapping[str, CredentialEntry]) -> None:
-        """Before the first of these is opened. Raises `ConfigError` where their master keys are not to be had."""
+        """Before the first of these is opened. Raises `ConfigError` where their master keys cannot be read."""
         if credentials and self._vault is None:
             self._vault = self._read()
 
@@ -41,7 +41,7 @@ class Opening:
         try:
             return self._opened(entry, provider)
         except (VaultError, ValueError, ConfigError) as error:
-            _LOG.error("credential %s cannot be used: %s", entry.id, error)
+            _log.error("credential %s cannot be used: %s", entry.id, error)
             return None
 
     def _opened(self, entry: CredentialEntry, provider: ProviderEntry) -> Injection:
