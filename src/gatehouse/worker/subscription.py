@@ -35,8 +35,8 @@ ASK_SECONDS: Final = 1.0
 """How long a worker that starts waits for control to say something newer."""
 
 _FIRST_DELAY: Final = 0.02
-_LONGEST_DELAY: Final = 0.5
-"""Between two tries to reach control: well below the silence for which a worker is killed."""
+_LONGEST_DELAY: Final = 0.1
+"""Between two tries to reach control: a worker that starts beside it waits no longer than it has to."""
 _REFUSED_SECONDS: Final = 1.0
 
 _AWAY: Final = (OSError, asyncio.IncompleteReadError)
