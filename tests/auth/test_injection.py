@@ -77,6 +77,22 @@ def test_tokens(auth: ProviderAuth, kind: CredentialKind) -> None:
     assert not found.fresh(NOW + 60)
 
 
+def test_what_is_fetched_for_one_account_has_one_mark_i3() -> None:
+    """A provider's account that is stored twice is told by it, whatever it hands out each time."""
+
+    def mark(kind: CredentialKind, secret: Secret) -> bytes:
+        auth: ProviderAuth = "bedrock" if kind.startswith("aws") else "google"
+        return ready(auth, kind, secret).mark
+
+    one, other = (mark("google_service_account", Token(f"ey.{n}", NOW, "robot@example")) for n in range(2))
+    assert one == other != mark("google_service_account", Token("ey.0", NOW, "another@example"))
+    roles = [
+        msgspec.structs.replace(AWS, access_key_id=f"ASIA{n:016}", expires=NOW, account="arn:aws:iam::1:role/r")
+        for n in range(2)
+    ]
+    assert mark("aws_role", roles[0]) == mark("aws_role", roles[1]) != mark("aws_keys", AWS)
+
+
 def test_signatures() -> None:
     """Signed is what makes a request what it is: host, content type and AWS's own headers."""
     secret = msgspec.structs.replace(AWS, session_token="session", expires=NOW + 900)

@@ -82,6 +82,7 @@ def test_a_key_file_cannot_say_where_its_signature_goes() -> None:
         ("aws_keys", AWS | {"region": "US-EAST-1"}, "region: "),
         ("aws_keys", AWS | {"access_key_id": "AK/../IA012345678"}, "access_key_id: "),
         ("aws_keys", AWS | {"expires": 7}, "nothing else"),
+        ("aws_keys", AWS | {"account": "another"}, "session_token and nothing else"),
         ("aws_role", ROLE | {"role_arn": "arn:aws:iam::123456789012:user/x"}, "role_arn: "),
         ("aws_role", AWS, "it misses the field role_arn"),
         ("azure_entra", ENTRA | {"directory_id": "x/../y"}, "directory_id: "),

@@ -80,7 +80,7 @@ def account() -> GoogleAccount:
 def test_entra_client_credentials(pem: Path) -> None:
     granted = {"token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "access_token": "ey.J0.eXAi"}
     found, asked = exchanged(ENTRA, lambda _: answer(200, granted), pem)
-    assert found == Token("ey.J0.eXAi", NOW + 3599)
+    assert found == Token("ey.J0.eXAi", NOW + 3599, "11112222-bbbb")
     assert (asked.method, asked.target) == ("POST", "/contoso.onmicrosoft.com/oauth2/v2.0/token")
     assert asked.headers["content-type"] == "application/x-www-form-urlencoded"
     assert asked.form == {
@@ -95,7 +95,7 @@ def test_google_service_account(pem: Path) -> None:
     source = account()
     granted = {"access_token": "ya29.c", "token_type": "Bearer", "expires_in": 3599}
     found, asked = exchanged(source, lambda _: answer(200, granted), pem)
-    assert found == Token("ya29.c", NOW + 3599)
+    assert found == Token("ya29.c", NOW + 3599, "gateway@example.iam.gserviceaccount.com")
     assert (asked.method, asked.target) == ("POST", "/token")
     assert asked.form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
     decoded = jwt.decode(asked.form["assertion"], RSAKey.import_key(source.private_key), algorithms=["RS256"])
@@ -117,6 +117,7 @@ def test_an_aws_role(pem: Path) -> None:
         "eu-west-1",
         "AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQW==",
         NOW + 3600,
+        ROLE.role_arn,
     )
     assert (asked.method, asked.target) == ("POST", "/")
     assert asked.form == {
@@ -196,4 +197,4 @@ def test_numbers_as_texts_are_read_too(pem: Path) -> None:
     found, _ = exchanged(
         ENTRA, lambda _: answer(200, json.dumps({"access_token": "t", "expires_in": "3599"}).encode()), pem
     )
-    assert found == Token("t", NOW + 3599)
+    assert found == Token("t", NOW + 3599, "11112222-bbbb")

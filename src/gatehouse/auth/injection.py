@@ -73,7 +73,7 @@ class Injection:
         self.expires = 0
         """Unix seconds from which on it must not be used; 0: never."""
         self.mark = _mark(secret)
-        """Two with the same mark are the same key of a provider's account. A digest."""
+        """Two with the same mark are the same key of a provider's account, or fetched for the same. A digest."""
         self._origin = entry.origin
         self._signer: Signer | None = None
         self._lines = b""
@@ -144,9 +144,11 @@ def _service(origin: str) -> str:
 
 
 def _mark(secret: Usable) -> bytes:
-    if isinstance(secret, AwsKeys):
-        return hashlib.sha256(secret.access_key_id.encode()).digest()
-    return hashlib.sha256((secret.key if isinstance(secret, ApiKey) else secret.value).encode()).digest()
+    if isinstance(secret, ApiKey):
+        one = secret.key
+    else:
+        one = secret.account or (secret.access_key_id if isinstance(secret, AwsKeys) else secret.value)
+    return hashlib.sha256(one.encode()).digest()
 
 
 def injection(entry: CredentialEntry, auth: ProviderAuth, vault: Vault) -> Injection:

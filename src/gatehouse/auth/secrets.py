@@ -66,6 +66,8 @@ class AwsKeys(Kept, frozen=True, tag="aws_keys"):
     region: Region
     session_token: Annotated[str, Meta(max_length=32_768, pattern=r"^[\x21-\x7e]*\Z")] = ""
     expires: Moment = 0
+    account: str = ""
+    """`Source.account`, of keys that were fetched."""
 
 
 class AwsRole(Kept, frozen=True, tag="aws_role"):
@@ -78,6 +80,11 @@ class AwsRole(Kept, frozen=True, tag="aws_role"):
     region: Region
     external_id: Annotated[str, Meta(max_length=1224, pattern=r"^[\w+=,.@:/-]*\Z")] = ""
 
+    @property
+    def account(self) -> str:
+        """What everything fetched with it acts as."""
+        return self.role_arn
+
 
 class EntraClient(Kept, frozen=True, tag="azure_entra"):
     """An application registered with Microsoft Entra ID, by client secret."""
@@ -89,6 +96,11 @@ class EntraClient(Kept, frozen=True, tag="azure_entra"):
     client_secret: Word
     cloud: Literal["public", "us", "china"] = "public"
 
+    @property
+    def account(self) -> str:
+        """As of `AwsRole`."""
+        return self.client_id.lower()
+
 
 class GoogleAccount(Kept, frozen=True, tag="google_service_account"):
     """A service account's key, with the names of its key file. What else stands there is not kept."""
@@ -99,6 +111,11 @@ class GoogleAccount(Kept, frozen=True, tag="google_service_account"):
     private_key: Annotated[str, Meta(max_length=16_384, pattern=r"^-----BEGIN PRIVATE KEY-----\s")]
     """PEM, PKCS #8, RSA."""
 
+    @property
+    def account(self) -> str:
+        """As of `AwsRole`."""
+        return self.client_email.lower()
+
 
 class Token(Kept, frozen=True, tag="token"):
     """A bearer token that was fetched. `expires`: Unix seconds."""
@@ -106,6 +123,8 @@ class Token(Kept, frozen=True, tag="token"):
     identifies = "value"
     value: LongWord
     expires: Moment
+    account: str = ""
+    """`Source.account`."""
 
 
 Secret = ApiKey | AwsKeys | AwsRole | EntraClient | GoogleAccount | Token
@@ -127,6 +146,8 @@ _GIVEN: Final[dict[CredentialKind, type[Given]]] = {
     "google_service_account": GoogleAccount,
 }
 
+_FETCHED: Final = ("expires", "account")
+"""Fields that only what was fetched has."""
 _ANY_WORD: Final = "x21-"
 """In the pattern of whatever may be any text without spaces."""
 _ASSIGNMENT: Final = re.compile(r"(export )?[A-Z][A-Z0-9_]{2,}=[^=]")
@@ -149,9 +170,9 @@ def read(kind: CredentialKind, given: str | Mapping[str, object]) -> Given:
         if given.get("universe_domain", "googleapis.com") != "googleapis.com":
             raise ValueError("universe_domain: only googleapis.com is supported")
         given = {name: value for name, value in given.items() if name in wanted.__struct_fields__}
-    unknown = sorted(str(name) for name in given if name not in wanted.__struct_fields__)
-    if unknown or "expires" in given:
-        raise ValueError(f"a secret of the kind {kind} holds {', '.join(wanted.__struct_fields__)} and nothing else")
+    if any(name not in wanted.__struct_fields__ or name in _FETCHED for name in given):
+        taken = [name for name in wanted.__struct_fields__ if name not in _FETCHED]
+        raise ValueError(f"a secret of the kind {kind} holds {', '.join(taken)} and nothing else")
     try:
         secret = msgspec.convert({**given, "type": kind}, wanted)
     except msgspec.ValidationError as error:

@@ -92,13 +92,14 @@ async def exchange(
     try:
         match source:
             case EntraClient():
-                return await _entra(source, callout, now, places.entra[source.cloud])
+                fetched: Token | AwsKeys = await _entra(source, callout, now, places.entra[source.cloud])
             case GoogleAccount():
-                return await _google(source, callout, now, places.google)
+                fetched = await _google(source, callout, now, places.google)
             case AwsRole():
-                return await _assumed(source, callout, credential, now, places.sts)
+                fetched = await _assumed(source, callout, credential, now, places.sts)
     except CalloutError as error:
         raise ExchangeError(str(error)) from error
+    return msgspec.structs.replace(fetched, account=source.account)
 
 
 async def _entra(source: EntraClient, callout: Callout, now: int, cloud: Cloud) -> Token:
