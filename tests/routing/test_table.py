@@ -86,6 +86,7 @@ DATA = [
         "openai",
         "stored_response",
     ),
+    ("/openai/v1/responses/recancel", "https://api.openai.com/v1/responses/recancel", "openai", "openai", "other"),
     ("/openai/v1/moderations", "https://api.openai.com/v1/moderations", "openai", "openai", "moderations"),
     ("/openai/v1/files", "https://api.openai.com/v1/files", "openai", "openai", "files"),
     ("/openai/v1/uploads/u/parts", "https://api.openai.com/v1/uploads/u/parts", "openai", "openai", "files"),

@@ -57,7 +57,7 @@ _OPENAI_CREATES: Final = {
 }
 _OPENAI_SOCKETS: Final = {"/realtime": "realtime", "/realtime/translations": "realtime", "/responses": "responses"}
 """Asked for by GET, with an upgrade (openai-py 3.52: `resources.realtime`, `resources.responses`)."""
-_STORED_RESPONSE: Final = re.compile(r"/responses/[^/]+(?:/cancel)?")
+_STORED_RESPONSE: Final = re.compile(r"/responses/[^/]+(/cancel)?")
 _OPENAI_FAMILIES: Final = {
     "models": "models",
     "files": "files",
@@ -121,7 +121,8 @@ def openai_endpoint(rest: str, post: bool) -> str:
     found = (_OPENAI_CREATES if post else _OPENAI_SOCKETS).get(rest.removesuffix("/"))
     if found is not None:
         return found
-    if _STORED_RESPONSE.fullmatch(rest) and rest.endswith("cancel") == post:
+    stored = _STORED_RESPONSE.fullmatch(rest)
+    if stored is not None and (stored[1] is not None) == post:
         return "stored_response"
     return _OPENAI_FAMILIES.get(first_segment(rest), OTHER)
 
