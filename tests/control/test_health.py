@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,27 +66,19 @@ def test_what_is_wrong_is_said(wrong: dict[str, Any], status: str, service: tupl
     assert any(says in problem for problem in health.problems)
 
 
-def test_a_snapshot_that_cannot_be_published_is_said() -> None:
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        (told_by_publisher, "the newest keys and accounts are not in force"),
+        (told_by_directory, "accounts, keys and limits cannot be changed now"),
+    ],
+)
+def test_what_administration_cannot_do_is_said(told: Callable[[Health, str], Health], says: str) -> None:
     """I7."""
-    assert told_by_publisher(_assess(), "") == _assess()
-    health = told_by_publisher(_assess(), "no space left")
-    assert (health.status, health.problems) == (
-        "degraded",
-        ["the newest keys and accounts are not in force: no space left"],
-    )
-    full = _assess(journal={"state": "full"})
-    assert told_by_publisher(full, "no space left").status == "unhealthy"
-
-
-def test_a_directory_that_cannot_be_used_is_said() -> None:
-    """I7."""
-    assert told_by_directory(_assess(), "") == _assess()
-    health = told_by_directory(_assess(), "database is locked")
-    assert (health.status, health.problems) == (
-        "degraded",
-        ["accounts, keys and limits cannot be changed now: database is locked"],
-    )
-    assert told_by_directory(_assess(journal={"state": "full"}), "x").status == "unhealthy"
+    assert told(_assess(), "") == _assess()
+    health = told(_assess(), "no space left")
+    assert (health.status, health.problems) == ("degraded", [f"{says}: no space left"])
+    assert told(_assess(journal={"state": "full"}), "no space left").status == "unhealthy"
 
 
 def test_limits_that_cannot_be_checked_are_said() -> None:

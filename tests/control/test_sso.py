@@ -196,13 +196,18 @@ def test_a_program_gets_a_token_over_its_loopback_address(tmp_path: Path, issuer
     asyncio.run(run())
 
 
+async def _linking(browser: Browser) -> str:
+    """Signed in here, signs in at the provider as well. Returns where that leads back to."""
+    address = (await browser.ask("POST", "/api/v1/sso/link")).json()["location"]
+    return await asyncio.to_thread(sign_on.logged_in, address, "guest")
+
+
 def test_whoever_is_signed_in_links_themselves(tmp_path: Path, issuer: str) -> None:
     async def run() -> None:
         async with _house(tmp_path, issuer) as made:
             owner = Browser(made)
             await owner.log_in()
-            address = (await owner.ask("POST", "/api/v1/sso/link")).json()["location"]
-            back = await asyncio.to_thread(sign_on.logged_in, address, "guest")
+            back = await _linking(owner)
             assert (await owner.ask("GET", sign_on.path_of(back))).status_code == 303
             [linked] = made.said("user.link")
             assert linked.actor == made.made["owner"]
@@ -219,8 +224,7 @@ def test_whose_sessions_were_ended_leaves_no_link_behind(tmp_path: Path, issuer:
         async with _house(tmp_path, issuer) as made:
             thief = Browser(made)
             await thief.log_in()
-            address = (await thief.ask("POST", "/api/v1/sso/link")).json()["location"]
-            back = await asyncio.to_thread(sign_on.logged_in, address, "guest")
+            back = await _linking(thief)
             await made.operate("DELETE", f"/api/v1/users/{made.made['owner']}/sessions")
             assert (await thief.ask("GET", sign_on.path_of(back))).status_code == 401
             owner = await made.operate("GET", f"/api/v1/users/{made.made['owner']}")

@@ -17,7 +17,7 @@ from gatehouse.cli.moments import Moment, MomentType, at
 from gatehouse.cli.names import labels
 from gatehouse.cli.terminal import csv_text, json_line
 from gatehouse.gateway.notices import LIMIT_EXCEEDED, LIMIT_THRESHOLD
-from gatehouse.model.limits import Measure, Window
+from gatehouse.model.limits import LimitEntry, of_counter
 from gatehouse.store import times
 from gatehouse.store.audit import AuditItem
 from gatehouse.store.tables import columns, csv_head, csv_lines
@@ -100,16 +100,13 @@ def echo_events(
         echo_list(form, items, _columns(names), "Nothing is on record.")
 
 
-def _counter(item: Mapping[str, Any]) -> tuple[str, str, Measure, Window] | None:
-    """What a limit's event is about: the scope and the id that are limited, measure and window."""
-    scope, _, rest = str(item["details"].get("counter", "")).partition("/")[2].partition("/")
-    on, *counted = rest.rsplit("/", 2)
-    if item["action"] not in _PASSED or len(counted) != 2:
+def _counter(item: Mapping[str, Any]) -> LimitEntry | None:
+    """What a limit's event is about; `None` for any other event."""
+    if item["action"] not in _PASSED:
         return None
-    measure, window = counted
     try:
-        return scope, on, msgspec.convert(measure, Measure), msgspec.convert(window, Window)
-    except msgspec.ValidationError:
+        return of_counter(str(item["details"].get("counter", "")))
+    except ValueError:
         return None
 
 
@@ -118,9 +115,9 @@ def _details(item: Mapping[str, Any], names: Mapping[str, str]) -> Any:
     said, counter = item["details"], _counter(item)
     if counter is None or not all(isinstance(said.get(name), int) for name in ("percent", "used", "cap")):
         return said
-    scope, on, measure, window = counter
+    scope, on, measure = counter.scope, counter.scope_id, counter.measure
     whose = "tenant" if scope == "tenant" else f"{scope} {names.get(on, on)}"
-    used, cap = caps.written_amount(measure, said["used"]), caps.written(measure, window, said["cap"])
+    used, cap = caps.written_amount(measure, said["used"]), caps.written(measure, counter.window, said["cap"])
     soft = "" if said.get("hard") else " (soft)"
     return f"{said['percent']} % of {whose}'s {measure} {cap}{soft}: {used} used"
 
@@ -128,7 +125,7 @@ def _details(item: Mapping[str, Any], names: Mapping[str, str]) -> Any:
 async def _names(api: Api, items: list[dict[str, Any]]) -> dict[str, str]:
     """Of what limits are on that these events are about, by id."""
     found: dict[str, str] = {}
-    for scope in {counter[0] for counter in map(_counter, items) if counter is not None} & NAMED.keys():
+    for scope in {counter.scope for counter in map(_counter, items) if counter is not None} & NAMED.keys():
         found |= await labels(api, NAMED[scope])
     return found
 

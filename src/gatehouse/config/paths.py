@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -197,12 +197,8 @@ def write_private(path: Path, content: bytes) -> None:
     Raises `OSError`, which names `path`; it is then as it was.
     """
     temporary = _write_beside(path, content)
-    try:
+    with _in_place_of(path, temporary):
         os.replace(temporary, path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
     _sync_directory(path.parent)
 
 
@@ -283,18 +279,25 @@ def _read_secret(path: Path) -> bytes:
 def _write_beside(path: Path, content: bytes) -> Path:
     """A new file in `path`'s directory with `content`, 0600 and on disk."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(6).hex()}")
-    try:
+    with _in_place_of(path, temporary):
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with open(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+    return temporary
+
+
+@contextmanager
+def _in_place_of(path: Path, temporary: Path) -> Iterator[None]:
+    """What fails inside leaves no temporary file, and its error names `path`: a write(2) that fails names no file, an
+    open(2) one that nobody knows."""
+    try:
+        yield
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        # A write(2) that fails names no file, an open(2) one that nobody knows.
         raise OSError(error.errno, error.strerror, str(path)) from error
-    return temporary
 
 
 def _sync_directory(path: Path) -> None:

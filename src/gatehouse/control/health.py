@@ -139,24 +139,12 @@ def told_by_workers(health: Health, workers: Mapping[int, Gauges], now: int) -> 
 
 def told_by_publisher(health: Health, failure: str) -> Health:
     """With why the newest snapshot cannot be published; empty: it is."""
-    if not failure:
-        return health
-    return msgspec.structs.replace(
-        health,
-        status="unhealthy" if health.status == "unhealthy" else "degraded",
-        problems=[*health.problems, f"the newest keys and accounts are not in force: {failure}"],
-    )
+    return _degraded(health, f"the newest keys and accounts are not in force: {failure}") if failure else health
 
 
 def told_by_directory(health: Health, trouble: str) -> Health:
     """With why the directory cannot be used; empty: it can."""
-    if not trouble:
-        return health
-    return msgspec.structs.replace(
-        health,
-        status="unhealthy" if health.status == "unhealthy" else "degraded",
-        problems=[*health.problems, f"accounts, keys and limits cannot be changed now: {trouble}"],
-    )
+    return _degraded(health, f"accounts, keys and limits cannot be changed now: {trouble}") if trouble else health
 
 
 def told_by_limits(health: Health, trouble: str | None) -> Health:
@@ -164,16 +152,19 @@ def told_by_limits(health: Health, trouble: str | None) -> Health:
     if trouble is None:
         return health
     services = {**health.services, "limits": "unavailable" if trouble else "connected"}
+    health = msgspec.structs.replace(health, services=services)
     if not trouble:
-        return msgspec.structs.replace(health, services=services)
+        return health
+    return _degraded(
+        health, f"limits that workers share cannot be checked: their `when_down` holds, `open` or `closed`: {trouble}"
+    )
+
+
+def _degraded(health: Health, problem: str) -> Health:
     return msgspec.structs.replace(
         health,
         status="unhealthy" if health.status == "unhealthy" else "degraded",
-        services=services,
-        problems=[
-            *health.problems,
-            f"limits that workers share cannot be checked: their `when_down` holds, `open` or `closed`: {trouble}",
-        ],
+        problems=[*health.problems, problem],
     )
 
 

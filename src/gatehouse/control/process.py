@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -90,7 +91,6 @@ class Control:
         self._loads = Loads(process.load_fd, process.slots)
         self._engines = Engines(access.located(url))
         self._means = means(settings, self._data, access.located(url))
-        self._administration: Administration | None = None
         # Without accounts nothing of the directory is ever decided by.
         source = self._engines.sections if settings.auth.enabled else None
         self._publisher = Publisher(self._data.snapshot, settings, self._loads, source)
@@ -162,7 +162,6 @@ class Control:
         if self._means is None:
             return None
         administration = Administration(self._engines, self._writer, self._publisher, self._means)
-        self._administration = administration
         token = create_or_read_secret(self._data.local_token)
         return opened(administration, self._data, self._settings, os.environ, local_token=token)
 
@@ -170,7 +169,7 @@ class Control:
         collector = self._collector
         return app.create(
             self._readers,
-            self._health,
+            partial(self._health, found),
             tally=collector.tally,
             feed=collector.feed,
             loads=self._loads,
@@ -182,7 +181,7 @@ class Control:
         if not stop.is_set():
             raise PartEndedError("the API's server ended")
 
-    def _health(self) -> health.Health:
+    def _health(self, found: Doors | None) -> health.Health:
         writer = self._writer
         journal = health.JournalHealth(
             lane=writer.lane,
@@ -202,8 +201,8 @@ class Control:
             clock_jump=self._keeping.clock_jump,
         )
         assessed = health.told_by_publisher(assessed, self._publisher.failure)
-        if self._administration is not None:
-            assessed = health.told_by_directory(assessed, self._administration.trouble)
+        if found is not None:
+            assessed = health.told_by_directory(assessed, found.accounts.administration.trouble)
         assessed = health.told_by_limits(assessed, self._counting.trouble)
         return health.told_by_workers(assessed, self._loads.gauges(), time.monotonic_ns())
 

@@ -174,6 +174,14 @@ class Fund(Counter):
     def growing(self, bound: Bound) -> int:
         """What of it grows with the output maximum."""
 
+    def settles(self, tokens: int | None, cost: int | None, held: int, *, estimated: bool) -> int:
+        """What counts here in the end, of a call that held so much: what it used; all that was held where nobody knows,
+        and no less where a limit trusts no estimate."""
+        used = self.truth(tokens, cost)
+        if used is None or estimated and self.by_bound and used < held:
+            return held
+        return used
+
     @abstractmethod
     def truth(self, tokens: int | None, cost: int | None) -> int | None:
         """What counts here of what a call used; `None`: nobody knows."""

@@ -15,13 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
 from gatehouse.limits.calendar import Calendar
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.counters import Concurrency, Counter, Door, Notices, Requests
 from gatehouse.limits.funds import Fund, Hold, Spend, Tokens
-from gatehouse.model.limits import WINDOWS, LimitEntry
+from gatehouse.model.limits import LimitEntry, check, of_counter
 from gatehouse.model.moment import Moment
 
 _COLLECTION: Final = "models/"
@@ -155,7 +153,7 @@ class Ledger:
             return
         new = [entry for limit, entry in entries.items() if (old := before.get(limit)) is not entry and old != entry]
         for entry in new:
-            _check(entry)
+            check(entry)
         for entry in new:
             known = before.get(entry.id)
             if known is not None and known.counter != entry.counter:
@@ -196,7 +194,7 @@ class Ledger:
         """The counter of that name, made if need be. Raises `ValueError` if that is no counter's name."""
         found = self._counters.get(name)
         if found is None:
-            found = self.counter(_entry_of(name))
+            found = self.counter(of_counter(name))
             self._bare.add(name)
         return found
 
@@ -222,21 +220,3 @@ class Ledger:
         tenant.plans.clear()
         if not tenant.counters:
             del self.tenants[counter.tenant]
-
-
-def _check(entry: LimitEntry) -> None:
-    if entry.window not in WINDOWS[entry.measure]:
-        raise ValueError(f"limit {entry.id}: {entry.measure} has no window {entry.window!r}")
-
-
-def _entry_of(name: str) -> LimitEntry:
-    """What a counter's name says. Ids of models may hold a slash."""
-    try:
-        tenant, scope, rest = name.split("/", 2)
-        scope_id, measure, window = rest.rsplit("/", 2)
-        said = {"tenant": tenant, "scope": scope, "scope_id": scope_id, "measure": measure, "window": window}
-        entry = msgspec.convert({**said, "id": "", "cap": 0}, LimitEntry)
-        _check(entry)
-    except (ValueError, msgspec.ValidationError) as error:
-        raise ValueError(f"no counter has the name {name!r}: {error}") from None
-    return entry

@@ -120,9 +120,7 @@ class LocalLimits:
         settled: list[Settled] = []
         for hold in pledge.holds:
             fund, held = hold.fund, hold.whole()
-            truth = fund.truth(tokens, cost)
-            if truth is None or estimated and fund.by_bound and truth < held:
-                truth = held
+            truth = fund.settles(tokens, cost, held, estimated=estimated)
             hold.settle(holder, truth, steady, now)
             settled.append(Settled(fund.name, hold.balance.period, held, truth))
         claim.settled = tuple(settled)

@@ -61,6 +61,26 @@ class LimitEntry(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"{self.tenant}/{self.scope}/{self.scope_id}/{self.measure}/{self.window}"
 
 
+def check(entry: LimitEntry) -> None:
+    """Raises `ValueError` if its measure has no such window."""
+    if entry.window not in WINDOWS[entry.measure]:
+        raise ValueError(f"limit {entry.id}: {entry.measure} has no window {entry.window!r}")
+
+
+def of_counter(name: str) -> LimitEntry:
+    """What a counter's name says, as a limit without id and cap. Ids of models may hold a slash. Raises `ValueError`
+    if no counter has such a name."""
+    try:
+        tenant, scope, rest = name.split("/", 2)
+        scope_id, measure, window = rest.rsplit("/", 2)
+        said = {"tenant": tenant, "scope": scope, "scope_id": scope_id, "measure": measure, "window": window}
+        entry = msgspec.convert({**said, "id": "", "cap": 0}, LimitEntry)
+        check(entry)
+    except (ValueError, msgspec.ValidationError) as error:
+        raise ValueError(f"no counter has the name {name!r}: {error}") from None
+    return entry
+
+
 def is_spend(counter: str) -> bool:
     """Whether a counter, by its name, is one of spend."""
     return counter.rpartition("/")[0].endswith("/spend")

@@ -258,15 +258,10 @@ class Course:
     # -- ending
 
     def settle(self, tokens: int | None, cost: int | None, now: int, *, estimated: bool) -> None:
-        """Each fund counts what was used; where nobody knows, all that was held, and no less where a limit trusts no
-        estimate."""
+        """Each fund counts what `Fund.settles` says."""
         line = self.line
         for index, taken in enumerate(self.holds):
-            fund = line.funds[index]
-            truth = fund.truth(tokens, cost)
-            if truth is None or estimated and fund.by_bound and truth < taken.amount:
-                truth = taken.amount
-            self._settle(taken, truth, now)
+            self._settle(taken, line.funds[index].settles(tokens, cost, taken.amount, estimated=estimated), now)
 
     def give_up(self, now: int) -> None:
         """The call was never forwarded: it used nothing."""
