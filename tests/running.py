@@ -118,6 +118,13 @@ class Journal:
         return found
 
 
+def moment() -> str:
+    """What the ids of calls that begin from now on sort after (UUIDv7): an earlier call whose outcome comes only now,
+    because nobody waited for it, is told apart."""
+    milliseconds = time.time_ns() // 1_000_000
+    return f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}"
+
+
 @dataclass
 class Gateway:
     """A running gateway."""
@@ -156,17 +163,17 @@ class Gateway:
     @contextlib.contextmanager
     def recorded(self, count: int = 1, timeout: float = 30.0) -> Iterator[list[Record]]:
         """The records of the calls made inside the block: exactly `count`, in the list once the block is left."""
-        before = set(self.journal.records())
+        since = moment()
         found: list[Record] = []
         yield found
-        found += self.wait_records(before, count, timeout)
+        found += self.wait_records(since, count, timeout)
         assert len(found) == count, f"{len(found)} calls were recorded instead of {count}"
 
-    def wait_records(self, before: set[str], count: int, timeout: float = 30.0) -> list[Record]:
-        """Ended calls beyond `before`, once there are `count`."""
+    def wait_records(self, since: str, count: int, timeout: float = 30.0) -> list[Record]:
+        """Ended calls that began at or after a `moment`, once there are `count`."""
         deadline = time.monotonic() + timeout
         while True:
-            fresh = [record for call, record in self.journal.records().items() if call not in before]
+            fresh = [record for call, record in self.journal.records().items() if call >= since]
             if len(fresh) >= count:
                 return fresh
             said = f"{len(fresh)} of {count} calls have an outcome after {timeout} s:\n{self.said()}"

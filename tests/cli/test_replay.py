@@ -18,7 +18,7 @@ from tests import fakes
 from tests.cli.conftest import Cli, Result
 from tests.cli.recording import decision, new_ids, outcome, record
 from tests.fakes import Fake, anthropic_api, openai_api
-from tests.running import Gateway, House, house
+from tests.running import Gateway, House, house, moment
 
 KEY = "sk-replaying-callers-own-key"
 TOOLS = {"tools": [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]}
@@ -84,14 +84,14 @@ def chat(gateway: Gateway, **more: Any) -> str:
 def test_sent_again_as_it_was(run: Run, running: House) -> None:
     """I1: the same bytes; I3: with the key given now. The replay is an ordinary call with its parent's id."""
     call = chat(running.gateway)
-    before = set(running.gateway.journal.records())
+    since = moment()
     done = run(call, OPENAI_API_KEY="sk-another-key")
     assert (done.code, done.err) == (0, "")
     first, again = running.openai.requests
     assert again.body == first.body
     assert again.target == first.target
     assert again.header("authorization") == "Bearer sk-another-key"
-    (recorded,) = running.gateway.wait_records(before, 1)
+    (recorded,) = running.gateway.wait_records(since, 1)
     assert recorded.outcome["outcome"] == "ok"
     assert recorded.decision["lineage"] == {"run": f"replay-{call}", "parent": call}
     lines = done.out.splitlines()

@@ -220,13 +220,13 @@ def test_kill_of_the_worker_leaves_a_record(provider: Talker) -> None:
     """I2: whatever dies, the call that was open has one outcome."""
     with running.gateway(configuration(provider)) as gateway:
         address = f"{gateway.url.replace('http', 'ws', 1)}/openai/v1/realtime?model={MODEL}"
-        with connect(address, additional_headers={"authorization": "Bearer k"}) as connection:
+        authorized = {"authorization": "Bearer k"}
+        with gateway.recorded() as records, connect(address, additional_headers=authorized) as connection:
             connection.recv()
-            with gateway.recorded() as records:
-                for pid in gateway.worker_pids():
-                    os.kill(pid, signal.SIGKILL)
-                with pytest.raises(ConnectionClosed):
-                    connection.recv(timeout=10)
+            for pid in gateway.worker_pids():
+                os.kill(pid, signal.SIGKILL)
+            with pytest.raises(ConnectionClosed):
+                connection.recv(timeout=10)
         assert records[0].outcome["outcome"] == "interrupted"
 
 
