@@ -32,7 +32,7 @@ HOT: Final = (
     "limits/shared/limits", "limits/shared/reserving", "limits/shared/standing", "limits/sliding", "limits/standing",
     "model/moment",
     "policy/none",
-    "pipeline/answer", "pipeline/background", "pipeline/call", "pipeline/choosing", "pipeline/facts",
+    "pipeline/answer", "pipeline/call", "pipeline/capturing", "pipeline/choosing", "pipeline/facts",
     "pipeline/forward", "pipeline/ids", "pipeline/limited", "pipeline/limiting", "pipeline/links", "pipeline/observe",
     "pipeline/reading", "pipeline/record", "pipeline/serve", "pipeline/trace", "pipeline/tunnel", "pipeline/way",
     "pricing/cost",

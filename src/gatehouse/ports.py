@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from gatehouse.errors import GatehouseError
+from gatehouse.model.background import Begun, Response
 from gatehouse.model.call import Ask, Principal
-from gatehouse.model.limits import Bound, Clamp, LimitEntry, LimitEvent
+from gatehouse.model.limits import Bound, Clamp, LimitEntry, LimitEvent, Settled
 from gatehouse.model.moment import Moment
 from gatehouse.model.prices import Ceiling, Maxima
 from gatehouse.model.record import Capture, Decision, Outcome, Refusal
@@ -73,7 +74,7 @@ class Limits(Protocol[ClaimT]):
     `admit`, `reserve`, then `settle`; or `withdraw` instead, if the call ends before it is forwarded. In one process
     everything is synchronous; where a shared ledger must be asked, `admit` and `reserve` return an awaitable. `settle`
     and `withdraw` never wait. Each may be called again: once a call is settled or withdrawn, both do nothing. What is
-    known later `correct` says.
+    known later `correct` says, in whichever process.
     """
 
     @property
@@ -106,14 +107,28 @@ class Limits(Protocol[ClaimT]):
     def withdraw(self, claim: ClaimT, now: Moment) -> None:
         """The call ends without having been forwarded: it stays counted against request rates, and holds nothing."""
 
-    def correct(self, claim: ClaimT, tokens: int | None, cost: int | None, now: Moment) -> None:
-        """A settled call used this after all; `None`: as it was settled. `claim.settled` says so."""
+    def correct(self, changes: Sequence[Settled], ago: int, now: Moment) -> None:
+        """A call that was settled before, in whichever process, used this much more, or less. `ago`: microseconds since
+        it was admitted, rather too many than too few."""
 
     def lines(self, claim: ClaimT, now: Moment) -> bytes:
         """Header lines that tell the caller where it stands (`docs/limits.md`)."""
 
     def events(self) -> Sequence[LimitEvent]:
         """What happened since the last time, to be told; forgotten here."""
+
+
+class Background(Protocol):
+    """Which calls began responses that are generated in the background (`gateway.background`).
+
+    Neither raises: what cannot be kept, or looked up, is not there.
+    """
+
+    async def keep(self, response: Response, begun: Begun) -> None:
+        """Remember a call until somebody takes it, for as long as the provider may keep the response."""
+
+    async def take(self, response: Response) -> Begun | None:
+        """The call that began a response; of all who ask, one is told."""
 
 
 class Policy(Protocol):

@@ -73,6 +73,7 @@ class Call:
     claim: Claim
     wall: int
     """When it reserved, on the wall's clock."""
+    steady: int
     doors: tuple[str, ...]
     """Counters of concurrency that there were when it was admitted."""
     bound: Bound
@@ -97,6 +98,7 @@ class Caps(RuleBasedStateMachine):
         self.true = 0
         self.wall = MONTH_END - 2 * HOUR
         self.steady = 10 * DAY
+        self.set_back = False
         self.price = 1
         self.entries: dict[str, LimitEntry] = {}
         self.limits = LocalLimits()
@@ -200,7 +202,7 @@ class Caps(RuleBasedStateMachine):
         growing = asked.output * self.price if asked.known else 0
         bound = Bound(tokens, tokens * self.price if asked.known else None, None, asked.output, asked.output, growing)
         doors = tuple({one.counter for one in entries if one.measure == "concurrency"})
-        call = Call(claim, self.wall, doors, bound, self.limits)
+        call = Call(claim, self.wall, self.steady, doors, bound, self.limits)
         self.calls.append(call)
         if self._reserve(call, bound):
             return call
@@ -315,12 +317,17 @@ class Caps(RuleBasedStateMachine):
 
     @rule(call=consumes(ended), part=st.floats(0, 1))
     def report_corrects(self, call: Call, part: float) -> None:
-        if call.worker is not self.limits:
+        """Also the call of a worker that died. By one clock or the other it is known how long ago it was."""
+        if call.worker is not self.limits and self.set_back:
             return
+        ago = max(0, self.wall - call.wall, self.steady - call.steady)
         held = call.claim.settled
-        tokens = int(min((one.amount for one in held if "/tokens/" in one.counter), default=0) * part)
-        cost = int(min((one.amount for one in held if "/spend/" in one.counter), default=0) * part)
-        self.limits.correct(call.claim, tokens, cost, self.now())
+        told = [msgspec.structs.replace(one, amount=int(one.amount * part)) for one in held]
+        changes = [
+            Settled(now.counter, now.period, 0, now.amount - was.amount) for was, now in zip(held, told, strict=True)
+        ]
+        self.limits.correct(changes, ago, self.now())
+        call.claim.settled = tuple(told)
         self._settled(call)
 
     @rule(price=st.integers(1, 2))
@@ -341,6 +348,7 @@ class Caps(RuleBasedStateMachine):
     @rule()
     def clock_is_set_back(self) -> None:
         self.wall -= HOUR
+        self.set_back = True
 
     @rule(base=st.integers(0, 100 * DAY))
     def worker_dies(self, base: int) -> None:

@@ -13,7 +13,7 @@ from gatehouse.errors import GatehouseError
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.local import LocalLimits
 from gatehouse.model.call import Dialect
-from gatehouse.model.limits import Bound, Clamp, Reserved
+from gatehouse.model.limits import Bound, Clamp, Reserved, Settled
 from gatehouse.model.moment import Moment
 from gatehouse.model.usage import MOST_COST
 from tests.limits.limited import DAY, HOUR, MINUTE, NOON, SECOND, House, entry
@@ -268,17 +268,52 @@ def test_of_several_limits_on_a_counter_the_bound_wins() -> None:
     assert claim.settled[0].amount == 60
 
 
+def changed(house: House, claim: Claim, **by: int) -> list[Settled]:
+    """What a report changes, by measure."""
+    found = [(one, by.get(one.counter.split("/")[-2])) for one in claim.settled]
+    return [Settled(one.counter, one.period, 0, amount) for one, amount in found if amount is not None]
+
+
 def test_a_later_report_corrects() -> None:
     house = House(entry("spend", "day", 100), entry("tokens", "minute", 100))
     claim = house.reserved(60, 60)
-    house.limits.correct(claim, 1, 1, house.clock.now())
-    assert house.header("remaining-spend") == 40, "not before it is settled"
     house.settle(claim, None, None)
-    house.limits.correct(claim, 20, 30, house.clock.now())
-    assert [one.amount for one in claim.settled] == [30, 20]
+    house.limits.correct(changed(house, claim, spend=-30, tokens=-40), 0, house.clock.now())
     assert (house.header("remaining-spend"), house.header("remaining-tokens")) == (70, 80)
-    house.limits.correct(claim, None, 40, house.clock.now())
-    assert [one.amount for one in claim.settled] == [40, 20]
+    house.limits.correct(changed(house, claim, spend=10), 0, house.clock.now())
+    assert (house.header("remaining-spend"), house.header("remaining-tokens")) == (60, 80)
+
+
+def test_a_later_report_of_more_than_the_cap_is_told() -> None:
+    house = spend(100)
+    claim = house.reserved(0, 60)
+    house.settle(claim, None, None)
+    house.limits.events()
+    house.limits.correct(changed(house, claim, spend=70), 0, house.clock.now())
+    assert [(event.kind, event.percent) for event in house.limits.events()][-1] == ("exceeded", 100)
+
+
+def test_I4_what_a_report_gives_back_does_not_outlast_what_it_was_charged_for() -> None:
+    """Nor does it count for anything once that has left the window."""
+    house = House(entry("tokens", "minute", 100))
+    claim = house.reserved(80, 0)
+    house.settle(claim, None, None)
+    house.clock.pass_(30 * SECOND)
+    house.limits.correct(changed(house, claim, tokens=-50), 30 * SECOND, house.clock.now())
+    assert house.header("remaining-tokens") == 70
+    house.settle(house.reserved(40, 0), 40, 0)
+    house.clock.pass_(31 * SECOND + SECOND)
+    assert house.header("remaining-tokens") == 60
+    house.limits.correct(changed(house, claim, tokens=-50), 62 * SECOND, house.clock.now())
+    assert house.header("remaining-tokens") == 60
+
+
+def test_a_report_on_counters_and_periods_that_are_no_more_changes_nothing() -> None:
+    house = spend(100)
+    house.settle(house.reserved(0, 60), None, None)
+    gone = [Settled("ten/project/prj/spend/day", "2019-01-01", 0, -60), Settled("ten/key/other/tokens/day", "", 0, -1)]
+    house.limits.correct(gone, 0, house.clock.now())
+    assert house.header("remaining-spend") == 40
 
 
 def test_more_than_the_bound_is_counted_and_told() -> None:
@@ -502,5 +537,4 @@ def test_an_unknown_claim_is_let_be() -> None:
     now = Moment(0, 0)
     limits.settle(claim, 1, 1, now)
     limits.withdraw(claim, now)
-    limits.correct(claim, 1, 1, now)
     assert limits.reserve(claim, Bound(1, 1), now) is None

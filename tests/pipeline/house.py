@@ -8,16 +8,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import uvloop
 
 from gatehouse.config.settings import Provider, Settings
 from gatehouse.errors import GatehouseError
+from gatehouse.gateway.background import KeptBackground
 from gatehouse.gateway.front import Front, Management
 from gatehouse.gateway.guard import Guard
 from gatehouse.gateway.snapshot import build, filled, live
@@ -103,6 +106,7 @@ class House:
         limits: Callable[[], Limits[Claim]] = LocalLimits,
         journal: MemoryJournal | None = None,
         management: Management | None = None,
+        background: Path | None = None,
     ) -> None:
         self.settings = settings
         self._make_limits = limits
@@ -111,6 +115,8 @@ class House:
         self.snapshot = filled(self._plain, sections or Sections(), self._plain.version)
         self.journal = journal or MemoryJournal()
         self._management = management or NoManagement()
+        self._own = tempfile.TemporaryDirectory()
+        self._background_at = background or Path(self._own.name)
         self.port = 0
         self._loop = uvloop.new_event_loop()
         self._started = threading.Event()
@@ -198,7 +204,8 @@ class House:
         limits = self.limits = self._make_limits()
         limits.configure(snapshot.limits, moment())
         kept = settings.capture.max_bytes if settings.capture.bodies else 0
-        self.recorder = Recorder(self.journal, capture_bytes=kept)
+        self.background = KeptBackground(self._background_at)
+        self.recorder = Recorder(self.journal, limits, self.background, capture_bytes=kept)
         rewriter = AddressRewriter(snapshot.providers, settings.server.public_url, tls=False)
         self.pipeline = Pipeline(
             live(snapshot, settings, unsealer=self.unsealer),
@@ -244,6 +251,9 @@ class House:
             connection.close(reset=True)
         self.upstreams.close()
         await asyncio.sleep(0.05)
+        await self.recorder.finish()
+        self.background.close()
+        self._own.cleanup()
         if isinstance(self.limits, SharedLimits):
             await self.limits.close()
 
@@ -256,9 +266,10 @@ def house(
     limits: Callable[[], Limits[Claim]] = LocalLimits,
     journal: MemoryJournal | None = None,
     management: Management | None = None,
+    background: Path | None = None,
 ) -> Iterator[House]:
     """A running data plane. At its end: every decision has its one outcome, and no body is held any more."""
-    made = House(settings, sections, unsealer, limits, journal, management)
+    made = House(settings, sections, unsealer, limits, journal, management, background)
     made._thread.start()
     assert made._started.wait(30)
     try:

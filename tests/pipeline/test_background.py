@@ -1,10 +1,14 @@
-"""pipeline/background.py: what a response used that was generated after its call counts once, when it is read."""
+"""What a response used that was generated after its call counts once, on the record of whoever reads it.
+
+`pipeline/record.py`, `pipeline/limited.py` and `gateway/background.py`, over real sockets and files.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ import pytest
 from gatehouse.model.record import Outcome
 from gatehouse.model.snapshot import PriceTable
 from gatehouse.model.usage import MOST_COST
-from gatehouse.pipeline import background
+from gatehouse.pipeline.limited import moment
 from gatehouse.pricing.cost import Pricing
 from tests import fakes
 from tests.fakes import openai_text
@@ -100,17 +104,87 @@ def test_I4_limits_then_count_what_it_used(tmp_path: Path, fake: Fake) -> None:
     }
 
 
-def test_it_costs_what_it_did_when_it_was_begun(tmp_path: Path, fake: Fake) -> None:
-    place = Place(tmp_path, fake.url)
+def test_I4_by_other_prices_than_those_it_was_decided_by_limits_keep_what_is_settled(
+    tmp_path: Path, fake: Fake
+) -> None:
+    place = Place(tmp_path, fake.url, spend(10_000_000, assumed=ASSUMED), limit("tokens", "day", 100_000))
     with place.house(fake.url) as running:
-        begin(running, place, fake)
+        begun = begin(running, place, fake)
         pipeline = running.pipeline
-        known = pipeline.live.prices
-        unlisted = Pricing(PriceTable("later", {}, {}, {}))
-        running.call(lambda: setattr(pipeline, "live", dataclasses.replace(pipeline.live, prices=unlisted)))
+        table = running.snapshot.prices
+        later = Pricing(PriceTable("later", table.own, table.listed, table.names))
+        running.call(lambda: setattr(pipeline, "live", dataclasses.replace(pipeline.live, prices=later)))
         is_over(fake)
         told = read(running, place)
-    assert (told.price, told.price_version) == ("known", known.version) and told.cost
+        assert remaining(running, place) == (10_000_000 - ASSUMED, 100_000 - USED)
+    assert (told.reports, told.price, told.price_version) == (begun.call, "known", "later") and told.cost
+
+
+def test_whichever_worker_reads_it(tmp_path: Path, fake: Fake) -> None:
+    """And however often it was started anew meanwhile."""
+    place = Place(tmp_path, fake.url)
+    there = {"background": tmp_path / "background"}
+    with place.house(fake.url, **there) as first, place.house(fake.url, **there) as second:
+        begun = begin(first, place, fake)
+        assert read(second, place).reports is None, "it is not over"
+        is_over(fake)
+        told = read(second, place)
+        again = read(first, place)
+    assert (told.reports, again.reports) == (begun.call, None)
+    assert told.usage is not None and told.usage.total == USED and told.cost
+    with place.house(fake.url, **there) as first:
+        begun = begin(first, place, fake)
+    is_over(fake)
+    with place.house(fake.url, **there) as restarted:
+        assert read(restarted, place).reports == begun.call
+
+
+def test_I4_limits_of_a_worker_started_anew_count_what_it_used(tmp_path: Path, fake: Fake) -> None:
+    place = Place(tmp_path, fake.url, spend(10_000_000, assumed=ASSUMED), limit("tokens", "day", 100_000))
+    there = {"background": tmp_path / "background"}
+    with place.house(fake.url, **there) as first:
+        begun = begin(first, place, fake)
+    is_over(fake)
+    with place.house(fake.url, **there) as restarted:
+        now = moment()
+        spent, tokens = begun.settled
+        restarted.call(
+            lambda: restarted.limits.restore(
+                {(spent.counter, spent.period): spent.amount}, {tokens.counter: [(now.unix, tokens.amount)]}, now
+            )
+        )
+        assert remaining(restarted, place)[0] == 10_000_000 - ASSUMED
+        told = read(restarted, place)
+        assert told.cost is not None
+        assert remaining(restarted, place) == (10_000_000 - told.cost, 100_000 - USED)
+
+
+def test_of_all_who_read_it_at_once_one_counts_it(tmp_path: Path, fake: Fake) -> None:
+    place = Place(tmp_path, fake.url)
+    with place.house(fake.url) as running:
+        begun = begin(running, place, fake)
+        is_over(fake)
+        with ThreadPoolExecutor(8) as crowd:
+            headers = {"authorization": f"Bearer {place.key}"}
+            answers = list(
+                crowd.map(
+                    lambda _: httpx2.get(f"{running.url}{RESPONSES}/{ID}", headers=headers, timeout=10), range(24)
+                )
+            )
+        assert {answer.status_code for answer in answers} == {200}
+        told = running.wait(25).outcomes
+    assert [one.reports for one in told if one.reports] == [begun.call]
+
+
+def test_where_nothing_can_be_kept_calls_go_on(tmp_path: Path, fake: Fake, caplog: pytest.LogCaptureFixture) -> None:
+    place = Place(tmp_path, fake.url)
+    (tmp_path / "file").write_text("in the way")
+    with place.house(fake.url, background=tmp_path / "file") as running:
+        begin(running, place, fake)
+        is_over(fake)
+        assert read(running, place).reports is None
+    said = [each.getMessage() for each in caplog.records]
+    assert len([each for each in said if "in the background" in each]) >= 1, said
 
 
 def test_what_a_cancelled_one_used_counts_too(tmp_path: Path, fake: Fake) -> None:
@@ -213,33 +287,6 @@ def test_I4_what_one_has_used_so_far_is_not_all_of_it(tmp_path: Path, fake: Fake
         is_over(fake)
         told = read(running, place)
     assert told.reports == begun.call and told.usage is not None and told.usage.total == USED
-
-
-def test_only_so_many_are_remembered(tmp_path: Path, fake: Fake) -> None:
-    place = Place(tmp_path, fake.url)
-    with place.house(fake.url) as running:
-        kept = running.pipeline._recorder._background
-        begin(running, place, fake)
-        ((mine, own),) = kept._begun.items()
-        other = ("ten_a", "prj_other")
-        kept._begun[other] = {("openai", f"resp_{number}"): own["openai", ID] for number in range(background.MOST - 1)}
-        kept._count = background.MOST
-
-        def more(name: str) -> None:
-            says(fake, openai_text.response(BEGIN) | {"id": name})
-            assert post(running, place, BEGIN, RESPONSES).status_code == 200
-            running.until(lambda: ("openai", name) in kept._begun[mine])
-            assert kept._count == sum(map(len, kept._begun.values())) == background.MOST
-
-        more("resp_newer")
-        assert set(own) == {("openai", ID), ("openai", "resp_newer")}, "who has few loses none"
-        assert ("openai", "resp_0") not in kept._begun[other], "who has most loses its oldest"
-        more("resp_newer")
-        del kept._begun[other]
-        kept._count = background.MOST
-        own.update({("openai", f"resp_{number}"): own["openai", ID] for number in range(background.MOST - 2)})
-        more("resp_newest")
-        assert ("openai", ID) not in own
 
 
 def test_without_accounts_too(fake: Fake) -> None:

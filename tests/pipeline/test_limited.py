@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.local import LocalLimits
-from gatehouse.model.limits import Bound, LimitEntry, OnUnknown
+from gatehouse.model.background import Begun
+from gatehouse.model.limits import Bound, LimitEntry, OnUnknown, Settled
 from gatehouse.model.usage import MOST_COST, MOST_TOKENS
-from gatehouse.pipeline.limited import Limited, moment
+from gatehouse.pipeline.limited import Limited, correct, moment
 
 SPEND, TOKENS = "ten/project/prj/spend/total", "ten/project/prj/tokens/day"
 ASSUMED = 1000
@@ -62,5 +64,20 @@ def test_I4_what_is_claimed_beyond_all_sense_counts_as_the_most_there_is() -> No
     limited = reserved()
     limited.settle(2**64, 2**80, estimated=False)
     assert amounts(limited) == {SPEND: MOST_COST, TOKENS: MOST_TOKENS}
-    limited.correct(2**64, 2**80)
-    assert amounts(limited) == {SPEND: MOST_COST, TOKENS: MOST_TOKENS}
+
+
+def test_I4_a_later_report_beyond_all_sense_counts_as_the_most_there_is() -> None:
+    limited = reserved()
+    settled = limited.settle(None, None, estimated=False)
+    begun = Begun("call", 1.0, 1, "prices", False, settled)
+    changed = correct(limited._limits, begun, 2**64, 2**80)
+    assert {one.counter: one.amount for one in changed} == {SPEND: MOST_COST - ASSUMED, TOKENS: MOST_TOKENS - 500}
+
+
+def test_a_later_report_of_unknown_cost_corrects_tokens_alone_and_of_an_own_key_no_spend() -> None:
+    limited = reserved()
+    settled = limited.settle(None, None, estimated=False)
+    begun = Begun("call", 1.0, 1, "prices", False, settled)
+    assert correct(limited._limits, begun, 20, None) == (Settled(TOKENS, "", 0, -480),)
+    own = msgspec.structs.replace(begun, own=True, settled=(Settled(SPEND, "", 0, 0),))
+    assert correct(limited._limits, own, 20, 700) == ()

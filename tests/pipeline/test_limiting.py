@@ -21,7 +21,7 @@ from gatehouse.limits.claim import Claim
 from gatehouse.limits.local import LocalLimits
 from gatehouse.limits.shared.connection import Connection, server
 from gatehouse.limits.shared.limits import SharedLimits
-from gatehouse.model.limits import Bound, LimitEntry, LimitEvent, Measure, ScopeKind, Window
+from gatehouse.model.limits import Bound, LimitEntry, LimitEvent, Measure, ScopeKind, Settled, Window
 from gatehouse.model.moment import Moment
 from gatehouse.model.record import Decision, Outcome
 from tests import fakes
@@ -68,8 +68,9 @@ class Place:
         entries = {each.id: each for each in limits}
         self.tenancy.sections = msgspec.structs.replace(self.tenancy.sections, limits=entries)
 
-    def house(self, url: str, **sections: Any) -> Any:
-        return house(pointing_at(url, **sections), self.tenancy.sections, self.tenancy.unsealer())
+    def house(self, url: str, background: Path | None = None, **sections: Any) -> Any:
+        settings, own = pointing_at(url, **sections), self.tenancy
+        return house(settings, own.sections, own.unsealer(), background=background)
 
 
 def limit(
@@ -517,8 +518,8 @@ class Hesitant:
     def withdraw(self, claim: Claim, now: Moment) -> None:
         self._behind.withdraw(claim, now)
 
-    def correct(self, claim: Claim, tokens: int | None, cost: int | None, now: Moment) -> None:
-        self._behind.correct(claim, tokens, cost, now)
+    def correct(self, changes: Sequence[Settled], ago: int, now: Moment) -> None:
+        self._behind.correct(changes, ago, now)
 
     def lines(self, claim: Claim, now: Moment) -> bytes:
         return self._behind.lines(claim, now)

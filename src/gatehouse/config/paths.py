@@ -73,6 +73,11 @@ class DataDir:
         return self.root / "openings.bin"
 
     @property
+    def background(self) -> Path:
+        """Directory of what is to be known of responses that are generated in the background (`gateway.background`)."""
+        return self.root / "background"
+
+    @property
     def secrets(self) -> Path:
         """Directory of random keys, one file each."""
         return self.root / "secrets"

@@ -109,6 +109,8 @@ class Rates:
         self._tokens: dict[str, int] = {}
         self._open: dict[str, tuple[int, dict[str, int]]] = {}
         """Calls that hold tokens: when they were decided, and how many of which counter."""
+        self._reported: dict[tuple[str, str], int] = {}
+        """By call and counter, how much more it used after all: its report may be read before it, of another lane."""
         self._over: dict[str, list[tuple[int, int]]] = {}
         self.since = now
         """The earliest moment that counts."""
@@ -140,21 +142,20 @@ class Rates:
 
     def ended(self, record: _Outcome) -> None:
         known = self._open.get(record.call)
-        reported = None if record.reports is None else self._open.get(record.reports)
         for one in record.settled:
             if record.reports is not None and not one.reserved:
-                # A difference, of the earlier call and at its time.
-                if reported is not None and one.counter in reported[1]:
-                    reported[1][one.counter] += one.amount
+                if one.counter in self._tokens:
+                    place = (record.reports, one.counter)
+                    self._reported[place] = self._reported.get(place, 0) + one.amount
             elif known is not None and one.counter in known[1]:
                 known[1][one.counter] = one.amount
 
     def counted(self) -> dict[str, list[tuple[int, int]]]:
         """By counter: (Unix microseconds, amount)."""
         found = {counter: list(each) for counter, each in self._over.items()}
-        for at, held in self._open.values():
+        for call, (at, held) in self._open.items():
             for counter, amount in held.items():
-                found.setdefault(counter, []).append((at, amount))
+                found.setdefault(counter, []).append((at, amount + self._reported.get((call, counter), 0)))
         return found
 
 

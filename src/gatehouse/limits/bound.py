@@ -1,4 +1,4 @@
-"""What a call can use at most: the amounts that are reserved before it is forwarded (HARD-PARTS 7.2). Pure.
+"""What a call can use at most: the amounts that are reserved before it is forwarded. Pure.
 
 The dearest candidate × (prompt bound at its dearest input rate + answers × output maximum, thinking included) + the
 capped fees of the provider's own tools.

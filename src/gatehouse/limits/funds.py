@@ -102,7 +102,7 @@ class WindowBalance(Balance):
 class Hold:
     """What one call holds of a balance, and when it is over what it used."""
 
-    __slots__ = ("amount", "balance", "before", "fund", "open", "place")
+    __slots__ = ("amount", "balance", "before", "fund", "place")
 
     def __init__(self, fund: Fund, balance: Balance, amount: int, place: int, before: Hold | None) -> None:
         self.fund = fund
@@ -111,7 +111,6 @@ class Hold:
         self.place = place
         self.before = before
         """What the call held already when this was added to it, for a dearer candidate."""
-        self.open = True
 
     def whole(self) -> int:
         """What the call holds, with the holds before this one."""
@@ -122,25 +121,22 @@ class Hold:
         return amount
 
     def settle(self, holder: str, amount: int, steady: int, now: Moment) -> None:
-        """This was used, all told: instead of what was held, or later of what was said before. `steady`: of `now`."""
+        """This was used, all told, instead of what was held. `steady`: of `now`."""
         before = self.before
         if before is not None:
             first = min(amount, before.whole())
             before.settle(holder, first, steady, now)
             amount -= first
         balance, fund = self.balance, self.fund
-        if self.open:
-            self.open = False
-            balance.held -= self.amount
-            if fund.shared and holder and self.amount:
-                rest = balance.shares[holder] - self.amount
-                if rest:
-                    balance.shares[holder] = rest
-                else:
-                    del balance.shares[holder]
+        balance.held -= self.amount
+        if fund.shared and holder and self.amount:
+            rest = balance.shares[holder] - self.amount
+            if rest:
+                balance.shares[holder] = rest
+            else:
+                del balance.shares[holder]
         if amount != self.amount:
             balance.adjust(self.place, amount - self.amount)
-            self.amount = amount
         alarm, mark = balance.alarm, balance.mark()
         if mark >= alarm.next or steady >= alarm.until:
             fund.tell(alarm, mark, balance.period, now)
@@ -185,6 +181,24 @@ class Fund(Counter):
     @abstractmethod
     def truth(self, tokens: int | None, cost: int | None) -> int | None:
         """What counts here of what a call used; `None`: nobody knows."""
+
+    def correct(self, period: str, difference: int, at: int, now: Moment) -> None:
+        """A call that was over used so much more, or less. `at`: when it was admitted, or earlier, on the steady clock.
+
+        In a window, what it used less counts where it was charged, or before, so that it never outlasts that; what it
+        used more counts now.
+        """
+        balance = self.kept(period, now)
+        if balance is None:
+            return
+        balance.add(difference, at if difference < 0 else now.steady)
+        alarm, mark = balance.alarm, balance.mark()
+        if mark >= alarm.next or now.steady >= alarm.until:
+            self.tell(alarm, mark, balance.period, now)
+
+    @abstractmethod
+    def kept(self, period: str, now: Moment) -> Balance | None:
+        """The balance of that period; `None`: it is not looked at any more."""
 
     @abstractmethod
     def wait(self, cap: Cap, amount: int, balance: Balance, now: Moment) -> int | None:
@@ -247,6 +261,9 @@ class Tokens(Fund):
         only.sliding.used(steady)
         return only
 
+    def kept(self, period: str, now: Moment) -> Balance:
+        return self.balance(now.steady)
+
     def needs(self, tokens: int, cost: int) -> int:
         return tokens
 
@@ -294,6 +311,9 @@ class Spend(Fund):
             self._turn = calendar.turns
             self._present = self.of(calendar.period(self.window))
         return self._present
+
+    def kept(self, period: str, now: Moment) -> PeriodBalance | None:
+        return self._balances.get(period)
 
     def restore(self, period: str, amount: int) -> None:
         """So much was spent in a period before: what that led to has been told."""

@@ -190,6 +190,10 @@ class Ledger:
             tenant.plans.clear()
         return found
 
+    def known(self, name: str) -> Counter | None:
+        """The counter of that name, if there is one."""
+        return self._counters.get(name)
+
     def named(self, name: str) -> Counter:
         """The counter of that name, made if need be. Raises `ValueError` if that is no counter's name."""
         found = self._counters.get(name)

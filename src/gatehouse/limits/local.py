@@ -1,4 +1,4 @@
-"""`ports.Limits` of one worker alone: the ledger in its own memory (HARD-PARTS 7).
+"""`ports.Limits` of one worker alone: the ledger in its own memory.
 
 What lives here: a call's steps, in order. What does not: which counters it has (`ledger`), what fits (`reserving`),
 what it is told (`refusals`, `standing`).
@@ -18,7 +18,7 @@ from typing import Final
 from gatehouse.errors import GatehouseError
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.counters import Notices, Requests
-from gatehouse.limits.funds import UNBOUNDED, Balance, Hold, Spend, Tokens, limited
+from gatehouse.limits.funds import UNBOUNDED, Balance, Fund, Hold, Spend, Tokens, limited
 from gatehouse.limits.ledger import Ledger, Pledge
 from gatehouse.limits.refusals import Shortage, longest, refusal, unbounded
 from gatehouse.limits.reserving import Want, lowered, shut
@@ -134,19 +134,12 @@ class LocalLimits:
             hold.settle(pledge.holder, 0, now.steady, now)
         _leave(pledge)
 
-    def correct(self, claim: Claim, tokens: int | None, cost: int | None, now: Moment) -> None:
-        """A settled call used this after all. `None`: as it was settled."""
-        pledge = claim.kept
-        if not isinstance(pledge, Pledge) or not claim.settled:
-            return
-        settled: list[Settled] = []
-        for hold, done in zip(pledge.holds, claim.settled, strict=True):
-            truth = hold.fund.truth(tokens, cost)
-            if truth is None:
-                truth = done.amount
-            hold.settle(pledge.holder, truth, now.steady, now)
-            settled.append(Settled(done.counter, done.period, done.reserved, truth))
-        claim.settled = tuple(settled)
+    def correct(self, changes: Sequence[Settled], ago: int, now: Moment) -> None:
+        self._ledger.calendar.turn(now.unix)
+        for one in changes:
+            fund = self._ledger.known(one.counter)
+            if isinstance(fund, Fund):
+                fund.correct(one.period, one.amount, now.steady - ago, now)
 
     def lines(self, claim: Claim, now: Moment) -> bytes:
         pledge = claim.kept

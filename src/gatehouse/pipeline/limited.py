@@ -10,7 +10,8 @@ import time
 from typing import Final
 
 from gatehouse.limits.claim import Claim
-from gatehouse.model.limits import Settled
+from gatehouse.model.background import Begun
+from gatehouse.model.limits import Settled, is_spend
 from gatehouse.model.moment import Moment
 from gatehouse.model.usage import MOST_COST, MOST_TOKENS
 from gatehouse.ports import Limits
@@ -51,21 +52,23 @@ class Limited:
         # What is held and never settled would stay held for ever: then all of it is used.
         return tuple([Settled(held.counter, held.period, held.amount, held.amount) for held in claim.reserved])
 
-    def correct(self, tokens: int, cost: int | None) -> tuple[Settled, ...]:
-        """The call, settled before, used this after all; `cost` `None`: nobody knows. Returns what that changes."""
-        claim = self.claim
-        before = claim.settled
-        cost = 0 if self.own else _sane(cost, MOST_COST)
-        self._limits.correct(claim, _sane(tokens, MOST_TOKENS), cost, moment())
-        return tuple(
-            Settled(now.counter, now.period, 0, now.amount - was.amount)
-            for was, now in zip(before, claim.settled, strict=True)
-            if now.amount != was.amount
-        )
-
     def withdraw(self) -> None:
         """The call ended before it was forwarded."""
         self._limits.withdraw(self.claim, moment())
+
+
+def correct(limits: Limits[Claim], begun: Begun, tokens: int, cost: int | None) -> tuple[Settled, ...]:
+    """A call that was settled before used this after all; `cost` `None`: nobody knows. Returns what that changes."""
+    tokens, cost = min(tokens, MOST_TOKENS), 0 if begun.own else _sane(cost, MOST_COST)
+    changes = []
+    for one in begun.settled:
+        used = cost if is_spend(one.counter) else tokens
+        if used is not None and used != one.amount:
+            changes.append(Settled(one.counter, one.period, 0, used - one.amount))
+    now = moment()
+    # A clock that was set back says too little, as does the steady one after the machine's restart.
+    limits.correct(changes, max(0, now.unix - int(begun.at * 1e6), now.steady - begun.steady), now)
+    return tuple(changes)
 
 
 def _sane(used: int | None, most: int) -> int | None:

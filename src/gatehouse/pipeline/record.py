@@ -1,16 +1,16 @@
 """What is written of a call: its decision, its one outcome, or its refusal (which is both).
 
-Rules: synchronous, and only facts already at hand; nothing here can end a call or wait. `Recorder.end` is called once
-per call. Captured bodies are compressed in a thread: they are the one thing on a record that may be large.
+Rules
+- Synchronous, and only facts already at hand; nothing here can end a call. `Recorder.end` is called once per call.
+- What a response used that was generated in the background counts once: on the record of whoever reads it first when it
+  is over. Who that is, `ports.Background` knows: for that one answer the outcome waits; the caller has its answer.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, Literal
 
 import msgspec
@@ -18,21 +18,20 @@ import msgspec
 from gatehouse.auth.keys import resembles
 from gatehouse.dialects.answer import joined
 from gatehouse.errors import GatehouseError
+from gatehouse.limits.claim import Claim
+from gatehouse.model.background import Begun, Response
 from gatehouse.model.call import ANYBODY, Ask, OutcomeName, Principal
-from gatehouse.model.limits import Settled
-from gatehouse.model.record import Candidate, Capture, Decision, Outcome, Refusal
+from gatehouse.model.limits import Settled, is_spend
+from gatehouse.model.record import Candidate, Decision, Outcome, Refusal
 from gatehouse.model.usage import Reading, ToolUses, Usage, UsageCheck, UsageSource
-from gatehouse.pipeline.background import Background, Begun
 from gatehouse.pipeline.call import Call
+from gatehouse.pipeline.capturing import Capturing
 from gatehouse.pipeline.facts import text
-from gatehouse.pipeline.limited import Limited
-from gatehouse.ports import Journal, Prices
+from gatehouse.pipeline.limited import Limited, correct, moment
+from gatehouse.ports import Background, Journal, Limits, Prices
 from gatehouse.routing.paths import recorded_path
 
 _NO_READING: Final = Reading()
-_PART_BYTES: Final = 96 * 1024
-"""Compressed bytes per line, so that a line stays well within one write of the journal."""
-
 _NOTHING_MADE: Final = 300
 """Statuses from here on answer with nothing that a model generated."""
 
@@ -121,14 +120,31 @@ def decision(
     )
 
 
+class _End:
+    """How a call ended that had been decided, and what metering found out."""
+
+    __slots__ = ("duration_us", "error", "outcome", "reading", "reason")
+
+    def __init__(
+        self, outcome: OutcomeName, reason: str, error: GatehouseError | None, reading: Reading, duration_us: int
+    ) -> None:
+        self.outcome = outcome
+        self.reason = reason
+        self.error = error
+        self.reading = reading
+        self.duration_us = duration_us
+
+
 class Recorder:
     """Ends calls on the record."""
 
-    def __init__(self, journal: Journal, *, capture_bytes: int) -> None:
+    def __init__(self, journal: Journal, limits: Limits[Claim], background: Background, *, capture_bytes: int) -> None:
         self.journal = journal
-        self._capture_bytes = capture_bytes
-        self._background = Background()
-        self._capturing: set[asyncio.Future[list[Capture]]] = set()
+        self._limits = limits
+        self._background = background
+        self._capturing = Capturing(journal, capture_bytes) if capture_bytes else None
+        self._later: set[asyncio.Task[None]] = set()
+        """What goes on after calls are over."""
 
     def end(self, call: Call, outcome: OutcomeName, reason: str, error: GatehouseError | None) -> None:
         """The call is over. One outcome if it was decided, else one refusal."""
@@ -145,18 +161,36 @@ class Recorder:
                 _refusal(call, outcome, reason, error),
                 authenticated=call.principal is not ANYBODY,
             )
-        if self._capture_bytes and call.decision is not None and call.status != 101:
-            self._capture(call, call.decision)
+        if self._capturing is not None and call.decision is not None and call.status != 101:
+            self._capturing.capture(call, call.decision)
 
     def _conclude(
         self, call: Call, decided: Decision, outcome: OutcomeName, reason: str, error: GatehouseError | None
     ) -> None:
-        reading, begun = self._found(call, complete=outcome == "ok")
-        prices, at = (call.live.prices, call.at) if begun is None else (begun.prices, begun.at)
+        reading = call.observer.finish(complete=outcome == "ok") if call.observer is not None else _NO_READING
+        end = _End(outcome, reason, error, reading, call.elapsed_us())
+        if reading.stored and reading.response_id is not None:
+            self._go_on(self._report(call, decided, end, _response(call, reading.response_id)))
+        else:
+            self._write(call, decided, end, None)
+
+    async def _report(self, call: Call, decided: Decision, end: _End, response: Response) -> None:
+        """The answer is a response that an earlier call may have begun: then what it used counts here."""
+        begun = await self._background.take(response)
+        if begun is None:
+            end.reading = _NO_READING
+        else:
+            note = joined(end.reading.note, f"of call {begun.call}, which began this response in the background")
+            end.reading = msgspec.structs.replace(end.reading, note=note)
+        self._write(call, decided, end, begun)
+
+    def _write(self, call: Call, decided: Decision, end: _End, begun: Begun | None) -> None:
+        """`begun`: the earlier call that the reading is of."""
+        reading, error = end.reading, end.error
+        prices, at = call.live.prices, call.at if begun is None else begun.at
         answered, answer_id, finishes, usage, source, check, note, uncounted, tools, job, offers, turns, _ = _read(
             reading
         )
-        duration_us = call.elapsed_us()
         streamed = decided.streamed
         model = answered or decided.candidates[0].model
         provider = call.route.provider
@@ -168,17 +202,17 @@ class Recorder:
         limited = call.limited
         settled = () if limited is None else _settled(call, limited, reading, cost, error)
         if begun is not None:
-            settled += _corrected(begun, usage, cost)
+            settled += self._corrected(begun, prices.version, usage, cost)
         exchange = call.exchange
         connection = call.connection
         concluded = Outcome(  # by position, as above
             call.id,
             decided.project,
-            outcome,
+            end.outcome,
             call.status,
             call.upstream_status,
             error.kind.code if error is not None else None,
-            reason or None,
+            end.reason or None,
             decided.candidates[0] if call.upstream_status else None,
             call.attempts,
             call.replayed,
@@ -206,94 +240,35 @@ class Recorder:
             call.connect_us,
             call.first_byte_us,
             call.first_token_us,
-            duration_us,
+            end.duration_us,
             call.rewritten,
             settled,
             None if begun is None else begun.call,
         )
         self.journal.conclude(call.principal.tenant, concluded)
         if uncounted and answer_id is not None and call.ask is not None and call.ask.background:
-            self._background.begin(call, answer_id)
+            begins = _begun(call, end.duration_us, settled)
+            self._go_on(self._background.keep(_response(call, answer_id), begins))
 
-    def _found(self, call: Call, *, complete: bool) -> tuple[Reading, Begun | None]:
-        """What metering found out; and who began the response that it is of, if an earlier call did."""
-        reading = call.observer.finish(complete=complete) if call.observer is not None else _NO_READING
-        if not reading.stored:
-            return reading, None
-        begun = self._background.take(call, reading.response_id)
-        if begun is None:
-            return _NO_READING, None
-        note = joined(reading.note, f"of call {begun.call}, which began this response in the background")
-        return msgspec.structs.replace(reading, note=note), begun
+    def _corrected(self, begun: Begun, prices: str, usage: Usage | None, cost: int | None) -> tuple[Settled, ...]:
+        """What it changes for an earlier call that its response used this. By other prices than those it was decided
+        by, it might come to more than its bound: then what is settled stays (I4)."""
+        if usage is None or not begun.settled:
+            return ()
+        return correct(self._limits, begun, sum(_counts(usage)), cost if begun.prices == prices else None)
 
-    # -- captured bodies
-
-    def _capture(self, call: Call, decided: Decision) -> None:
-        loop = asyncio.get_running_loop()
-        response = b"".join(call.kept_response or ())
-        request = call.kept_request or b""
-        exchange = call.exchange
-        request_type = text(exchange.head.fields.get(b"content-type"))
-        request_encoding = text(exchange.head.fields.get(b"content-encoding"))
-        limit = self._capture_bytes
-
-        def work() -> list[Capture]:
-            sides = (
-                Body("request", request, exchange.received, request_type, request_encoding),
-                Body("response", response, exchange.sent, call.answer_type or None, call.answer_encoding or None),
-            )
-            return [part for side in sides for part in _parts(decided, side, limit)]
-
-        future = loop.run_in_executor(None, work)
-        self._capturing.add(future)
-        future.add_done_callback(lambda done: self._captured(call.principal.tenant, done))
-
-    def _captured(self, tenant: str, done: asyncio.Future[list[Capture]]) -> None:
-        self._capturing.discard(done)
-        self.journal.capture(tenant, done.result())
+    def _go_on(self, work: Coroutine[Any, Any, None]) -> None:
+        """After the call is over."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
 
     async def finish(self) -> None:
-        """Wait for bodies still being compressed (at shutdown)."""
-        while self._capturing:
-            await asyncio.wait(set(self._capturing))
-
-
-class Body:
-    """One captured side of a call."""
-
-    __slots__ = ("data", "encoding", "media_type", "side", "size")
-
-    def __init__(
-        self, side: Literal["request", "response"], data: bytes, size: int, media_type: str | None, encoding: str | None
-    ) -> None:
-        self.side: Literal["request", "response"] = side
-        self.data = data
-        self.size = size
-        self.media_type = media_type
-        self.encoding = encoding
-
-
-def _parts(decided: Decision, body: Body, limit: int) -> list[Capture]:
-    """A body, cut at `limit`, compressed, in pieces that fit a line."""
-    if not body.size:
-        return []
-    packed = zlib.compress(body.data[:limit], 6)
-    pieces = [packed[start : start + _PART_BYTES] for start in range(0, len(packed), _PART_BYTES)]
-    return [
-        Capture(
-            call=decided.call,
-            project=decided.project,
-            side=body.side,
-            part=number,
-            last=number == len(pieces) - 1,
-            data=base64.b64encode(piece).decode(),
-            content_type=body.media_type,
-            content_encoding=body.encoding,
-            size=body.size,
-            truncated=body.size > limit,
-        )
-        for number, piece in enumerate(pieces)
-    ]
+        """Wait for what still goes on (at shutdown)."""
+        while self._later:
+            await asyncio.wait(set(self._later))
+        if self._capturing is not None:
+            await self._capturing.finish()
 
 
 def _refusal(call: Call, outcome: OutcomeName, reason: str, error: GatehouseError | None) -> Refusal:
@@ -360,11 +335,18 @@ def _settled(
     return limited.settle(None, None, estimated=False)
 
 
-def _corrected(begun: Begun, usage: Usage | None, cost: int | None) -> tuple[Settled, ...]:
-    """What it changes for an earlier call that its response used this."""
-    if begun.limited is None or usage is None:
-        return ()
-    return begun.limited.correct(sum(_counts(usage)), cost)
+def _response(call: Call, name: str) -> Response:
+    return Response(call.principal.tenant, call.principal.project, call.route.provider, name)
+
+
+def _begun(call: Call, duration_us: int, settled: tuple[Settled, ...]) -> Begun:
+    """The call as it is to be found again. It has just ended."""
+    limited = call.limited
+    own = limited is not None and limited.own
+    if limited is not None and limited.claim.skipped:
+        # Of rates that could not be asked nothing was counted, so nothing of them goes back.
+        settled = tuple([one for one in settled if is_spend(one.counter)])
+    return Begun(call.id, call.at, moment().steady - duration_us, call.live.prices.version, own, settled)
 
 
 def _unread_model(model: str | None) -> str | None:

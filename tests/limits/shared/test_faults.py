@@ -12,6 +12,7 @@ from gatehouse import errors
 from gatehouse.errors import GatehouseError
 from gatehouse.limits.shared.limits import monotonic_us
 from gatehouse.limits.shared.rebuilding import OnRecord, Rebuilder
+from gatehouse.model.limits import Settled
 from gatehouse.model.moment import Moment
 from tests.crash.processes import free_port
 from tests.limits.shared.calls import CAP, TOTAL, claim, held, holds, money, passes
@@ -357,27 +358,33 @@ def test_i4_money_beyond_doubles_through_the_port(on: Valkey) -> None:
 
 
 def test_a_later_report_is_corrected_where_the_call_was_charged(on: Valkey) -> None:
-    """Twice, after a dearer fallback in another granule: what others are counted with there is theirs."""
+    """By another worker, after a dearer fallback in another granule: what others are counted with there is theirs."""
 
     async def run() -> None:
         await opened(on)
         pass_time(on, 3600 * SECOND)
         clock = Clock()
-        async with worker(on, "a", [limit("tokens", "minute", 200, "key", "k")], clock=clock) as a:
+        entries = [limit("tokens", "minute", 200, "key", "k"), limit("spend", "day", 10**6, "key", "k")]
+        async with worker(on, "a", entries, clock=clock) as a, worker(on, "b", entries, clock=clock) as b:
             call, other = claim(), claim()
             assert await admit(a, call) is None
-            assert await reserve(a, call, bound(100, 1)) is None
+            assert await reserve(a, call, bound(100, 100)) is None
             pass_time(on, 2 * SECOND)
             clock.us += 2 * SECOND
-            assert await reserve(a, call, bound(150, 1)) is None
+            assert await reserve(a, call, bound(150, 150)) is None
             assert await admit(a, other) is None
             assert await reserve(a, other, bound(40, 1)) is None
-            a.settle(call, 100, 1, now())
-            a.correct(call, 60, 1, now())
-            a.correct(call, 50, 1, now())
+            a.settle(call, None, None, now())
             await until(lambda: a._desks["t"].told)
+            first, more = (Settled(one.counter, one.period, 0, -80) for one in call.settled)
+            b.correct([first], 2 * SECOND, now())  # it knows nothing of the server's clock
+            await held(b, 1)
+            b.correct([first, more], 2 * SECOND, now())
+            await until(lambda: a._desks["t"].told and b._desks["t"].told)
             granules = on.client().hgetall("gatehouse:{t}:g:key/k/tokens/minute")
-            assert [int(granules[each]) for each in sorted(granules)] == [50, 40]
+            assert [int(granules[each]) for each in sorted(granules)] == [20, 90 + 1]
+            period = call.settled[1].period
+            assert state(on)[f"s|key/k/spend/day@{period}"] == str(call.settled[1].amount - 80)
 
     asyncio.run(run())
 

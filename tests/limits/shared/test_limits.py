@@ -13,7 +13,7 @@ from gatehouse import errors
 from gatehouse.errors import GatehouseError
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.shared.limits import SharedLimits
-from gatehouse.model.limits import Bound, Clamp
+from gatehouse.model.limits import Bound, Clamp, Settled
 from gatehouse.model.moment import Moment
 from gatehouse.model.usage import MOST_COST
 from gatehouse.ports import Limits
@@ -295,7 +295,8 @@ def test_the_truth_is_counted_where_it_is_above_the_bound(on: Valkey) -> None:
             await until(lambda: quiet(a))
             assert state(on)["n|tenant/t/tokens/minute"] == "390"
             assert state(on)["s|tenant/t/spend/total"] == "390"
-            a.correct(call, 60, 60, now())
+            counters = ("t/tenant/t/tokens/minute", "t/tenant/t/spend/total")
+            a.correct([Settled(counter, "", 0, 10) for counter in counters], 0, now())
             await until(lambda: quiet(a))
             assert state(on)["n|tenant/t/tokens/minute"] == "400"
             assert state(on)["s|tenant/t/spend/total"] == "400"

@@ -281,18 +281,6 @@ class Course:
         elif used != whole:
             self._correct_rate(taken, whole - used, now)
 
-    def correct(self, tokens: int | None, cost: int | None) -> None:
-        """As `settle`, once more; `None`: as it was settled."""
-        for index, taken in enumerate(self.holds):
-            truth = self.line.funds[index].truth(tokens, cost)
-            if truth is not None and truth != taken.truth:
-                if taken.stake.kind == SPEND:
-                    taken.stake.spent += truth - taken.truth
-                    self.line.desk.changed(taken.stake)
-                else:
-                    self._correct_rate(taken, taken.truth - truth, taken.stake.until)
-                taken.truth = truth
-
     def leave(self, now: int) -> None:
         """The call is over."""
         self.over = True

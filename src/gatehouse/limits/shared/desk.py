@@ -161,6 +161,11 @@ class Desk:
         """The same in Unix microseconds alone; `steady`: the worker's clock."""
         return steady + self._ahead if self._ahead else fallback.unix
 
+    @property
+    def heard(self) -> bool:
+        """Whether the server has spoken: then its clock is known."""
+        return self._ahead != 0
+
     def ask(self, items: Items, answered: Answered) -> None:
         """All of it or none; `answered` is called once, later. Only while not `down`."""
         self._waiting.append(Asking(items, answered))

@@ -25,18 +25,18 @@ from gatehouse.errors import GatehouseError
 from gatehouse.limits.calendar import Calendar
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.counters import Counter, Notices
-from gatehouse.limits.funds import limited
+from gatehouse.limits.funds import Fund, limited
 from gatehouse.limits.ledger import Ledger, Plan
 from gatehouse.limits.refusals import Shortage, longest, refusal, unbounded
 from gatehouse.limits.shared.connection import Connection
-from gatehouse.limits.shared.course import Course, Line
+from gatehouse.limits.shared.course import PRESENT, Course, Line
 from gatehouse.limits.shared.desk import Desk, Items, Verdict
 from gatehouse.limits.shared.holdings import Stake
 from gatehouse.limits.shared.parts import Part, part_of
 from gatehouse.limits.shared.reserving import ATTEMPTS, Reply, Reserving
 from gatehouse.limits.shared.scripts import State
 from gatehouse.limits.shared.standing import standing
-from gatehouse.model.limits import Bound, Clamp, LimitEntry, LimitEvent
+from gatehouse.model.limits import Bound, Clamp, LimitEntry, LimitEvent, Settled
 from gatehouse.model.moment import Moment
 
 TICK_SECONDS: Final = 0.25
@@ -248,13 +248,24 @@ class SharedLimits:
         course.give_up(steady)
         course.leave(steady)
 
-    def correct(self, claim: Claim, tokens: int | None, cost: int | None, now: Moment) -> None:
-        """A settled call used this after all. `None`: as it was settled."""
-        course = claim.kept
-        if not isinstance(course, Course) or not claim.settled:
-            return
-        course.correct(tokens, cost)
-        claim.settled = course.settled()
+    def correct(self, changes: Sequence[Settled], ago: int, now: Moment) -> None:
+        for one in changes:
+            fund = self._ledger.known(one.counter)
+            if not isinstance(fund, Fund):
+                continue  # nothing is limited by it
+            part, desk = self._part(fund), self._desk(fund.tenant)
+            unix = desk.unix(self._clock(), now)
+            if fund.measure == "spend":
+                self._calendar.turn(unix)
+                part.turn(self._calendar)
+                stake = part.of(one.period)
+                stake.spent += one.amount
+                desk.changed(stake)
+            elif one.amount > 0:
+                desk.refund(part.stake, PRESENT, -one.amount)
+            elif desk.heard:
+                # Back where it was charged, by the server's clock: it must not outlast that.
+                desk.refund(part.stake, (unix - ago) // part.stake.width, -one.amount)
 
     def lines(self, claim: Claim, now: Moment) -> bytes:
         course = claim.kept
