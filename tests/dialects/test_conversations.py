@@ -28,9 +28,15 @@ DIALECTS = {
 }
 
 
+class Said(dict[str, Any]):
+    """A message of the caller's."""
+
+
 def hear(conversation: Conversation, *messages: dict[str, Any], complete: bool = True) -> Reading:
     for message in messages:
-        conversation.answers.feed(json.dumps(message).encode())
+        meter = conversation.asks if isinstance(message, Said) else conversation.answers
+        assert meter is not None
+        meter.feed(json.dumps(message).encode())
     return conversation.answers.finish(complete=complete)
 
 
@@ -46,6 +52,10 @@ def used(entered: int, made: int, **details: Any) -> dict[str, Any]:
     return {"input_tokens": entered, "output_tokens": made, "total_tokens": entered + made, **details}
 
 
+ASKED = Said(type="response.create")
+NAMED = Said(type="response.create", event_id="e1")
+CREATED = {"type": "response.created", "response": {"id": "r"}}
+BUSY = "conversation_already_has_active_response"
 SESSION = {"type": "session.created", "session": {"type": "realtime", "model": "gpt-realtime-2026"}}
 
 
@@ -183,6 +193,41 @@ class TestRealtime:
         found = realtime(SESSION, {"type": "error", "error": {"type": "invalid_request_error", "message": "no"}})
         assert (found.usage, found.turns, found.uncounted) == (None, 0, False)
 
+    @pytest.mark.parametrize(
+        ("messages", "source"),
+        [
+            ([ASKED, CREATED, done(used(10, 5))], "provider"),
+            ([ASKED, CREATED, done(used(10, 5)), ASKED], "estimated"),
+            ([CREATED, done(used(10, 5)), ASKED, CREATED, done(used(1, 1))], "provider"),
+            ([ASKED, CREATED, ASKED, {"type": "error", "error": {"code": BUSY}}, done(used(10, 5))], "provider"),
+            ([ASKED, CREATED, done(used(10, 5)), ASKED, {"type": "error", "error": {"code": "x"}}], "estimated"),
+            ([ASKED, CREATED, done(used(10, 5)), NAMED, {"type": "error", "error": {"event_id": "e1"}}], "provider"),
+            ([ASKED, CREATED, done(used(10, 5)), NAMED, {"type": "error", "error": {"event_id": "e2"}}], "estimated"),
+            ([Said(type="session.update", x="response.create"), CREATED, done(used(10, 5))], "provider"),
+        ],
+        ids=["begun", "not begun", "begun by itself", "busy", "another error", "refused", "another refused", "no ask"],
+    )
+    def test_I4_one_that_is_asked_for_and_has_not_begun_makes_the_sum_an_estimate(
+        self, messages: list[dict[str, Any]], source: str
+    ) -> None:
+        """A caller that leaves before it is told that its response has begun may have been charged for it."""
+        found = realtime(SESSION, *messages)
+        assert found.source == source
+        assert ("had not begun" in (found.note or "")) == (source == "estimated")
+
+    def test_I4_however_it_is_spelled(self) -> None:
+        conversation = openai_realtime.converse(ASK)
+        assert conversation.asks is not None
+        conversation.asks.feed(b'{"type":"response\\u002ecreate"}')
+        assert hear(conversation, CREATED, done(used(1, 1))).source == "provider"
+        conversation.asks.feed(b'{"type":"response\\u002ecreate"}')
+        assert hear(conversation).source == "estimated"
+
+    def test_I4_more_at_a_time_than_are_watched(self) -> None:
+        begun = [{"type": "response.created", "response": {"id": f"r{number}"}} for number in range(65)]
+        over = [done(used(1, 1), id=f"r{number}") for number in range(64)]
+        assert realtime(SESSION, *begun, *over).source == "estimated"
+
     def test_first_token(self) -> None:
         conversation = openai_realtime.converse(ASK)
         hear(conversation, SESSION)
@@ -194,6 +239,11 @@ class TestRealtime:
 def response(kind: str, name: str, stream: str | None = None, **members: Any) -> dict[str, Any]:
     event: dict[str, Any] = {"type": f"response.{kind}", "response": {"id": name, "model": "gpt-x", **members}}
     return event if stream is None else {**event, "stream_id": stream}
+
+
+OPENED = response("created", "a", status="in_progress")
+CLOSED = response("completed", "a", status="completed", usage=used(11, 7))
+REFUSED = {"type": "error", "status": 400, "error": {"code": "bad"}}
 
 
 class TestResponses:
@@ -230,11 +280,30 @@ class TestResponses:
         assert (found.usage, found.turns) == (Usage(input=1, output=1), 2)
         assert found.note == "provider's error in the answer: bad_model"
 
+    @pytest.mark.parametrize(
+        ("messages", "source"),
+        [
+            ([ASKED, OPENED, CLOSED], "provider"),
+            ([ASKED, OPENED, CLOSED, ASKED], "estimated"),
+            ([ASKED, OPENED, ASKED, CLOSED], "estimated"),
+            ([ASKED, OPENED, CLOSED, ASKED, REFUSED], "provider"),
+            ([ASKED, OPENED, CLOSED, Said(type="nonsense"), ASKED, REFUSED], "estimated"),
+        ],
+        ids=["begun", "not begun", "queued", "refused", "maybe for another"],
+    )
+    def test_I4_one_that_is_asked_for_and_has_not_begun_makes_the_sum_an_estimate(
+        self, messages: list[dict[str, Any]], source: str
+    ) -> None:
+        found = hear(openai_responses_socket.converse(ASK), *messages)
+        assert (found.usage, found.source) == (Usage(input=11, output=7), source)
+
     def test_I9_streams_that_never_end_are_bounded(self) -> None:
         events = [response("created", str(number), str(number)) for number in range(1000)]
         found = hear(openai_responses_socket.converse(ASK), *events)
         assert found.note is not None
         assert "more than 64 streams" in found.note
+        ends = [response("completed", str(number), str(number), usage=used(1, 1)) for number in range(64)]
+        assert hear(openai_responses_socket.converse(ASK), *events[:65], *ends).source == "estimated", "I4"
 
 
 def live(*messages: dict[str, Any]) -> Reading:
@@ -272,6 +341,31 @@ class TestLive:
     def test_i4_what_a_generation_that_was_cut_has_reported_is_not_all_of_it(self) -> None:
         found = live(TURN, {**OVER, "usageMetadata": counted(10, 5)}, {**TURN, "usageMetadata": counted(20, 1)})
         assert (found.usage, found.turns, found.source) == (Usage(input=30, output=6), 1, "estimated")
+
+    @pytest.mark.parametrize(
+        "ask",
+        [
+            {"clientContent": {"turns": [], "turnComplete": True}},
+            {"realtimeInput": {"text": "hi"}},
+            {"realtimeInput": {"activityEnd": {}}},
+            {"toolResponse": {"functionResponses": []}},
+        ],
+        ids=["a turn", "text", "activity", "what a tool said"],
+    )
+    def test_I4_one_that_is_asked_for_and_has_not_begun_makes_the_sum_an_estimate(self, ask: dict[str, Any]) -> None:
+        answered = [TURN, {**OVER, "usageMetadata": counted(10, 5)}]
+        assert live(Said(ask), *answered).source == "provider"
+        assert live(Said(ask), OVER, *answered).source == "provider", "nothing was to be said"
+        assert live(*answered, Said(ask)).source == "estimated"
+        assert live(TURN, Said(ask), *answered).source == "estimated", "it is for the next one"
+        assert live(TURN, Said(ask), *answered, *answered).source == "provider"
+
+    @pytest.mark.parametrize(
+        "said",
+        [{"clientContent": {"turns": []}}, {"realtimeInput": {"audio": {}}}, {"realtimeInput": {"activityStart": {}}}],
+    )
+    def test_what_asks_for_nothing_yet_does_not(self, said: dict[str, Any]) -> None:
+        assert live(TURN, {**OVER, "usageMetadata": counted(10, 5)}, Said(said)).source == "provider"
 
     def test_a_tool_call_ends_a_generation(self) -> None:
         tool = {"toolCall": {"functionCalls": [{"id": "1", "name": "f"}]}, "usageMetadata": counted(10, 5)}
@@ -313,7 +407,7 @@ class TestLive:
         conversation = gemini_live.converse(ASK)
         assert conversation.asks is not None
         conversation.asks.feed(first)
-        assert conversation.asks.ended, "nothing else is read of what the caller says"
+        conversation.asks.feed(b'{"setup":{"model":"models/another"}}')
         assert hear(conversation, {**OVER, "usageMetadata": counted(1, 1)}).model == model
 
 

@@ -363,6 +363,7 @@ class TestBytes:
         found = outcome(running)
         assert found.usage_note is not None
         assert f"frames of the {who} not read to the end" in found.usage_note
+        assert found.usage_source == "estimated", "I4: what was asked or answered behind it nobody knows"
         assert found.turns == (1 if who == "provider" else 2)
 
     def test_unreadable_text_passes(self, running: House, provider: sockets.Provider) -> None:
@@ -396,8 +397,37 @@ class TestBytes:
         caller.rest()
         found = outcome(running)
         assert found.outcome == "cut"
-        assert found.usage_note == "messages too large to read: 1"
-        assert found.usage is not None
+        assert found.usage_note == "messages of the provider too large to read: 1"
+        assert found.usage is not None and found.usage_source == "estimated"
+
+    def test_I4_what_a_caller_asked_in_a_message_that_nobody_read(
+        self, running: House, provider: sockets.Provider
+    ) -> None:
+        caller, far = tunnel(running, provider)
+        asked = frame(json.dumps({"type": "x", "more": "y" * (1 << 20)}).encode(), masked=True)
+        caller.send(asked)
+        assert far.read(len(asked)) == asked
+        far.send(done(3, 2) + close())
+        far.sock.close()
+        caller.rest()
+        found = outcome(running)
+        assert found.usage_note == "messages of the caller too large to read: 1"
+        assert found.usage is not None and found.usage_source == "estimated"
+
+    def test_I4_what_was_asked_for_and_had_not_begun(self, running: House, provider: sockets.Provider) -> None:
+        """The caller leaves before it is told: the provider may have begun, and charges for it."""
+        caller, far = tunnel(running, provider)
+        asked = frame(json.dumps({"type": "response.create"}).encode(), masked=True)
+        caller.send(asked)
+        assert far.read(len(asked)) == asked
+        far.send(event(type="response.created", response={"id": "r"}) + done(3, 2))
+        caller.read(len(event(type="response.created", response={"id": "r"}) + done(3, 2)))
+        caller.send(asked)
+        assert far.read(len(asked)) == asked
+        caller.sock.close()
+        found = outcome(running)
+        assert (found.outcome, found.usage_source, found.turns) == ("client_gone", "estimated", 1)
+        assert "had not begun" in (found.usage_note or "")
 
     def test_I9_a_slow_reader_slows_the_other_side(self, provider: sockets.Provider) -> None:
         with house(pointing_at(provider.url)) as running:

@@ -4,7 +4,9 @@ Rules: sans-I/O. Messages are JSON, in text or binary frames. `usageMetadata` co
 the whole conversation so far: within a generation a later one replaces an earlier, those of different ones add up. A
 generation ends with `turnComplete`, `interrupted` or a tool call; its usage comes with that or just behind. Only the
 caller says which model it talks to, in its first message. What was generated without usage is estimated from its text.
-Sources: `google.genai.types` (`LiveServerMessage`, `LiveServerContent`, `UsageMetadata`, `LiveClientSetup`),
+A caller asks for a generation by a complete turn, text, the end of its activity, or what a tool said; by audio alone
+nobody can tell.
+Sources: `google.genai.types` (`LiveServerMessage`, `LiveServerContent`, `UsageMetadata`, `LiveClientMessage`),
 `google.genai.live`; per generation and not per session: pydantic/pydantic-ai pull 7269.
 """
 
@@ -16,7 +18,7 @@ import msgspec
 
 from gatehouse.dialects.answer import MAX_FINISH, MAX_FINISHES
 from gatehouse.dialects.gemini import Reported, TokenCount, UsageMetadata
-from gatehouse.dialects.turns import Conversation, Turns
+from gatehouse.dialects.turns import Asks, Conversation, Turns
 from gatehouse.dialects.values import UNREADABLE, Loose, size, text, tokens
 from gatehouse.model.call import Ask
 from gatehouse.model.usage import Reading, Usage
@@ -60,35 +62,53 @@ class _Setup(msgspec.Struct):
     model: Any = None
 
 
-class _Asked(msgspec.Struct):
+class _Said(msgspec.Struct, rename="camel"):
+    turn_complete: Any = None
+
+
+class _Input(msgspec.Struct, rename="camel"):
+    text: Any = None
+    activity_end: Any = None
+
+
+class _Asked(msgspec.Struct, rename="camel"):
     setup: _Setup | None = None
+    client_content: _Said | None = None
+    realtime_input: _Input | None = None
+    tool_response: Any = None
+
+    @property
+    def generates(self) -> bool:
+        said, given = self.client_content, self.realtime_input
+        return bool(
+            self.tool_response is not None
+            or (said is not None and said.turn_complete)
+            or (given is not None and (given.text is not None or given.activity_end is not None))
+        )
 
 
 _messages: Final = Loose(_Message)
 _asked: Final = Loose(_Asked)
 
 
-class _Asks:
-    """Reads the caller's first message: which model it talks to."""
-
-    first_token = False
+class _Asks(Asks):
+    """Meters the caller's messages: in the first, which model it talks to."""
 
     def __init__(self) -> None:
-        self.ended = False
+        super().__init__()
         self.model: str | None = None
+        self._first = True
 
     def feed(self, data: bytes) -> None:
-        self.ended = True
+        first, self._first = self._first, False
         try:
             asked = _asked.decode(data)
         except UNREADABLE:
             return
-        name = text(asked.setup.model) if asked.setup is not None else None
-        if name is not None:
-            self.model = name.rpartition("models/")[2] or None
-
-    def finish(self, *, complete: bool) -> Reading:
-        return Reading(model=self.model)
+        if asked.generates:
+            self.waiting = 1  # several while one is generated are answered together
+        if first and asked.setup is not None:
+            self.model = (text(asked.setup.model) or "").rpartition("models/")[2] or None
 
 
 class _Answers:
@@ -123,6 +143,10 @@ class _Answers:
         generated = content.model_turn is not None or content.output_transcription is not None
         if self._over and (generated or (message.usage_metadata is not None and self._reported is not None)):
             self._settle()
+        if not self._spoke and self._reported is None:
+            anything = generated or message.usage_metadata is not None or message.tool_call is not None
+            if anything or content.turn_complete is True:
+                self._asks.begun()
         if generated:
             self._generate(content)
         if message.usage_metadata is not None:
@@ -138,6 +162,7 @@ class _Answers:
 
     def finish(self, *, complete: bool) -> Reading:
         self._settle()
+        self._turns.doubt_waiting(self._asks)
         note = f"unreadable messages: {self._unread}" if self._unread else None
         reading = self._turns.reading(self._asks.model or self._asked_model, note)
         return msgspec.structs.replace(reading, turns=self._completed, finish_reasons=tuple(self._finishes))

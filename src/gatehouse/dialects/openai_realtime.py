@@ -2,7 +2,7 @@
 
 Rules: sans-I/O. Each response has its own `response.done`, with usage for the whole of the conversation so far: they
 add up. Cached audio is counted as cached, cached images as cached images. What no `response.done` counted is estimated
-from its text; audio cannot be.
+from its text; audio cannot be. Nor is it known what one cost that was asked for and had not begun at the end.
 Transcripts of what the caller said come from another model, with usage of their own: noted, not counted; except in
 sessions that only transcribe. Translation reports nothing: unknown. Audio itself is never looked into.
 Sources: `openai.types.realtime` (`realtime_server_event` and its events, `realtime_response`, `…_usage`, `…_status`,
@@ -18,7 +18,7 @@ import msgspec
 from gatehouse.dialects.answer import MAX_FINISH
 from gatehouse.dialects.openai_shapes import Details, UsageObject
 from gatehouse.dialects.openai_tokens import Counted, take_apart, tidied
-from gatehouse.dialects.turns import Conversation, Turns
+from gatehouse.dialects.turns import Asks, Conversation, Turns
 from gatehouse.dialects.values import UNREADABLE, Loose, count, real, text, tokens
 from gatehouse.model.call import Ask
 from gatehouse.model.usage import Reading, Usage, UsageCheck
@@ -28,6 +28,9 @@ MAX_OPEN: Final = 64
 
 _NOTHING: Final = msgspec.Raw(b"null")
 _TRANSCRIBED: Final = "conversation.item.input_audio_transcription.completed"
+_CREATE: Final = "response.create"
+_BUSY: Final = "conversation_already_has_active_response"
+"""Error code: such a `response.create` makes no response."""
 _QUOTES: Final = 2
 
 
@@ -85,8 +88,19 @@ class _Session(msgspec.Struct):
     audio: _Audio | None = None
 
 
+class _Error(msgspec.Struct, gc=False):
+    code: Any = None
+    event_id: Any = None
+
+
+class _Asked(msgspec.Struct, gc=False):
+    type: Any = None
+    event_id: Any = None
+
+
 class _Event(msgspec.Struct):
     type: Any = None
+    error: _Error | None = None
     session: _Session | None = None
     response: _Response | None = None
     response_id: Any = None
@@ -95,6 +109,36 @@ class _Event(msgspec.Struct):
 
 
 _events: Final = Loose(_Event)
+_asked: Final = Loose(_Asked)
+
+
+class _Asks(Asks):
+    """Meters the caller's events."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._named: set[str] = set()
+        """Those that errors can name."""
+
+    def feed(self, data: bytes) -> None:
+        if data.find(b"response.create") < 0 and data.find(b"\\") < 0:
+            return  # mostly audio
+        try:
+            event = _asked.decode(data)
+        except UNREADABLE:
+            return
+        if event.type == _CREATE:
+            self.waiting += 1
+            name = text(event.event_id)
+            if name is not None and len(self._named) < MAX_OPEN:
+                self._named.add(name)
+
+    def refused(self, error: _Error) -> None:
+        """An error of the provider's: maybe it is for a response that was asked for."""
+        name = text(error.event_id)
+        if name in self._named or (name is None and error.code == _BUSY):
+            self._named.discard(name or "")
+            self.begun()
 
 
 class _Answers:
@@ -103,7 +147,8 @@ class _Answers:
     ended = False
     first_token = False
 
-    def __init__(self) -> None:
+    def __init__(self, asks: _Asks) -> None:
+        self._asks = asks
         self._turns = Turns()
         self._model: str | None = None
         self._transcribes = False
@@ -126,8 +171,13 @@ class _Answers:
         if kind.endswith(".delta"):
             self._delta(kind, event)
         elif kind == "response.created" and event.response is not None:
+            self._asks.begun()
             if len(self._open) < MAX_OPEN:
                 self._open.setdefault(_id(event.response.id), 0)
+            else:
+                self._turns.doubt(f"more than {MAX_OPEN} responses at a time")
+        elif kind == "error" and event.error is not None:
+            self._asks.refused(event.error)
         elif kind == "response.done" and event.response is not None:
             self._done(event.response)
         elif kind == _TRANSCRIBED:
@@ -139,6 +189,7 @@ class _Answers:
         turns = self._turns
         for size in self._open.values():
             turns.add(_estimated(size), ended=False)
+        turns.doubt_waiting(self._asks)
         reading = turns.reading(
             self._model, f"unreadable events: {self._unread}" if self._unread else None, self._note_beside()
         )
@@ -258,5 +309,6 @@ def _as_chat(usage: _Usage) -> UsageObject[int] | None:
 
 
 def converse(ask: Ask) -> Conversation:
-    """Watches a conversation. What the caller says is not needed: the provider repeats what matters of it."""
-    return Conversation(_Answers())
+    """Watches a conversation."""
+    asks = _Asks()
+    return Conversation(_Answers(asks), asks)

@@ -1,7 +1,8 @@
 """What the answers on one WebSocket come to together, whatever the dialect.
 
-Rules: usage is the sum of the answers', and only as good as the worst of them: estimated if any part is, a mismatch if
-any does not add up. Names and ids are those of the latest answer; what is kept does not grow with their number.
+Rules: usage is the sum of the answers', and only as good as the worst of them: estimated if any part is, or if one was
+asked for and had not begun at the end; a mismatch if any does not add up. Names and ids are those of the latest answer;
+what is kept does not grow with their number.
 """
 
 from __future__ import annotations
@@ -27,7 +28,28 @@ class Conversation(NamedTuple):
     answers: Meter
     """Of the provider's messages. `finish` says what all of them come to."""
     asks: Meter | None = None
-    """Of the caller's, until it has `ended`; `None`: they are not needed."""
+    """Of the caller's; `None`: they are not needed."""
+
+
+class Asks:
+    """Meters a caller's messages: which answers it asks for. A dialect says what asks for one."""
+
+    ended = False
+    first_token = False
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        """Answers that were asked for and have not begun."""
+
+    def feed(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def begun(self) -> None:
+        """An answer has begun, or is refused: the oldest that was asked for, if any was."""
+        self.waiting = max(0, self.waiting - 1)
+
+    def finish(self, *, complete: bool) -> Reading:
+        return Reading()
 
 
 def unheard(ask: Ask) -> Conversation:
@@ -73,6 +95,16 @@ class Turns:
         self._usage = summed(self._usage, reading.usage)
         if reading.check != self._check:
             self._check = "mismatch" if "mismatch" in (self._check, reading.check) else "unchecked"
+
+    def doubt(self, note: str) -> None:
+        """More may have been used than the answers say."""
+        self._estimated = True
+        _keep(self._notes, note)
+
+    def doubt_waiting(self, asks: Asks) -> None:
+        """At the end of the connection."""
+        if asks.waiting:
+            self.doubt("asked for an answer that had not begun at the end")
 
     def reading(self, model: str | None, *notes: str | None) -> Reading:
         """All of them. `model`: where no answer names its own."""

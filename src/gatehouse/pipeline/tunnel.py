@@ -31,7 +31,7 @@ from gatehouse.ports import Meter
 ANSWER_LIMIT: Final = 8 * 1024 * 1024
 """Bytes of a provider's message that is read: a response's last event repeats what was generated, beside the usage."""
 ASK_LIMIT: Final = 1024 * 1024
-"""Bytes of a caller's message that is read, while one is wanted."""
+"""Bytes of a caller's message that is read."""
 
 CLOSING_SECONDS: Final = 10.0
 """Longest silence of a side that is to answer a close frame."""
@@ -124,9 +124,6 @@ class Tunnel:
         self._call.enter(Phase.TUNNEL)
         self._connection.send(piece)
         await self._watch(self._up, piece, self._asking)
-        if self._asking is not None and self._asking.ended:
-            self._asking = None
-            self._up.limit = 0
 
     def _write(self, data: bytes) -> None:
         if data and not self._exchange.gone:
@@ -218,9 +215,12 @@ class _Noted:
     def finish(self, *, complete: bool) -> Reading:
         reading = self._meter.finish(complete=complete and self._down.fault is None)
         notes = [reading.note] if reading.note else []
+        source = reading.source
         for frames, who in ((self._down, "provider"), (self._up, "caller")):
             if frames.fault is not None:
                 notes.append(f"frames of the {who} not read to the end: {frames.fault}")
-        if self._down.skipped:
-            notes.append(f"messages too large to read: {self._down.skipped}")
-        return msgspec.structs.replace(reading, note="; ".join(notes) or None)
+            if frames.skipped:
+                notes.append(f"messages of the {who} too large to read: {frames.skipped}")
+            if source is not None and (frames.fault is not None or frames.skipped):
+                source = "estimated"  # nobody knows what was asked or answered there
+        return msgspec.structs.replace(reading, source=source, note="; ".join(notes) or None)
