@@ -15,6 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from gatehouse.cli import init
+from gatehouse.cli.limit import in_use_told
 from gatehouse.cli.main import run
 from gatehouse.cli.naming import naming
 from gatehouse.cli.options import set_up
@@ -195,6 +196,20 @@ def test_two_keys_of_one_name(house: Cli) -> None:
     assert done.code == 1 and done.err.startswith("Error: 2 keys are called twin: name one by its id (key_")
     assert house("key", "revoke", ids.pop()).code == 0
     assert house("key", "revoke", "twin").code == 0
+
+
+@pytest.mark.parametrize(
+    ("used", "cap", "said"),
+    [
+        (None, 10**9, "spend 1usd/day"),
+        ({"settled": 250_000_000, "reserved": 0}, 10**9, "spend 1usd/day: 0.25usd (25 %)"),
+        ({"settled": 1, "reserved": 5}, 10**9, "spend 1usd/day: 0.000000001usd (0 %), 0.000000005usd reserved"),
+        ({"settled": 7 * 10**9, "reserved": 0}, 0, "spend 0usd/day: 7usd"),
+    ],
+)
+def test_how_much_of_a_limit_is_used(used: dict[str, int] | None, cap: int, said: str) -> None:
+    limit = {"measure": "spend", "window": "day", "cap": cap, "hard": True, "used": used}
+    assert in_use_told(limit) == said
 
 
 def test_limits(house: Cli) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
 from gatehouse.model.limits import WINDOWS, Measure, Window
+from gatehouse.store import times
 from gatehouse.store.directory import ids
+from gatehouse.store.rows import Batch, LedgerRow
 from tests.control.administered import Administered, run
+from tests.store.samples import opened
 
 
 def test_every_measure_has_its_windows() -> None:
@@ -105,5 +108,63 @@ def test_a_member_sees_limits_of_all_and_their_own(tmp_path: Path) -> None:
         hidden = others["limits"][0]["id"]
         await api.ask("GET", f"/limits/{hidden}", None, 404, headers=member)
         await api.ask("DELETE", f"/limits/{hidden}", None, 403, headers=member)
+
+    run(tmp_path, test)
+
+
+async def spent(place: Path, limit: Any, settled: int, reserved: int, tenant: str = ids.DEFAULT) -> None:
+    """By calls in the limit's present period."""
+    counter = f"{tenant}/{limit['scope']}/{limit['scope_id']}/{limit['measure']}/{limit['window']}"
+    today = times.rfc3339(times.now())
+    period = {"day": today[:10], "month": today[:7], "total": ""}[limit["window"]]
+    async with opened(place) as (writer, _):
+        await writer.apply(Batch(ledger=(LedgerRow(tenant, counter, period, settled, reserved),)))
+
+
+def test_how_much_of_a_limit_on_spend_is_used(tmp_path: Path) -> None:
+    async def test(api: Administered) -> None:
+        body = {"scope": "tenant", "measure": "spend", "window": "day", "cap": 1000}
+        day = await api.ask("POST", "/limits", body, 201)
+        total = await api.ask("POST", "/limits", {**body, "window": "total"}, 201)
+        rate = await api.ask("POST", "/limits", {**body, "measure": "requests"}, 201)
+        assert "used" not in day, "how much is used of a limit that is new is no part of making it"
+        listed = {each["id"]: each["used"] for each in (await api.ask("GET", "/limits"))["items"]}
+        assert listed == {each["id"]: None for each in (day, total, rate)}, "there is no store yet"
+        await spent(tmp_path, day, 40, 70)
+        found = (await api.ask("GET", f"/limits/{day['id']}"))["used"]
+        assert (found["settled"], found["reserved"]) == (40, 70)
+        assert found["ends_at"] > times.rfc3339(times.now()) and found["ends_at"].endswith("T00:00:00.000000Z")
+        listed = {each["id"]: each["used"] for each in (await api.ask("GET", "/limits"))["items"]}
+        assert listed[day["id"]] == found
+        assert listed[total["id"]] == {"settled": 0, "reserved": 0, "ends_at": None}
+        assert listed[rate["id"]] is None
+
+    run(tmp_path, test)
+
+
+def test_who_may_see_how_much_is_used(tmp_path: Path) -> None:
+    """I6, and A7: who sees their own calls alone is not told what all spend."""
+
+    async def test(api: Administered) -> None:
+        house = api.house
+        people = {role: await house.user(role) for role in ("viewer", "member", "auditor")}
+        own = {"scope": "user", "scope_id": people["member"], "measure": "spend", "window": "total", "cap": 1000}
+        mine = await api.ask("POST", "/limits", own, 201)
+        all_ = await api.ask("POST", "/limits", {**own, "scope": "tenant", "scope_id": None}, 201)
+        for limit in (mine, all_):
+            await spent(tmp_path, limit, 7, 0)
+        seen = {}
+        for role, name in people.items():
+            headers = await house.bearer(name)
+            items = (await api.ask("GET", "/limits", headers=headers))["items"]
+            seen[role] = {each["id"]: each["used"] and each["used"]["settled"] for each in items}
+        assert seen["auditor"] == {mine["id"]: 7, all_["id"]: 7}
+        assert seen["viewer"] == {all_["id"]: 7}
+        assert seen["member"] == {mine["id"]: 7, all_["id"]: None}
+        other = await house.tenant()
+        headers = await house.bearer(house.made["other owner"], other)
+        body = {"scope": "tenant", "measure": "spend", "window": "total", "cap": 1000}
+        theirs = await api.ask("POST", "/limits", body, 201, headers=headers)
+        assert (await api.ask("GET", f"/limits/{theirs['id']}", headers=headers))["used"]["settled"] == 0
 
     run(tmp_path, test)

@@ -11,7 +11,7 @@ import click
 from gatehouse.auth.scopes import SCOPES
 from gatehouse.cli import caps, names
 from gatehouse.cli.client import Api, Where, api_options
-from gatehouse.cli.limit import terms_told
+from gatehouse.cli.limit import in_use_told, terms_told
 from gatehouse.cli.listing import Shown, echo_item, echo_list, format_option, moment
 from gatehouse.cli.moments import SpanType, ahead
 from gatehouse.cli.names import called, identified, labels, path, rotations
@@ -160,7 +160,7 @@ def show(where: Where, /, form: str, name: str) -> None:
     shown = told(found) | {
         "project": projects.get(found["project"], found["project"]),
         "user": users.get(found["user"], found["user"]),
-        "limits": [terms_told(each) for each in limits],
+        "limits": [in_use_told(each) for each in limits],
     }
     echo_item(form, {**found, "limits": limits}, shown)
 

@@ -28,6 +28,7 @@ def _columns(names: Mapping[str, str]) -> Shown:
         "on": lambda item: _on(item, names),
         "limit": lambda item: caps.written(item["measure"], item["window"], item["cap"]),
         "measure": lambda item: item["measure"],
+        "used": used_told,
         "hard": lambda item: item["hard"],
         "at cap": lambda item: item["at_cap"],
         "id": lambda item: item["id"],
@@ -188,6 +189,23 @@ def terms_told(limit: Mapping[str, Any]) -> str:
     return f"{limit['measure']} {caps.written(limit['measure'], limit['window'], limit['cap'])}{soft}"
 
 
+def in_use_told(limit: Mapping[str, Any]) -> str:
+    """The same, with how much is used where that is known."""
+    used = used_told(limit)
+    return terms_told(limit) + (f": {used}" if used is not None else "")
+
+
+def used_told(limit: Mapping[str, Any]) -> str | None:
+    """How much of one on spend is used: `12.5usd (25 %), 0.1usd reserved`; `None`: not known here."""
+    used = limit.get("used")
+    if used is None:
+        return None
+    settled, reserved = used["settled"], used["reserved"]
+    share = f" ({100 * settled // limit['cap']} %)" if limit["cap"] else ""
+    held = f", {caps.written_amount('spend', reserved)} reserved" if reserved else ""
+    return f"{caps.written_amount('spend', settled)}{share}{held}"
+
+
 def _when_down(limit: Mapping[str, Any]) -> str:
     """What holds for one that does not say so, where the shared ledger is away."""
     return "closed" if limit["hard"] and limit["measure"] == "spend" else "open"
@@ -233,6 +251,7 @@ def _echo(form: str, limit: Mapping[str, Any], names: Mapping[str, str]) -> None
         "id": limit["id"],
         "on": _on(limit, names),
         "limit": terms_told(limit),
+        "used": used_told(limit),
         "at cap": limit["at_cap"],
         "on unknown": limit["on_unknown"],
         "when down": limit["when_down"] or f"{_when_down(limit)} (unless set)",

@@ -173,7 +173,7 @@ def _administer(app: FastAPI, readers: Readers, duties: Duties) -> None:
     app.include_router(credentials.routes(administration, duties.upkeep))
     app.include_router(keys.routes(administration))
     app.include_router(keycompat.routes(administration))
-    app.include_router(limits.routes(administration))
+    app.include_router(limits.routes(administration, readers))
     app.include_router(issuers.routes(administration, duties.key_sets))
     app.include_router(audit.routes(readers))
     app.include_router(events.routes(administration, readers, duties.notifying))

@@ -1,4 +1,8 @@
-"""`/api/v1/limits`: caps on requests, tokens, calls at a time and spend, in their one declarative form."""
+"""`/api/v1/limits`: caps on requests, tokens, calls at a time and spend, in their one declarative form, and how much of
+those on spend is used.
+
+What is used is what the store has by now: rates and calls at a time only workers know, who tell each caller.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +20,60 @@ from gatehouse.control.answers import Answers, FieldError, InputError, answer, d
 from gatehouse.control.caller import Caller, caller_of
 from gatehouse.control.parameters import Body, Id, NoParameters, Paging, once, referred
 from gatehouse.control.projects import flags
+from gatehouse.limits.calendar import Calendar
 from gatehouse.model.limits import (
     DEFAULT_SHARE,
     LARGEST_CAP,
     WINDOWS,
     AtCap,
+    LimitEntry,
     Measure,
     OnUnknown,
     ScopeKind,
     WhenDown,
     Window,
 )
+from gatehouse.store import times
 from gatehouse.store.directory import ids
 from gatehouse.store.directory.changes import KeyFilter, LimitChange, LimitFilter, NewLimit
 from gatehouse.store.directory.directory import Directory
 from gatehouse.store.directory.errors import NotThere
-from gatehouse.store.directory.views import Limit, Page
+from gatehouse.store.directory.views import Limit
+from gatehouse.store.engine import StoreError
+from gatehouse.store.reading import Readers
+from gatehouse.store.spent import Amounts
+from gatehouse.store.views import Time
+
+
+class Used(msgspec.Struct, frozen=True):
+    """How much of a limit on spend is used in its present period, nano-dollars, about a second ago."""
+
+    settled: int
+    """By calls that are over."""
+    reserved: int
+    """The most that running ones can use."""
+    ends_at: Time | None
+    """When the period is over; `null`: never."""
+
+
+class LimitInUse(Limit, frozen=True):
+    """A limit, and how much of it is used."""
+
+    used: Used | None = None
+    """`null`: of other limits than on spend, where the caller may not see it, or the store is away."""
+
+
+class LimitsInUse(msgspec.Struct, frozen=True):
+    """A page of them."""
+
+    items: list[LimitInUse]
+    next_cursor: str | None
+
 
 ANSWERS: Final[Answers] = {
-    ("GET", "/api/v1/limits"): (200, Page[Limit]),
+    ("GET", "/api/v1/limits"): (200, LimitsInUse),
     ("POST", "/api/v1/limits"): (201, Limit),
-    ("GET", "/api/v1/limits/{id}"): (200, Limit),
+    ("GET", "/api/v1/limits/{id}"): (200, LimitInUse),
     ("PATCH", "/api/v1/limits/{id}"): (200, Limit),
     ("DELETE", "/api/v1/limits/{id}"): (204, None),
 }
@@ -117,7 +154,7 @@ class LimitParameters(Paging):
     window: Window | None = None
 
 
-def routes(administration: Administration) -> APIRouter:
+def routes(administration: Administration, readers: Readers) -> APIRouter:
     """The routes over one tenant's limits."""
     router = APIRouter(prefix="/api/v1/limits", tags=["limits"])
 
@@ -130,7 +167,7 @@ def routes(administration: Administration) -> APIRouter:
         wanted = LimitFilter(scope=asked.scope, scope_id=asked.scope_id, measure=asked.measure, window=asked.window)
         page = await directory.limits(wanted, asked.limit, asked.cursor)
         seen = await _seen(caller, directory, page.items)
-        return answer(msgspec.structs.replace(page, items=seen))
+        return answer(LimitsInUse(await _in_use(readers, caller, seen), page.next_cursor))
 
     @router.post("", summary="Make a limit")
     async def create_limit(request: Request, body: LimitBody, _asked: Annotated[NoParameters, Query()]) -> Response:
@@ -152,7 +189,7 @@ def routes(administration: Administration) -> APIRouter:
         found = await _seen(caller, directory, [await directory.limit(name)])
         if not found:
             raise NotThere(f"there is no limit {name}")
-        return answer(found[0])
+        return answer((await _in_use(readers, caller, found))[0])
 
     @router.patch("/{id}", summary="Change a limit")
     async def update_limit(
@@ -208,7 +245,7 @@ def told(new: NewLimit) -> dict[str, Any]:
 
 async def _seen(caller: Caller, directory: Directory, limits: list[Limit]) -> list[Limit]:
     """Those that the caller may see."""
-    if caller.may(Permission.LIMITS_MANAGE) or caller.may(Permission.ACCESS_READ):
+    if _sees_all(caller):
         return limits
     own = {caller.user}
     if any(limit.scope == "key" for limit in limits) and caller.user is not None:
@@ -219,3 +256,46 @@ async def _seen(caller: Caller, directory: Directory, limits: list[Limit]) -> li
         for limit in limits
         if limit.scope in _EVERYBODYS or (limit.scope in ("user", "key") and limit.scope_id in own)
     ]
+
+
+def _sees_all(caller: Caller) -> bool:
+    return caller.may(Permission.LIMITS_MANAGE) or caller.may(Permission.ACCESS_READ)
+
+
+async def _in_use(readers: Readers, caller: Caller, limits: list[Limit]) -> list[LimitInUse]:
+    """These limits, which the caller may see, with what is used of them. Who sees their own calls alone is told of
+    limits on themselves and their keys alone."""
+    calendar = Calendar()
+    calendar.turn(times.now())
+    counters = {
+        limit.id: (_counter(caller.tenant, limit), calendar.period(limit.window))
+        for limit in limits
+        if limit.measure == "spend" and _may_see_use(caller, limit)
+    }
+    found: dict[tuple[str, str], Amounts] = {}
+    told = bool(counters)
+    try:
+        found = await (await readers.spent(caller.sight)).on(counters.values()) if counters else {}
+    except StoreError:
+        told = False
+
+    def used(limit: Limit) -> Used | None:
+        if not told or limit.id not in counters:
+            return None
+        ends = calendar.ends(limit.window)
+        amounts = found.get(counters[limit.id], Amounts(0, 0))
+        return Used(amounts.settled, amounts.reserved, None if ends is None else times.rfc3339(ends))
+
+    return [LimitInUse(**msgspec.structs.asdict(limit), used=used(limit)) for limit in limits]
+
+
+def _may_see_use(caller: Caller, limit: Limit) -> bool:
+    if caller.may(Permission.ANALYTICS_READ):
+        return True
+    own = limit.scope in ("user", "key") and not _sees_all(caller)
+    return own and caller.may(Permission.TRACES_READ_OWN)
+
+
+def _counter(tenant: str, limit: Limit) -> str:
+    entry = LimitEntry(limit.id, tenant, limit.scope, limit.scope_id, limit.measure, limit.window, limit.cap)
+    return entry.counter

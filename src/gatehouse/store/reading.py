@@ -23,6 +23,7 @@ from gatehouse.store.explain import Compared, Explanation, Metric
 from gatehouse.store.queries import Queries
 from gatehouse.store.report import BY, put_together
 from gatehouse.store.sight import Sight
+from gatehouse.store.spent import Spent
 from gatehouse.store.tally import MOST_KEYS
 from gatehouse.store.views import Body, Report, Trace
 
@@ -120,6 +121,10 @@ class Readers:
     async def audit(self, sight: Sight) -> Audit:
         """Changes of the administrative state."""
         return Audit(await self._connections.current(), sight)
+
+    async def spent(self, sight: Sight) -> Spent:
+        """What limits have spent."""
+        return Spent(await self._connections.current(), sight)
 
     async def aclose(self) -> None:
         """Give the connections back."""
