@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from gatehouse.cli import init
 from gatehouse.cli.limit import in_use_told
 from gatehouse.cli.main import run
-from gatehouse.cli.naming import naming
 from gatehouse.cli.options import set_up
+from gatehouse.cli.report_names import naming
 from gatehouse.config.paths import DataDir
 from gatehouse.control.founding import Owner
 from gatehouse.gateway import persisted

@@ -17,9 +17,9 @@ from rich.text import Text
 
 from gatehouse.cli.listing import console
 from gatehouse.cli.moments import Moment, MomentType, at
-from gatehouse.cli.naming import naming
 from gatehouse.cli.options import config_option, data_option, set_up, tenant_option
 from gatehouse.cli.recorded import ask
+from gatehouse.cli.report_names import naming
 from gatehouse.cli.terminal import echo_csv, echo_json
 from gatehouse.cli.words import about, counted, duration, number, percent, signed
 from gatehouse.config.printable import clean

@@ -11,14 +11,14 @@ from sqlalchemy import Row, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gatehouse.store.directory.changes import Event, NewWebhook, TenantChange
-from gatehouse.store.directory.crediting import Credentials
-from gatehouse.store.directory.entering import Entrances
+from gatehouse.store.directory.credentials import Credentials
+from gatehouse.store.directory.entrances import Entrances
 from gatehouse.store.directory.errors import NotThere
-from gatehouse.store.directory.issuing import Issuers
-from gatehouse.store.directory.keying import Keys
-from gatehouse.store.directory.limiting import Limits
+from gatehouse.store.directory.issuers import Issuers
+from gatehouse.store.directory.keys import Keys
+from gatehouse.store.directory.limits import Limits
 from gatehouse.store.directory.people import People
-from gatehouse.store.directory.projecting import Projects
+from gatehouse.store.directory.projects import Projects
 from gatehouse.store.directory.schema import keys, projects, tenants, users, webhooks
 from gatehouse.store.directory.scoped import changed, folded, viewed
 from gatehouse.store.directory.views import Tenant, Webhook

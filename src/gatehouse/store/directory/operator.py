@@ -21,7 +21,7 @@ from gatehouse.store import present, times
 from gatehouse.store.directory import access, ids
 from gatehouse.store.directory.changes import Event, NewProject, NewTenant, NewUser, Outgoing
 from gatehouse.store.directory.directory import Directory, tenant_view
-from gatehouse.store.directory.entering import standing
+from gatehouse.store.directory.entrances import standing
 from gatehouse.store.directory.errors import NotThere, Taken
 from gatehouse.store.directory.people import OWNER, role_now
 from gatehouse.store.directory.published import read

@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gatehouse.auth.invitations import is_invitation
 from gatehouse.store.directory import ids
 from gatehouse.store.directory.changes import Event, NewUser, UserChange, UserFilter
-from gatehouse.store.directory.entering import shut_out
+from gatehouse.store.directory.entrances import shut_out
 from gatehouse.store.directory.errors import InUse, NotThere, Replaced, Taken
-from gatehouse.store.directory.limiting import drop_limits
+from gatehouse.store.directory.limits import drop_limits
 from gatehouse.store.directory.schema import keys, users
 from gatehouse.store.directory.scoped import Scoped, changed, folded, viewed
 from gatehouse.store.directory.views import Page, User

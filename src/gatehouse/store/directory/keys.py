@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gatehouse.store.directory import ids
 from gatehouse.store.directory.changes import Event, KeyChange, KeyFilter, NewKey, Successor
 from gatehouse.store.directory.errors import NotThere, Taken
-from gatehouse.store.directory.limiting import drop_limits
+from gatehouse.store.directory.limits import drop_limits
 from gatehouse.store.directory.schema import keys, projects, users
 from gatehouse.store.directory.scoped import Scoped, changed, paged, viewed
 from gatehouse.store.directory.views import Key, Page

@@ -16,7 +16,7 @@ from gatehouse.store import times
 from gatehouse.store.directory import ids
 from gatehouse.store.directory.changes import CredentialChange, CredentialFilter, Event, NewCredential
 from gatehouse.store.directory.errors import InUse
-from gatehouse.store.directory.limiting import drop_limits
+from gatehouse.store.directory.limits import drop_limits
 from gatehouse.store.directory.schema import bindings, credentials, projects
 from gatehouse.store.directory.scoped import Scoped, changed, folded, paged, viewed
 from gatehouse.store.directory.views import Credential, Page

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gatehouse.store.directory import ids
 from gatehouse.store.directory.changes import Event, NewBinding, NewProject, ProjectChange, ProjectFilter
 from gatehouse.store.directory.errors import InUse, NotThere
-from gatehouse.store.directory.limiting import drop_limits
+from gatehouse.store.directory.limits import drop_limits
 from gatehouse.store.directory.schema import bindings, credentials, issuers, keys, projects
 from gatehouse.store.directory.scoped import Scoped, changed, folded, viewed
 from gatehouse.store.directory.views import Binding, Page, Project
