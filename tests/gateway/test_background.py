@@ -12,9 +12,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from gatehouse.gateway import background
 from gatehouse.gateway.background import KeptBackground
-from gatehouse.model.background import Begun, Response
+from gatehouse.model.background import KEPT_SECONDS, Begun, Response
 from gatehouse.model.limits import Settled
 
 T = TypeVar("T")
@@ -30,7 +29,7 @@ def do(work: Coroutine[Any, Any, T]) -> T:
 def kept(tmp_path: Path) -> Iterator[KeptBackground]:
     made = KeptBackground(tmp_path / "background")
     yield made
-    made.close()
+    do(made.close())
 
 
 def files(root: Path) -> list[Path]:
@@ -43,7 +42,7 @@ def test_what_is_kept_is_taken_once_by_whichever_worker(tmp_path: Path, kept: Ke
     assert do(other.take(ONE)) == BEGUN
     assert do(kept.take(ONE)) is None and do(other.take(ONE)) is None
     assert files(tmp_path) == []
-    other.close()
+    do(other.close())
 
 
 def test_it_is_that_project_s_and_that_provider_s_response_and_no_other(kept: KeptBackground) -> None:
@@ -83,7 +82,7 @@ def test_of_a_project_only_so_many_are_kept_and_the_oldest_go(tmp_path: Path) ->
     assert len(files(tmp_path)) == 14 + 1
     assert [do(kept.take(ONE._replace(id=f"resp_{number}"))) is None for number in range(4)] == [True] * 3 + [False]
     assert do(kept.take(other)) == BEGUN, "who has few loses none"
-    kept.close()
+    do(kept.close())
 
 
 def test_what_is_older_than_the_provider_keeps_it_goes_when_the_next_worker_keeps_one(
@@ -91,11 +90,11 @@ def test_what_is_older_than_the_provider_keeps_it_goes_when_the_next_worker_keep
 ) -> None:
     do(kept.keep(ONE, BEGUN))
     (path,) = files(tmp_path)
-    old = time.time() - background.KEPT_SECONDS - 60
+    old = time.time() - KEPT_SECONDS - 60
     os.utime(path, (old, old))
     next_one = KeptBackground(tmp_path / "background")
     do(next_one.keep(ONE._replace(id="resp_2"), BEGUN))
-    next_one.close()
+    do(next_one.close())
     assert do(kept.take(ONE)) is None and do(kept.take(ONE._replace(id="resp_2"))) == BEGUN
 
 
@@ -106,5 +105,5 @@ def test_what_cannot_be_kept_or_taken_is_said_once(tmp_path: Path, caplog: pytes
         do(kept.keep(ONE, BEGUN))
     for _ in range(2):
         assert do(kept.take(ONE)) is None
-    kept.close()
+    do(kept.close())
     assert caplog.text.count("cannot be counted") == 1 and caplog.text.count("cannot be told") == 1

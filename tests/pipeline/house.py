@@ -252,7 +252,7 @@ class House:
         self.upstreams.close()
         await asyncio.sleep(0.05)
         await self.recorder.finish()
-        self.background.close()
+        await self.background.close()
         self._own.cleanup()
         if isinstance(self.limits, SharedLimits):
             await self.limits.close()

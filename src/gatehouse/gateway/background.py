@@ -1,7 +1,8 @@
 """`ports.Background` on disk: which calls began responses that providers generate in the background.
 
 Whichever worker of this data directory reads such a response when it is over finds its call, restarts or not. That is
-all the files are for: what a response used stands in the journal, with the call that read it.
+all the files are for: what a response used stands in the journal, with the call that read it. Several machines that
+share a server for their limits have them there instead (`limits.shared.background`).
 
 Rules
 - One small file per response, in a directory per project, by digests of their ids. It is written as a whole, and is for
@@ -14,7 +15,6 @@ Rules
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import time
@@ -26,11 +26,7 @@ from typing import Final
 import msgspec
 
 from gatehouse.config.paths import write_private
-from gatehouse.model.background import Begun, Response
-
-MOST: Final = 4096
-KEPT_SECONDS: Final = 30 * 86_400
-"""As long as OpenAI stores a response, unless it is told otherwise."""
+from gatehouse.model.background import KEPT_SECONDS, MOST, Begun, Response
 
 _TAKEN: Final = ".taken"
 _log = logging.getLogger(__name__)
@@ -53,13 +49,12 @@ class KeptBackground:
     async def take(self, response: Response) -> Begun | None:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._take, self._path(response))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """After the last call."""
         self._thread.shutdown()
 
     def _path(self, response: Response) -> Path:
-        project = _digest(response.tenant, response.project)
-        return self._directory / project / _digest(response.provider, response.id)
+        return self._directory.joinpath(*response.place)
 
     def _keep(self, path: Path, begun: Begun) -> None:
         try:
@@ -93,10 +88,6 @@ class KeptBackground:
         if trouble != self._trouble:
             _log.warning("%s", trouble)
         self._trouble = trouble
-
-
-def _digest(*ids: str) -> str:
-    return hashlib.sha256("\0".join(ids).encode(errors="backslashreplace")).hexdigest()[:32]
 
 
 def _tidied(directory: Path, most: int) -> int:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import hashlib
+from typing import Final, NamedTuple
 
 import msgspec
 
 from gatehouse.model.limits import Settled
+
+MOST: Final = 4096
+"""Calls of a project that are kept until somebody has read their responses: the newest."""
+KEPT_SECONDS: Final = 30 * 86_400
+"""As long as OpenAI stores a response, unless it is told otherwise."""
 
 
 class Response(NamedTuple):
@@ -17,6 +23,11 @@ class Response(NamedTuple):
     provider: str
     id: str
     """The provider's."""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Digests of the project, its tenant included, and of the response within it: 32 hex digits each."""
+        return _digest(self.tenant, self.project), _digest(self.provider, self.id)
 
 
 class Begun(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -33,3 +44,7 @@ class Begun(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The caller's own provider key pays: it costs the tenant nothing."""
     settled: tuple[Settled, ...] = ()
     """What limits count for it, until it is known."""
+
+
+def _digest(*ids: str) -> str:
+    return hashlib.sha256("\0".join(ids).encode(errors="backslashreplace")).hexdigest()[:32]

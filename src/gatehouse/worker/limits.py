@@ -12,8 +12,10 @@ from typing import Final
 from gatehouse.config.paths import DataDir
 from gatehouse.config.settings import Settings
 from gatehouse.gateway import counted, openings
+from gatehouse.gateway.background import KeptBackground
 from gatehouse.journal.writer import JournalWriter
 from gatehouse.limits.local import LocalLimits
+from gatehouse.limits.shared.background import SharedBackground
 from gatehouse.limits.shared.connection import Connection, server
 from gatehouse.limits.shared.embedded import address, binary
 from gatehouse.limits.shared.limits import SharedLimits
@@ -39,10 +41,12 @@ class WorkerLimits:
         if url is None:
             self._local = LocalLimits()
         else:
-            redis = settings.redis
-            link = Connection(server(url), timeout=redis.timeout_ms / _MS, connect_timeout=redis.connect_ms / _MS)
-            self._shared = SharedLimits(link, lane)
+            self._shared = SharedLimits(self._connection(url), lane)
             self._early = settings.redis.url is not None or binary() is not None
+
+    def _connection(self, url: str) -> Connection:
+        redis = self._settings.redis
+        return Connection(server(url), timeout=redis.timeout_ms / _MS, connect_timeout=redis.connect_ms / _MS)
 
     @property
     def limits(self) -> LocalLimits | SharedLimits:
@@ -50,6 +54,11 @@ class WorkerLimits:
         limits = self._local or self._shared
         assert limits is not None  # noqa: S101 - one of them is
         return limits
+
+    def background(self) -> KeptBackground | SharedBackground:
+        """`ports.Background`: where all machines find it that share limits, else on disk."""
+        url = self._settings.redis.url
+        return KeptBackground(self._data.background) if url is None else SharedBackground(self._connection(url))
 
     def configure(self, snapshot: Snapshot) -> None:
         """The limits from now on. Nothing is connected to before there are some, or tenants that may get some."""

@@ -27,7 +27,6 @@ from gatehouse.config.loads import SWEEP_SECONDS, Loads
 from gatehouse.config.paths import DataDir, create_or_read_secret
 from gatehouse.config.settings import Settings
 from gatehouse.errors import ConfigError
-from gatehouse.gateway.background import KeptBackground
 from gatehouse.gateway.front import Front
 from gatehouse.gateway.guard import Guard
 from gatehouse.gateway.management import ManagementProxy
@@ -192,7 +191,7 @@ class Worker:
     def _make_pipeline(self, guard: Guard) -> Pipeline:
         settings = self._settings
         captured = settings.capture.max_bytes if settings.capture.bodies else 0
-        self._background = KeptBackground(self._data.background)
+        self._background = self._limits.background()
         self._recorder = Recorder(self._journal, self._limits.limits, self._background, capture_bytes=captured)
         relay = Relay(answer_headers(), self._rewrite_address, keep_bytes=captured)
         self._noticing = Noticing(self._journal, self._limits.limits, relay.rejections)
@@ -304,7 +303,7 @@ class Worker:
             await asyncio.sleep(0.02)
         self._pipeline.interrupt()
         await self._recorder.finish()
-        self._background.close()
+        await self._background.close()
         self._server.drain()
         deadline = loop.time() + _LAST_WORDS_SECONDS
         while self._server.connections and loop.time() < deadline:  # noqa: ASYNC110 - once in a worker's life

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from gatehouse.limits.shared.holdings import HELD, LOG, RATE, SPEND
-from gatehouse.limits.shared.scripts import LEDGER, Answer, answer, key, packed
+from gatehouse.limits.shared.scripts import LEDGER, Batched, batched, key, packed
 from tests.limits.shared.servers import Valkey, opened, state
 
 FUTURE = 4_000_000_000_000_000
@@ -41,14 +41,14 @@ class Worker:
 
     def batch(
         self, counters: list[Counter], calls: list[list[int]], refunds: list[list[int]] | None = None, **more: Any
-    ) -> Answer:
+    ) -> Batched:
         self.turn += 1
         words = (
             self.lane, more.get("turn", self.turn), self.epoch, self.seq, self.run, 10 * SECOND,
             more.get("leaving", 0), counters, refunds or [], calls,
         )  # fmt: skip
         said: Any = self.raw.eval(LEDGER.text.decode(), 1, key("t"), packed(words))
-        found = answer(said)
+        found = batched(said)
         if found.epoch:
             self.epoch, self.seq = found.epoch, found.seq
         return found

@@ -2,7 +2,8 @@
 
 `ledger.lua`, with `windows.lua`, and `rebuild.lua` are the rules, run by the server in one step each; `holdings` is
 what a worker holds of them, `desk` how one tenant's calls and news get there and back, `limits` the port, `connection`
-the wire, `rebuilding` what the control plane does when the server lost its state, `embedded` a server of our own.
+the wire, `rebuilding` what the control plane does when the server lost its state, `embedded` a server of our own;
+`background` keeps beside all that which calls began responses that several machines may read.
 
 Rules
 - The server caches the ledger, which is the journal: whatever it forgets is rebuilt from there.

@@ -21,7 +21,7 @@ import msgspec
 
 from gatehouse.limits.shared.connection import Connection, Unanswered
 from gatehouse.limits.shared.holdings import HELD, LEASE_US, RATE, UNTOLD, Stake
-from gatehouse.limits.shared.scripts import LEDGER, Answer, State, answer, packed
+from gatehouse.limits.shared.scripts import LEDGER, Batched, State, batched, key, packed
 from gatehouse.model.moment import Moment
 
 DEAD_US: Final = 10_000_000
@@ -293,7 +293,7 @@ class Desk:
             else:
                 self._said(answered)
 
-        self._connection.ask(LEDGER.command(self._tenant, argument, whole=whole), said)
+        self._connection.ask(LEDGER.command(key(self._tenant), argument, whole=whole), said)
 
     # -- from the server
 
@@ -307,7 +307,7 @@ class Desk:
                 if isinstance(answered, Unanswered):
                     trouble = str(answered)
             else:
-                found = answer(answered)
+                found = batched(answered)
                 if found.status in ("ok", "joining"):
                     self._take(batch, found)
                     return
@@ -336,7 +336,7 @@ class Desk:
         while self._waiting:
             self._waiting.popleft().answered("down", [])
 
-    def _take(self, batch: Batch, found: Answer) -> None:
+    def _take(self, batch: Batch, found: Batched) -> None:
         self._heard_at = self._clock()
         self._ahead = found.at - batch.sent_at
         if found.epoch != self._epoch:
@@ -357,7 +357,7 @@ class Desk:
         elif (self._refunds or self._news) and self._due is None:
             self._due = self._loop.call_later(NEWS_SECONDS, self._tell)
 
-    def _tell_calls(self, batch: Batch, found: Answer) -> None:
+    def _tell_calls(self, batch: Batch, found: Batched) -> None:
         by_place = list(batch.stakes)
         joining = found.status == "joining"
         self._trouble = "what limits had counted is being rebuilt" if joining else None

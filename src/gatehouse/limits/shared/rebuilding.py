@@ -23,7 +23,7 @@ from gatehouse.limits.counters import LENGTHS
 from gatehouse.limits.shared.connection import Connection, Unanswered
 from gatehouse.limits.shared.holdings import LEASE_US
 from gatehouse.limits.shared.parts import stake_name
-from gatehouse.limits.shared.scripts import REBUILD, packed, words
+from gatehouse.limits.shared.scripts import REBUILD, key, packed, words
 from gatehouse.limits.sliding import PARTS
 from gatehouse.model.limits import Reserved, is_spend
 
@@ -111,13 +111,7 @@ class Rebuilder:
         except OverflowError as error:
             raise Unanswered(f"what is on record fits no number of the server's: {error}") from error
         try:
-            try:
-                said = await self._connection.call(*REBUILD.command(tenant, blob))
-            except hiredis.ReplyError as error:
-                if not str(error).startswith("NOSCRIPT"):
-                    raise
-                said = await self._connection.call(*REBUILD.command(tenant, blob, whole=True))
-            return words(said)
+            return words(await REBUILD.run(self._connection, key(tenant), blob))
         except (hiredis.ReplyError, msgspec.MsgspecError) as error:
             raise Unanswered(f"the ledger's server says: {error}") from error
 

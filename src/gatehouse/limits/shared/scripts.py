@@ -9,7 +9,10 @@ import hashlib
 from importlib import resources
 from typing import Any, Final, NamedTuple
 
+import hiredis
 import msgspec
+
+from gatehouse.limits.shared.connection import Answer, Connection
 
 
 class Script(NamedTuple):
@@ -18,10 +21,19 @@ class Script(NamedTuple):
     text: bytes
     digest: bytes
 
-    def command(self, tenant: str, argument: bytes, *, whole: bool = False) -> tuple[bytes, ...]:
-        """Run it for one tenant; `whole` where the server does not know it yet."""
+    def command(self, place: bytes, argument: bytes, *, whole: bool = False) -> tuple[bytes, ...]:
+        """Run it on the keys that begin so; `whole` where the server does not know it yet."""
         verb = (b"EVAL", self.text) if whole else (b"EVALSHA", self.digest)
-        return (*verb, b"1", key(tenant), argument)
+        return (*verb, b"1", place, argument)
+
+    async def run(self, connection: Connection, place: bytes, argument: bytes) -> Answer:
+        """What the server says. Raises `Unanswered`, `hiredis.ReplyError`."""
+        try:
+            return await connection.call(*self.command(place, argument))
+        except hiredis.ReplyError as error:
+            if not str(error).startswith("NOSCRIPT"):
+                raise
+            return await connection.call(*self.command(place, argument, whole=True))
 
 
 class State(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -40,7 +52,7 @@ class State(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What thresholds go by, before the batch."""
 
 
-class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Batched(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What `ledger.lua` says to a batch."""
 
     status: str
@@ -66,9 +78,10 @@ def script(*names: str) -> Script:
 
 LEDGER: Final = script("windows", "ledger")
 REBUILD: Final = script("rebuild")
+BACKGROUND: Final = script("background")
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
-_ANSWER: Final = msgspec.msgpack.Decoder(Answer, strict=False)
+_BATCHED: Final = msgspec.msgpack.Decoder(Batched, strict=False)
 _WORDS: Final = msgspec.msgpack.Decoder(tuple[str, ...])
 
 
@@ -77,9 +90,9 @@ def packed(argument: tuple[Any, ...]) -> bytes:
     return _ENCODER.encode(argument)
 
 
-def answer(said: bytes) -> Answer:
+def batched(said: bytes) -> Batched:
     """Of `LEDGER`. Raises `msgspec.MsgspecError`."""
-    return _ANSWER.decode(said)
+    return _BATCHED.decode(said)
 
 
 def words(said: bytes) -> tuple[str, ...]:
