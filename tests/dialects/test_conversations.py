@@ -201,11 +201,10 @@ class TestRealtime:
             ([CREATED, done(used(10, 5)), ASKED, CREATED, done(used(1, 1))], "provider"),
             ([ASKED, CREATED, ASKED, {"type": "error", "error": {"code": BUSY}}, done(used(10, 5))], "provider"),
             ([ASKED, CREATED, done(used(10, 5)), ASKED, {"type": "error", "error": {"code": "x"}}], "estimated"),
-            ([ASKED, CREATED, done(used(10, 5)), NAMED, {"type": "error", "error": {"event_id": "e1"}}], "provider"),
-            ([ASKED, CREATED, done(used(10, 5)), NAMED, {"type": "error", "error": {"event_id": "e2"}}], "estimated"),
+            ([ASKED, CREATED, done(used(10, 5)), NAMED, {"type": "error", "error": {"event_id": "e1"}}], "estimated"),
             ([Said(type="session.update", x="response.create"), CREATED, done(used(10, 5))], "provider"),
         ],
-        ids=["begun", "not begun", "begun by itself", "busy", "another error", "refused", "another refused", "no ask"],
+        ids=["begun", "not begun", "begun by itself", "busy", "another error", "maybe another", "no ask"],
     )
     def test_I4_one_that_is_asked_for_and_has_not_begun_makes_the_sum_an_estimate(
         self, messages: list[dict[str, Any]], source: str
@@ -222,6 +221,29 @@ class TestRealtime:
         assert hear(conversation, CREATED, done(used(1, 1))).source == "provider"
         conversation.asks.feed(b'{"type":"response\\u002ecreate"}')
         assert hear(conversation).source == "estimated"
+
+    @pytest.mark.parametrize("said", [b"\xff", b"[1]", b"{", '{"type":"response.create"}'.encode("utf-16")])
+    def test_I4_what_nobody_could_read_may_have_asked_for_one(self, said: bytes) -> None:
+        conversation = openai_realtime.converse(ASK)
+        assert conversation.asks is not None
+        conversation.asks.feed(said)
+        assert hear(conversation, CREATED, done(used(1, 1))).source == "estimated"
+
+    def test_I4_what_nobody_could_read_may_have_been_one(self) -> None:
+        conversation = openai_realtime.converse(ASK)
+        conversation.answers.feed(b"[1]")
+        assert hear(conversation, CREATED, done(used(1, 1))).source == "estimated"
+
+    def test_I4_in_sessions_that_transcribe_what_is_committed_is_asked(self) -> None:
+        session = {"type": "session.updated", "session": {"type": "transcription"}}
+        commit, committed = Said(type="input_audio_buffer.commit"), {"type": "input_audio_buffer.committed"}
+        told = {"type": "conversation.item.input_audio_transcription.completed", "usage": used(14, 45)}
+        failed = {"type": "conversation.item.input_audio_transcription.failed"}
+        assert realtime(session, commit, committed, told).source == "provider"
+        assert realtime(session, committed, told, committed, failed).source == "provider"
+        assert realtime(session, committed, told, commit).source == "estimated"
+        assert realtime(session, commit, committed, told, committed).source == "estimated"
+        assert realtime(SESSION, commit, committed, CREATED, done(used(1, 1))).source == "provider"
 
     def test_I4_more_at_a_time_than_are_watched(self) -> None:
         begun = [{"type": "response.created", "response": {"id": f"r{number}"}} for number in range(65)]
@@ -243,6 +265,7 @@ def response(kind: str, name: str, stream: str | None = None, **members: Any) ->
 
 OPENED = response("created", "a", status="in_progress")
 CLOSED = response("completed", "a", status="completed", usage=used(11, 7))
+STEER, ACCEPTED = Said(type="response.steer"), {"type": "response.steer.accepted"}
 REFUSED = {"type": "error", "status": 400, "error": {"code": "bad"}}
 
 
@@ -274,6 +297,7 @@ class TestResponses:
     def test_an_error_ends_an_answer(self) -> None:
         found = hear(
             openai_responses_socket.converse(ASK),
+            ASKED,
             {"type": "error", "status": 400, "error": {"type": "invalid_request_error", "code": "bad_model"}},
             response("completed", "b", status="completed", usage=used(1, 1)),
         )
@@ -288,8 +312,24 @@ class TestResponses:
             ([ASKED, OPENED, ASKED, CLOSED], "estimated"),
             ([ASKED, OPENED, CLOSED, ASKED, REFUSED], "provider"),
             ([ASKED, OPENED, CLOSED, Said(type="nonsense"), ASKED, REFUSED], "estimated"),
+            ([ASKED, OPENED, Said(type="nonsense"), REFUSED, ASKED, CLOSED], "estimated"),
+            ([ASKED, OPENED, REFUSED, CLOSED], "provider"),
+            ([ASKED, OPENED, STEER, ACCEPTED, CLOSED], "estimated"),
+            ([ASKED, OPENED, STEER, {"type": "response.steer.failed", "error": {"code": "x"}}, CLOSED], "provider"),
+            ([ASKED, OPENED, STEER, ACCEPTED, {"type": "response.steer.pending"}, CLOSED], "provider"),
         ],
-        ids=["begun", "not begun", "queued", "refused", "maybe for another"],
+        ids=[
+            "begun",
+            "not begun",
+            "queued",
+            "refused",
+            "maybe for another",
+            "while one runs",
+            "of none",
+            "steered",
+            "not steered",
+            "steered later",
+        ],
     )
     def test_I4_one_that_is_asked_for_and_has_not_begun_makes_the_sum_an_estimate(
         self, messages: list[dict[str, Any]], source: str
@@ -349,8 +389,11 @@ class TestLive:
             {"realtimeInput": {"text": "hi"}},
             {"realtimeInput": {"activityEnd": {}}},
             {"toolResponse": {"functionResponses": []}},
+            {"client_content": {"turns": [], "turn_complete": True}},
+            {"realtime_input": {"text": "hi"}},
+            {"realtime_input": {"audio_stream_end": True}},
+            {"tool_response": {"functionResponses": []}},
         ],
-        ids=["a turn", "text", "activity", "what a tool said"],
     )
     def test_I4_one_that_is_asked_for_and_has_not_begun_makes_the_sum_an_estimate(self, ask: dict[str, Any]) -> None:
         answered = [TURN, {**OVER, "usageMetadata": counted(10, 5)}]
@@ -362,7 +405,12 @@ class TestLive:
 
     @pytest.mark.parametrize(
         "said",
-        [{"clientContent": {"turns": []}}, {"realtimeInput": {"audio": {}}}, {"realtimeInput": {"activityStart": {}}}],
+        [
+            {"clientContent": {"turns": []}},
+            {"client_content": {"turns": [], "turn_complete": False}},
+            {"realtimeInput": {"audio": {}}},
+            {"realtimeInput": {"activityStart": {}, "text": None}},
+        ],
     )
     def test_what_asks_for_nothing_yet_does_not(self, said: dict[str, Any]) -> None:
         assert live(TURN, {**OVER, "usageMetadata": counted(10, 5)}, Said(said)).source == "provider"

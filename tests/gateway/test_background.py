@@ -7,6 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -67,7 +68,7 @@ def test_one_that_cannot_be_read_is_said_and_gone(
     (path,) = files(tmp_path)
     path.write_bytes(path.read_bytes()[:-3])
     assert do(kept.take(ONE)) is None
-    assert "cannot be read" in caplog.text and files(tmp_path) == []
+    assert "cannot be told" in caplog.text and files(tmp_path) == []
 
 
 def test_of_a_project_only_so_many_are_kept_and_the_oldest_go(tmp_path: Path) -> None:
@@ -75,14 +76,34 @@ def test_of_a_project_only_so_many_are_kept_and_the_oldest_go(tmp_path: Path) ->
     other = ONE._replace(project="other")
     do(kept.keep(other, BEGUN))
     now = time.time()
-    for number in range(17):
+    for number in range(20):
         do(kept.keep(ONE._replace(id=f"resp_{number}"), BEGUN))
         newest = max(files(tmp_path), key=lambda path: path.stat().st_mtime_ns)
         os.utime(newest, (now - 100 + number, now - 100 + number))
-    assert len(files(tmp_path)) == 14 + 1
-    assert [do(kept.take(ONE._replace(id=f"resp_{number}"))) is None for number in range(4)] == [True] * 3 + [False]
+    assert len(files(tmp_path)) == 16 + 1
+    assert [do(kept.take(ONE._replace(id=f"resp_{number}"))) is None for number in range(6)] == [True] * 4 + [False] * 2
     assert do(kept.take(other)) == BEGUN, "who has few loses none"
     do(kept.close())
+
+
+def test_workers_beside_each_other_do_not_stumble(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """While one looks what is too many, another keeps and takes."""
+    ends = time.monotonic() + 1.0
+
+    async def busy(name: str) -> None:
+        kept = KeptBackground(tmp_path / "background", most=4)
+        number = 0
+        while time.monotonic() < ends:
+            number += 1
+            mine = ONE._replace(id=f"{name}_{number}")
+            await kept.keep(mine, BEGUN)
+            if number % 2:
+                await kept.take(mine)
+        await kept.close()
+
+    with ThreadPoolExecutor(2) as both:
+        list(both.map(lambda name: asyncio.run(busy(name)), ("a", "b")))
+    assert caplog.text == ""
 
 
 def test_what_is_older_than_the_provider_keeps_it_goes_when_the_next_worker_keeps_one(
@@ -93,9 +114,10 @@ def test_what_is_older_than_the_provider_keeps_it_goes_when_the_next_worker_keep
     old = time.time() - KEPT_SECONDS - 60
     os.utime(path, (old, old))
     next_one = KeptBackground(tmp_path / "background")
-    do(next_one.keep(ONE._replace(id="resp_2"), BEGUN))
+    do(next_one.keep(ONE._replace(project="another", id="resp_2"), BEGUN))
     do(next_one.close())
-    assert do(kept.take(ONE)) is None and do(kept.take(ONE._replace(id="resp_2"))) == BEGUN
+    assert len([path for path in (tmp_path / "background").iterdir()]) == 1, "nor are there empty directories"
+    assert do(kept.take(ONE)) is None and do(kept.take(ONE._replace(project="another", id="resp_2"))) == BEGUN
 
 
 def test_what_cannot_be_kept_or_taken_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

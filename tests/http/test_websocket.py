@@ -146,10 +146,12 @@ def test_what_a_close_frame_says(payload: bytes, code: int | None) -> None:
 def test_the_rest_of_a_frame() -> None:
     """Where a stream can be ended: behind the frame that has begun, and nowhere else."""
     reader = FrameReader(10, masked=False)
-    assert reader.finish_frame(frame(b"new")) == 0
+    found: list[bytes] = []
+    assert reader.finish_frame(frame(b"new"), found) == 0
     read(reader, frame(b"hello")[:1])
     assert not reader.whole
-    assert reader.finish_frame(frame(b"hello")[1:] + frame(b"next")) == 6
+    assert reader.finish_frame(frame(b"hello")[1:] + frame(b"next"), found) == 6
+    assert found == [b"hello"]
     assert reader.whole
 
 

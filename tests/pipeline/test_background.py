@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator
@@ -15,6 +17,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from gatehouse.gateway.background import KeptBackground
+from gatehouse.model.background import Begun, Response
 from gatehouse.model.record import Outcome
 from gatehouse.model.snapshot import PriceTable
 from gatehouse.model.usage import MOST_COST
@@ -61,6 +65,28 @@ def read(running: House, place: Place, name: str = ID, **more: Any) -> Outcome:
     answer = httpx2.request(more.get("method", "GET"), f"{running.url}{RESPONSES}/{name}", headers=headers, timeout=10)
     assert answer.status_code == 200, answer.text
     return running.wait(len(running.journal.decisions)).outcomes[-1]
+
+
+@contextlib.contextmanager
+def slowly(running: House) -> Iterator[None]:
+    """It takes half a second to find out who began a response."""
+    running.recorder._background = Slow(running.background, 0.5)
+    yield
+
+
+@dataclasses.dataclass
+class Slow:
+    """A sibling of `KeptBackground` (`ports.Background`)."""
+
+    of: KeptBackground
+    seconds: float
+
+    async def keep(self, response: Response, begun: Begun) -> None:
+        await self.of.keep(response, begun)
+
+    async def take(self, response: Response) -> Begun | None:
+        await asyncio.sleep(self.seconds)
+        return await self.of.take(response)
 
 
 def remaining(running: House, place: Place) -> tuple[int, int]:
@@ -174,6 +200,45 @@ def test_of_all_who_read_it_at_once_one_counts_it(tmp_path: Path, fake: Fake) ->
         assert {answer.status_code for answer in answers} == {200}
         told = running.wait(25).outcomes
     assert [one.reports for one in told if one.reports] == [begun.call]
+
+
+def test_who_has_its_answer_may_call_again(tmp_path: Path, fake: Fake) -> None:
+    """While nobody knows yet who began it, the call that read it holds nothing of limits."""
+    place = Place(tmp_path, fake.url, limit("concurrency", "now", 1))
+    with place.house(fake.url) as running, slowly(running):
+        begin(running, place, fake)
+        is_over(fake)
+        headers = {"authorization": f"Bearer {place.key}"}
+        with httpx2.Client(headers=headers, timeout=10) as client:
+            answers = [client.get(f"{running.url}{RESPONSES}/{ID}") for _ in range(5)]
+        assert {answer.status_code for answer in answers} == {200}
+        told = running.wait(6).outcomes
+    assert len([one for one in told if one.reports]) == 1
+
+
+def test_the_record_is_of_the_call_alone(tmp_path: Path, fake: Fake) -> None:
+    """Its connection may have served another meanwhile."""
+    place = Place(tmp_path, fake.url)
+    with place.house(fake.url) as running, slowly(running):
+        begin(running, place, fake)
+        is_over(fake)
+        headers = {"authorization": f"Bearer {place.key}"}
+        answer = httpx2.get(f"{running.url}{RESPONSES}/{ID}", headers=headers, timeout=10)
+        says(fake, {"object": "list", "data": ["x" * 5000]})
+        httpx2.get(f"{running.url}/openai/v1/models", headers=headers, timeout=10)
+        told = {one.call: one for one in running.wait(3).outcomes}[answer.headers["x-gatehouse-id"]]
+    assert told.upstream_bytes == told.response_bytes == len(answer.content)
+    assert told.reports is not None and told.duration_us < 400_000
+
+
+def test_I2_whatever_becomes_of_the_question_the_call_has_its_outcome(tmp_path: Path, fake: Fake) -> None:
+    place = Place(tmp_path, fake.url)
+    with place.house(fake.url) as running:
+        begin(running, place, fake)
+        is_over(fake)
+        running.run(running.background.close())
+        told = read(running, place)
+    assert (told.outcome, told.usage, told.reports) == ("ok", None, None)
 
 
 def test_where_nothing_can_be_kept_calls_go_on(tmp_path: Path, fake: Fake, caplog: pytest.LogCaptureFixture) -> None:

@@ -332,8 +332,8 @@ class TestBytes:
         assert found.request_sha256 == hashlib.sha256(up + close(masked=True)).hexdigest()
         assert found.request_bytes == len(up) + 8
         assert found.response_bytes == found.upstream_bytes == len(down) + 4
-        assert (found.turns, found.usage_source) == (1, "provider")
-        assert found.usage_note == "unreadable events: 2"
+        assert (found.turns, found.usage_source) == (1, "estimated")
+        assert found.usage_note == "what the caller said could not all be read; unreadable messages: 2"
 
     @pytest.mark.parametrize(
         ("down", "up", "who"),
@@ -373,7 +373,7 @@ class TestBytes:
         far.sock.close()
         assert caller.rest() == down
         found = outcome(running)
-        assert (found.usage_note, found.turns) == ("unreadable events: 3", 1)
+        assert (found.usage_note, found.turns) == ("unreadable messages: 3", 1)
 
     def test_ten_thousand_tiny_frames(self, running: House, provider: sockets.Provider) -> None:
         """Others have the loop meanwhile."""
@@ -413,6 +413,21 @@ class TestBytes:
         found = outcome(running)
         assert found.usage_note == "messages of the caller too large to read: 1"
         assert found.usage is not None and found.usage_source == "estimated"
+
+    def test_I4_what_was_asked_for_in_a_frame_that_ended_as_the_gateway_left(
+        self, running: House, provider: sockets.Provider
+    ) -> None:
+        caller, far = tunnel(running, provider)
+        asked = frame(json.dumps({"type": "response.create"}).encode(), masked=True)
+        far.send(done(3, 2))
+        caller.read(len(done(3, 2)))
+        caller.send(asked[:-3])
+        assert far.read(len(asked) - 3) == asked[:-3]
+        running.call(running.pipeline.leave)
+        caller.send(asked[-3:])
+        assert far.read(3) == asked[-3:]
+        found = outcome(running)
+        assert (found.usage_source, found.turns) == ("estimated", 1)
 
     def test_I4_what_was_asked_for_and_had_not_begun(self, running: House, provider: sockets.Provider) -> None:
         """The caller leaves before it is told: the provider may have begun, and charges for it."""

@@ -196,15 +196,17 @@ def _private_directory(path: Path, look: Callable[[], os.stat_result]) -> None:
         )
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Write `path` as a whole, mode 0600: readers see the old content or the new. On disk when it returns.
+def write_private(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write `path` as a whole, mode 0600: readers see the old content or the new. On disk when it returns; if it is not
+    to be `durable`, a loss of power may leave either, or an incomplete one.
 
     Raises `OSError`, which names `path`; it is then as it was.
     """
-    temporary = _write_beside(path, content)
+    temporary = _write_beside(path, content, durable=durable)
     with _in_place_of(path, temporary):
         os.replace(temporary, path)
-    _sync_directory(path.parent)
+    if durable:
+        sync_directory(path.parent)
 
 
 def create_or_read_secret(path: Path) -> bytes:
@@ -229,7 +231,7 @@ def create_secret(path: Path, content: bytes) -> None:
             pass
         finally:
             temporary.unlink()
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         raise ConfigError(f"cannot create the secret {path}: {error.strerror}") from error
 
@@ -281,15 +283,16 @@ def _read_secret(path: Path) -> bytes:
     return content
 
 
-def _write_beside(path: Path, content: bytes) -> Path:
+def _write_beside(path: Path, content: bytes, *, durable: bool = True) -> Path:
     """A new file in `path`'s directory with `content`, 0600 and on disk."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(6).hex()}")
     with _in_place_of(path, temporary):
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with open(descriptor, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
     return temporary
 
 
@@ -305,7 +308,8 @@ def _in_place_of(path: Path, temporary: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Have on disk which files there are. Raises `OSError`."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -62,33 +62,20 @@ class _Setup(msgspec.Struct):
     model: Any = None
 
 
-class _Said(msgspec.Struct, rename="camel"):
-    turn_complete: Any = None
-
-
-class _Input(msgspec.Struct, rename="camel"):
-    text: Any = None
-    activity_end: Any = None
-
-
-class _Asked(msgspec.Struct, rename="camel"):
+class _Asked(msgspec.Struct):
     setup: _Setup | None = None
-    client_content: _Said | None = None
-    realtime_input: _Input | None = None
-    tool_response: Any = None
-
-    @property
-    def generates(self) -> bool:
-        said, given = self.client_content, self.realtime_input
-        return bool(
-            self.tool_response is not None
-            or (said is not None and said.turn_complete)
-            or (given is not None and (given.text is not None or given.activity_end is not None))
-        )
 
 
 _messages: Final = Loose(_Message)
 _asked: Final = Loose(_Asked)
+_decode_said: Final = msgspec.json.Decoder(dict[str, dict[str, msgspec.Raw] | None]).decode
+_ENDS: Final = {
+    "clientcontent": ("turncomplete",),
+    "realtimeinput": ("text", "activityend", "audiostreamend"),
+    "toolresponse": ("functionresponses",),
+}
+"""By message, members one of which asks for a generation; all `_folded`."""
+_NOTHING: Final = (b"null", b"false")
 
 
 class _Asks(Asks):
@@ -99,16 +86,25 @@ class _Asks(Asks):
         self.model: str | None = None
         self._first = True
 
-    def feed(self, data: bytes) -> None:
+    def take(self, data: bytes) -> None:
         first, self._first = self._first, False
-        try:
-            asked = _asked.decode(data)
-        except UNREADABLE:
-            return
-        if asked.generates:
-            self.waiting = 1  # several while one is generated are answered together
-        if first and asked.setup is not None:
+        if first:
+            self._set_up(data)
+        for name, members in _decode_said(data).items():
+            ends = _ENDS.get(_folded(name), ())
+            for member, value in (members or {}).items():
+                if _folded(member) in ends and bytes(value) not in _NOTHING:
+                    self.waiting = 1  # several while one is generated are answered together
+
+    def _set_up(self, data: bytes) -> None:
+        asked = _asked.decode(data)
+        if asked.setup is not None:
             self.model = (text(asked.setup.model) or "").rpartition("models/")[2] or None
+
+
+def _folded(name: str) -> str:
+    """Google's own SDK for Python sends snake_case, others camelCase."""
+    return name.replace("_", "").lower()
 
 
 class _Answers:
@@ -162,9 +158,8 @@ class _Answers:
 
     def finish(self, *, complete: bool) -> Reading:
         self._settle()
-        self._turns.doubt_waiting(self._asks)
-        note = f"unreadable messages: {self._unread}" if self._unread else None
-        reading = self._turns.reading(self._asks.model or self._asked_model, note)
+        self._turns.end(self._asks, self._unread)
+        reading = self._turns.reading(self._asks.model or self._asked_model)
         return msgspec.structs.replace(reading, turns=self._completed, finish_reasons=tuple(self._finishes))
 
     def _generate(self, content: _Content) -> None:

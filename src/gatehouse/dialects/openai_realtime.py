@@ -2,7 +2,8 @@
 
 Rules: sans-I/O. Each response has its own `response.done`, with usage for the whole of the conversation so far: they
 add up. Cached audio is counted as cached, cached images as cached images. What no `response.done` counted is estimated
-from its text; audio cannot be. Nor is it known what one cost that was asked for and had not begun at the end.
+from its text; audio cannot be. Nor is it known what one cost that was asked for and had not begun at the end; whether
+the provider was about to begin one by itself, as it does where it listens for the ends of turns, nobody can tell.
 Transcripts of what the caller said come from another model, with usage of their own: noted, not counted; except in
 sessions that only transcribe. Translation reports nothing: unknown. Audio itself is never looked into.
 Sources: `openai.types.realtime` (`realtime_server_event` and its events, `realtime_response`, `…_usage`, `…_status`,
@@ -28,6 +29,9 @@ MAX_OPEN: Final = 64
 
 _NOTHING: Final = msgspec.Raw(b"null")
 _TRANSCRIBED: Final = "conversation.item.input_audio_transcription.completed"
+_NOT_TRANSCRIBED: Final = "conversation.item.input_audio_transcription.failed"
+_COMMITTED: Final = "input_audio_buffer.committed"
+_COMMIT: Final = "input_audio_buffer.commit"
 _CREATE: Final = "response.create"
 _BUSY: Final = "conversation_already_has_active_response"
 """Error code: such a `response.create` makes no response."""
@@ -90,12 +94,10 @@ class _Session(msgspec.Struct):
 
 class _Error(msgspec.Struct, gc=False):
     code: Any = None
-    event_id: Any = None
 
 
 class _Asked(msgspec.Struct, gc=False):
     type: Any = None
-    event_id: Any = None
 
 
 class _Event(msgspec.Struct):
@@ -109,7 +111,7 @@ class _Event(msgspec.Struct):
 
 
 _events: Final = Loose(_Event)
-_asked: Final = Loose(_Asked)
+_asked: Final = msgspec.json.Decoder(_Asked).decode
 
 
 class _Asks(Asks):
@@ -117,28 +119,12 @@ class _Asks(Asks):
 
     def __init__(self) -> None:
         super().__init__()
-        self._named: set[str] = set()
-        """Those that errors can name."""
+        self.transcribes = False
+        """The session only transcribes: then what is committed is what is asked."""
 
-    def feed(self, data: bytes) -> None:
-        if data.find(b"response.create") < 0 and data.find(b"\\") < 0:
-            return  # mostly audio
-        try:
-            event = _asked.decode(data)
-        except UNREADABLE:
-            return
-        if event.type == _CREATE:
-            self.waiting += 1
-            name = text(event.event_id)
-            if name is not None and len(self._named) < MAX_OPEN:
-                self._named.add(name)
-
-    def refused(self, error: _Error) -> None:
-        """An error of the provider's: maybe it is for a response that was asked for."""
-        name = text(error.event_id)
-        if name in self._named or (name is None and error.code == _BUSY):
-            self._named.discard(name or "")
-            self.begun()
+    def take(self, data: bytes) -> None:
+        kind = _asked(data).type
+        self.waiting += kind == _CREATE or (self.transcribes and kind == _COMMIT)
 
 
 class _Answers:
@@ -156,6 +142,8 @@ class _Answers:
         self._open: dict[str, int] = {}
         """Bytes of text generated so far, by response."""
         self._unread = 0
+        self._heard = 0
+        """What was committed in a session that only transcribes, and is not transcribed yet."""
         self._beside = [0, 0, 0.0]
         """Input and output tokens, and seconds, of transcripts."""
         self._uncounted = False
@@ -177,11 +165,16 @@ class _Answers:
             else:
                 self._turns.doubt(f"more than {MAX_OPEN} responses at a time")
         elif kind == "error" and event.error is not None:
-            self._asks.refused(event.error)
+            if event.error.code == _BUSY:
+                self._asks.begun()
+        elif kind == _COMMITTED:
+            self._commit()
         elif kind == "response.done" and event.response is not None:
             self._done(event.response)
-        elif kind == _TRANSCRIBED:
-            self._transcribed(event.usage or _Usage())
+        elif kind in (_TRANSCRIBED, _NOT_TRANSCRIBED):
+            self._heard = max(0, self._heard - 1)
+            if kind == _TRANSCRIBED:
+                self._transcribed(event.usage or _Usage())
         elif event.session is not None:
             self._session(event.session)
 
@@ -189,19 +182,25 @@ class _Answers:
         turns = self._turns
         for size in self._open.values():
             turns.add(_estimated(size), ended=False)
-        turns.doubt_waiting(self._asks)
-        reading = turns.reading(
-            self._model, f"unreadable events: {self._unread}" if self._unread else None, self._note_beside()
-        )
+        if self._heard:
+            turns.doubt("something that was said had not been transcribed at the end")
+        turns.end(self._asks, self._unread)
+        turns.note(self._note_beside())
+        reading = turns.reading(self._model)
         return msgspec.structs.replace(reading, uncounted=reading.uncounted or self._uncounted)
 
     def _session(self, session: _Session) -> None:
-        self._transcribes = session.type == "transcription"
+        self._transcribes = self._asks.transcribes = session.type == "transcription"
         if self._transcribes and session.audio is not None and session.audio.input is not None:
             transcription = session.audio.input.transcription
             self._model = (text(transcription.model) if transcription is not None else None) or self._model
         else:
             self._model = text(session.model) or self._model
+
+    def _commit(self) -> None:
+        if self._transcribes:
+            self._asks.begun()
+            self._heard += 1
 
     def _delta(self, kind: str, event: _Event) -> None:
         if kind.startswith("response."):

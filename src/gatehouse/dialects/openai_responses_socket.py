@@ -1,9 +1,10 @@
 """OpenAI's responses over WebSocket: many responses on one connection, each with the events that a stream has.
 
 Rules: sans-I/O. Every event is a message; what one means is known to `openai_responses`. Responses with different
-`stream_id` run side by side, those with the same (or none) one after the other. A `response.create` is answered by a
-response or an error; what asks for neither may be answered by an error, too.
-Source: `openai.types.responses.responses_server_event`, `…responses_client_event` (openai-py 3.52).
+`stream_id` run side by side, those with the same (or none) one after the other. What asks for a response is answered by
+one, or by an error, which never ends a response that has begun; other messages may be answered by an error, too.
+Source: `openai.types.responses.responses_server_event`, `…responses_client_event`, `…response_steer_event` (openai-py
+3.52).
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ MAX_LANES: Final = 64
 """`stream_id`s that may be open at a time."""
 
 
-class _Lane(msgspec.Struct, gc=False):
+class _Head(msgspec.Struct, gc=False):
+    type: Any = None
     stream_id: Any = None
 
 
@@ -30,8 +32,12 @@ class _Asked(msgspec.Struct, gc=False):
     type: Any = None
 
 
-_lanes: Final = Loose(_Lane)
-_asked: Final = Loose(_Asked)
+_heads: Final = Loose(_Head)
+_asked: Final = msgspec.json.Decoder(_Asked).decode
+_ASKING: Final = ("response.create", "response.steer")
+_STEER: Final = "response.steer."
+_NOT_STEERED: Final = ("response.steer.failed", "response.steer.pending")
+"""What was to steer a response makes none: it failed, or waits for a `response.create`."""
 
 
 class _Asks(Asks):
@@ -42,13 +48,10 @@ class _Asks(Asks):
         self.only = True
         """Nothing else was sent: then errors are for what was asked."""
 
-    def feed(self, data: bytes) -> None:
-        try:
-            creates = _asked.decode(data).type == "response.create"
-        except UNREADABLE:
-            creates = False
-        self.waiting += creates
-        self.only = self.only and creates
+    def take(self, data: bytes) -> None:
+        asks = _asked(data).type in _ASKING
+        self.waiting += asks
+        self.only = self.only and asks
 
 
 class _Answers:
@@ -66,35 +69,52 @@ class _Answers:
 
     def feed(self, data: bytes) -> None:
         try:
-            lane = text(_lanes.decode(data).stream_id) or ""
+            head = _heads.decode(data)
         except UNREADABLE:
             self._unread += 1
             return
+        kind = head.type if type(head.type) is str else ""
+        if kind == "error":
+            self._error(data)
+        elif kind.startswith(_STEER):
+            if kind in _NOT_STEERED:
+                self._asks.begun()
+        else:
+            self._event(kind, text(head.stream_id) or "", data)
+
+    def _event(self, kind: str, lane: str, data: bytes) -> None:
+        if kind == "response.created":
+            self._asks.begun()
         tally = self._running.get(lane)
         if tally is None:
             if len(self._running) >= MAX_LANES:
                 self._turns.doubt(f"more than {MAX_LANES} streams at a time: some not counted")
                 return
             tally = self._running[lane] = ResponseTally()
-        begun = tally.seen.begun
         tally.event(b"", data)
-        if tally.seen.begun and not begun:
-            self._asks.begun()
         if tally.seen.generated:
             self.first_token = True
         if tally.seen.ended:
-            if not tally.seen.begun and self._asks.only:
-                self._asks.begun()
             del self._running[lane]
             self._turns.add(tally.reading(self._ask, complete=True, note=_note(tally)))
+
+    def _error(self, data: bytes) -> None:
+        tally = ResponseTally()
+        tally.event(b"", data)
+        asks = self._asks
+        if asks.waiting and asks.only and not asks.unread:
+            asks.begun()
+            self._turns.add(tally.reading(self._ask, complete=True, note=_note(tally)))
+        else:
+            self._turns.note(_note(tally))
 
     def finish(self, *, complete: bool) -> Reading:
         turns = self._turns
         for tally in self._running.values():
             if tally.seen.begun or tally.seen.generated:
                 turns.add(tally.reading(self._ask, complete=False, note=_note(tally)), ended=False)
-        turns.doubt_waiting(self._asks)
-        return turns.reading(None, f"unreadable events: {self._unread}" if self._unread else None)
+        turns.end(self._asks, self._unread)
+        return turns.reading(None)
 
 
 def _note(tally: ResponseTally) -> str | None:

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 
 from gatehouse.dialects.answer import SilentMeter
+from gatehouse.dialects.values import UNREADABLE
 from gatehouse.model.call import Ask
 from gatehouse.model.usage import Reading, ToolUses, Usage, UsageCheck
 from gatehouse.ports import Meter
@@ -32,7 +33,7 @@ class Conversation(NamedTuple):
 
 
 class Asks:
-    """Meters a caller's messages: which answers it asks for. A dialect says what asks for one."""
+    """Meters a caller's messages: which answers it asks for. A dialect says what asks for one (`take`)."""
 
     ended = False
     first_token = False
@@ -40,8 +41,17 @@ class Asks:
     def __init__(self) -> None:
         self.waiting = 0
         """Answers that were asked for and have not begun."""
+        self.unread = False
+        """Something was said that nobody could read: it may have asked for any."""
 
     def feed(self, data: bytes) -> None:
+        try:
+            self.take(data)
+        except UNREADABLE:
+            self.unread = True
+
+    def take(self, data: bytes) -> None:
+        """One message. Raises one of `UNREADABLE`."""
         raise NotImplementedError
 
     def begun(self) -> None:
@@ -96,17 +106,25 @@ class Turns:
         if reading.check != self._check:
             self._check = "mismatch" if "mismatch" in (self._check, reading.check) else "unchecked"
 
-    def doubt(self, note: str) -> None:
+    def note(self, text: str | None) -> None:
+        """Something else to say."""
+        _keep(self._notes, text)
+
+    def doubt(self, why: str) -> None:
         """More may have been used than the answers say."""
         self._estimated = True
-        _keep(self._notes, note)
+        self.note(why)
 
-    def doubt_waiting(self, asks: Asks) -> None:
-        """At the end of the connection."""
+    def end(self, asks: Asks, unread: int) -> None:
+        """The connection has ended. `unread`: messages of the provider that nobody could read."""
         if asks.waiting:
             self.doubt("asked for an answer that had not begun at the end")
+        if asks.unread:
+            self.doubt("what the caller said could not all be read")
+        if unread:
+            self.doubt(f"unreadable messages: {unread}")
 
-    def reading(self, model: str | None, *notes: str | None) -> Reading:
+    def reading(self, model: str | None) -> Reading:
         """All of them. `model`: where no answer names its own."""
         return Reading(
             model=self._model or model,
@@ -115,7 +133,7 @@ class Turns:
             usage=self._usage,
             source=None if self._usage is None else "estimated" if self._estimated else "provider",
             check=self._check,
-            note="; ".join([*self._notes, *(note for note in notes if note)]) or None,
+            note="; ".join(self._notes) or None,
             uncounted=self._uncounted,
             tools=self._tools,
             offers=self._offers,

@@ -6,9 +6,9 @@ share a server for their limits have them there instead (`limits.shared.backgrou
 
 Rules
 - One small file per response, in a directory per project, by digests of their ids. It is written as a whole, and is for
-  whoever moves it away first: so a response counts once, however many read it at the same time.
-- Of a project `MOST` are kept. Where more would be, those go that are older than `KEPT_SECONDS`, then the oldest. Of a
-  forgotten one nothing is counted, and what limits count for it stays.
+  whoever deletes it: so a response counts once, however many read it at the same time.
+- Of a project the newest `MOST` are kept, and some more until somebody looks. What is older than `KEPT_SECONDS` goes
+  when a worker keeps or takes its first. Of a forgotten one nothing is counted, and what limits count for it stays.
 - A thread of its own does all of it, in order: what was kept is there for whoever asks afterwards.
 """
 
@@ -18,17 +18,16 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
-from gatehouse.config.paths import write_private
+from gatehouse.config.paths import sync_directory, write_private
 from gatehouse.model.background import KEPT_SECONDS, MOST, Begun, Response
 
-_TAKEN: Final = ".taken"
 _log = logging.getLogger(__name__)
 
 
@@ -41,6 +40,7 @@ class KeptBackground:
         self._thread = ThreadPoolExecutor(1, "background")
         self._counts: dict[Path, int] = {}
         """Files of a project, about: other workers add to them, too."""
+        self._looked = False
         self._trouble = ""
 
     async def keep(self, response: Response, begun: Begun) -> None:
@@ -48,6 +48,17 @@ class KeptBackground:
 
     async def take(self, response: Response) -> Begun | None:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._take, self._path(response))
+
+    def _look(self) -> None:
+        """Once: at all projects, whether or not they ever come again."""
+        if self._looked:
+            return
+        self._looked = True
+        with suppress(OSError):
+            for directory in list(self._directory.iterdir()):
+                self._counts[directory] = _tidied(directory, self._most)
+                if not self._counts[directory]:
+                    directory.rmdir()
 
     async def close(self) -> None:
         """After the last call."""
@@ -57,32 +68,30 @@ class KeptBackground:
         return self._directory.joinpath(*response.place)
 
     def _keep(self, path: Path, begun: Begun) -> None:
+        self._look()
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_private(path, msgspec.msgpack.encode(begun))
-            count = self._counts.get(path.parent, self._most) + 1
-            self._counts[path.parent] = _tidied(path.parent, self._most) if count > self._most else count
+            # One that a loss of power takes is forgotten, or torn, which shows.
+            write_private(path, msgspec.msgpack.encode(begun), durable=False)
+            most, known = self._most, self._counts.get(path.parent)
+            count = _tidied(path.parent, most) if known is None or known > most + most // 8 else known + 1
+            self._counts[path.parent] = count
             self._trouble = ""
         except OSError as error:
             self._say(f"what responses in the background use cannot be counted: {error}")
 
     def _take(self, path: Path) -> Begun | None:
-        taken = path.with_name(f"{path.name}.{os.getpid()}{_TAKEN}")
+        self._look()
         try:
-            path.rename(taken)
+            with path.open("rb") as file:
+                path.unlink()  # of several who have opened it, one can
+                sync_directory(path.parent)  # for good: after a loss of power it must not be there again
+                return msgspec.msgpack.decode(file.read(), type=Begun)
         except FileNotFoundError:
             return None
-        except OSError as error:
-            self._say(f"who began a response in the background cannot be told: {error}")
-            return None
-        begun = None
-        try:
-            begun = msgspec.msgpack.decode(taken.read_bytes(), type=Begun)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            self._say(f"who began a response in the background cannot be read: {taken}: {error}")
-        with suppress(OSError):
-            taken.unlink()
-        return begun
+            self._say(f"who began a response in the background cannot be told: {path}: {error}")
+            return None
 
     def _say(self, trouble: str) -> None:
         if trouble != self._trouble:
@@ -92,13 +101,17 @@ class KeptBackground:
 
 def _tidied(directory: Path, most: int) -> int:
     """Delete what is too old, and the oldest of what is too many. Returns how many are left. Raises `OSError`."""
-    found = sorted((entry.stat().st_mtime, entry.path) for entry in os.scandir(directory))
+    found = sorted(_files(directory))
     edge = time.time() - KEPT_SECONDS
-    old = sum(at < edge for at, _ in found)
-    # With room for some, so that the next one need not look again.
-    many = len(found) - most * 7 // 8 if len(found) > most else 0
-    gone = found[: max(old, many)]
+    gone = found[: max(sum(at < edge for at, _ in found), len(found) - most)]
     for _, path in gone:
         with suppress(FileNotFoundError):
             os.unlink(path)
     return len(found) - len(gone)
+
+
+def _files(directory: Path) -> Iterator[tuple[float, str]]:
+    """When each was written, and its path. Other workers take them meanwhile."""
+    for entry in os.scandir(directory):
+        with suppress(FileNotFoundError):
+            yield entry.stat().st_mtime, entry.path

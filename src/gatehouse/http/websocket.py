@@ -103,7 +103,6 @@ class FrameReader:
     def __init__(self, limit: int, *, masked: bool) -> None:
         """`limit`: most bytes of a message that is put together; 0: none is. `masked`: a client's direction."""
         self.limit = limit
-        """May be lowered at any time."""
         self.frames = 0
         """Frames that have begun."""
         self.skipped = 0
@@ -146,11 +145,12 @@ class FrameReader:
             at = self._step(data, at, found)
         return at if self.fault is None else end
 
-    def finish_frame(self, data: bytes) -> int:
-        """Read only what belongs to the frame that has begun, if one has; returns how many bytes of `data` do."""
+    def finish_frame(self, data: bytes, found: list[bytes]) -> int:
+        """Read only what belongs to the frame that has begun, if one has; returns how many bytes of `data` do. A
+        message that has become complete goes into `found`."""
         at, end = 0, len(data)
         while at < end and not self.whole and self.fault is None:
-            at = self._step(data, at, [])
+            at = self._step(data, at, found)
         return at
 
     def _step(self, data: bytes, at: int, found: list[bytes]) -> int:

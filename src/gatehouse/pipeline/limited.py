@@ -60,14 +60,16 @@ class Limited:
 def correct(limits: Limits[Claim], begun: Begun, tokens: int, cost: int | None) -> tuple[Settled, ...]:
     """A call that was settled before used this after all; `cost` `None`: nobody knows. Returns what that changes."""
     tokens, cost = min(tokens, MOST_TOKENS), 0 if begun.own else _sane(cost, MOST_COST)
+    now = moment()
+    # A clock that was set back says too little, as does the steady one after the machine's restart. If both do, what
+    # windows count stays: nobody knows when that leaves them.
+    ago = max(now.unix - int(begun.at * 1e6), now.steady - begun.steady)
     changes = []
     for one in begun.settled:
-        used = cost if is_spend(one.counter) else tokens
+        used = cost if is_spend(one.counter) else tokens if ago > 0 else None
         if used is not None and used != one.amount:
             changes.append(Settled(one.counter, one.period, 0, used - one.amount))
-    now = moment()
-    # A clock that was set back says too little, as does the steady one after the machine's restart.
-    limits.correct(changes, max(0, now.unix - int(begun.at * 1e6), now.steady - begun.steady), now)
+    limits.correct(changes, ago, now)
     return tuple(changes)
 
 

@@ -1,15 +1,17 @@
 """What is written of a call: its decision, its one outcome, or its refusal (which is both).
 
 Rules
-- Synchronous, and only facts already at hand; nothing here can end a call. `Recorder.end` is called once per call.
+- Only facts already at hand; nothing here can end a call. `Recorder.end` is called once per call, and what the call
+  held is given back before it returns.
 - What a response used that was generated in the background counts once: on the record of whoever reads it first when it
-  is over. Who that is, `ports.Background` knows: for that one answer the outcome waits; the caller has its answer.
+  is over. Who that is, `ports.Background` knows: the outcome of such a call waits for that, and nobody else does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Literal
 
@@ -60,6 +62,8 @@ _asking: Final[
 """And of who asks."""
 _counts: Final[Callable[[Usage], tuple[int, ...]]] = msgspec.structs.astuple
 """And of what was used: disjoint parts."""
+
+_log: Final = logging.getLogger(__name__)
 
 PriceState = Literal["known", "unknown", "free", "not_applicable"]
 
@@ -120,21 +124,6 @@ def decision(
     )
 
 
-class _End:
-    """How a call ended that had been decided, and what metering found out."""
-
-    __slots__ = ("duration_us", "error", "outcome", "reading", "reason")
-
-    def __init__(
-        self, outcome: OutcomeName, reason: str, error: GatehouseError | None, reading: Reading, duration_us: int
-    ) -> None:
-        self.outcome = outcome
-        self.reason = reason
-        self.error = error
-        self.reading = reading
-        self.duration_us = duration_us
-
-
 class Recorder:
     """Ends calls on the record."""
 
@@ -168,51 +157,46 @@ class Recorder:
         self, call: Call, decided: Decision, outcome: OutcomeName, reason: str, error: GatehouseError | None
     ) -> None:
         reading = call.observer.finish(complete=outcome == "ok") if call.observer is not None else _NO_READING
-        end = _End(outcome, reason, error, reading, call.elapsed_us())
         if reading.stored and reading.response_id is not None:
-            self._go_on(self._report(call, decided, end, _response(call, reading.response_id)))
-        else:
-            self._write(call, decided, end, None)
+            concluded = self._outcome(call, decided, outcome, reason, error, _NO_READING)
+            self._go_on(self._report(call, concluded, reading, _response(call, reading.response_id)))
+            return
+        concluded = self._outcome(call, decided, outcome, reason, error, reading)
+        self.journal.conclude(call.principal.tenant, concluded)
+        if reading.uncounted and reading.response_id is not None and call.ask is not None and call.ask.background:
+            begun = _begun(call, concluded)
+            self._go_on(self._background.keep(_response(call, reading.response_id), begun))
 
-    async def _report(self, call: Call, decided: Decision, end: _End, response: Response) -> None:
-        """The answer is a response that an earlier call may have begun: then what it used counts here."""
-        begun = await self._background.take(response)
-        if begun is None:
-            end.reading = _NO_READING
-        else:
-            note = joined(end.reading.note, f"of call {begun.call}, which began this response in the background")
-            end.reading = msgspec.structs.replace(end.reading, note=note)
-        self._write(call, decided, end, begun)
-
-    def _write(self, call: Call, decided: Decision, end: _End, begun: Begun | None) -> None:
-        """`begun`: the earlier call that the reading is of."""
-        reading, error = end.reading, end.error
-        prices, at = call.live.prices, call.at if begun is None else begun.at
+    def _outcome(
+        self,
+        call: Call,
+        decided: Decision,
+        outcome: OutcomeName,
+        reason: str,
+        error: GatehouseError | None,
+        reading: Reading,
+    ) -> Outcome:
+        """All of it as of now: what the call held is given back, and its connections may serve others."""
+        prices = call.live.prices
         answered, answer_id, finishes, usage, source, check, note, uncounted, tools, job, offers, turns, _ = _read(
             reading
         )
         streamed = decided.streamed
         model = answered or decided.candidates[0].model
         provider = call.route.provider
-        price, cost, price_id = _cost(prices, provider, model, usage, at, uncounted=uncounted)
-        if tools is not None and model is not None and cost is not None:
-            fees, unknown = prices.tools(provider, model, tools, at)
-            cost, note = cost + fees, joined(note, _not_in_the_cost(unknown))
-            price = "known" if cost else price
+        price, cost, price_id, left_out = _bill(prices, provider, model, usage, tools, call.at, uncounted=uncounted)
         limited = call.limited
-        settled = () if limited is None else _settled(call, limited, reading, cost, error)
-        if begun is not None:
-            settled += self._corrected(begun, prices.version, usage, cost)
+        settled = () if limited is None else _settled(call, limited, usage, source, cost, error)
         exchange = call.exchange
         connection = call.connection
-        concluded = Outcome(  # by position, as above
+        return Outcome(  # by position, as above
             call.id,
             decided.project,
-            end.outcome,
+            outcome,
             call.status,
             call.upstream_status,
             error.kind.code if error is not None else None,
-            end.reason or None,
+            reason or None,
             decided.candidates[0] if call.upstream_status else None,
             call.attempts,
             call.replayed,
@@ -225,7 +209,7 @@ class Recorder:
             usage,
             source,
             check if usage is not None else None,
-            note,
+            note if left_out is None else joined(note, left_out),
             tools,
             turns,
             cost,
@@ -240,15 +224,46 @@ class Recorder:
             call.connect_us,
             call.first_byte_us,
             call.first_token_us,
-            end.duration_us,
+            call.elapsed_us(),
             call.rewritten,
             settled,
-            None if begun is None else begun.call,
         )
+
+    async def _report(self, call: Call, concluded: Outcome, reading: Reading, response: Response) -> None:
+        """The answer is a response that an earlier call may have begun: then what it used counts on this record."""
+        try:
+            begun = await self._background.take(response)
+        except Exception as bug:  # noqa: BLE001 - nothing may keep an outcome from its record (I2)
+            _log.error("nobody could be asked who began the response of call %s", call.id, exc_info=bug)
+            begun = None
+        if begun is not None:
+            concluded = self._reported(call, concluded, reading, begun)
         self.journal.conclude(call.principal.tenant, concluded)
-        if uncounted and answer_id is not None and call.ask is not None and call.ask.background:
-            begins = _begun(call, end.duration_us, settled)
-            self._go_on(self._background.keep(_response(call, answer_id), begins))
+
+    def _reported(self, call: Call, concluded: Outcome, reading: Reading, begun: Begun) -> Outcome:
+        """The same, with what the response used, by the prices that hold for when it was begun."""
+        prices, provider, usage, tools = call.live.prices, call.route.provider, reading.usage, reading.tools
+        note = joined(reading.note, f"of call {begun.call}, which began this response in the background")
+        price, cost, price_id, left_out = _bill(
+            prices, provider, reading.model, usage, tools, begun.at, uncounted=False
+        )
+        return msgspec.structs.replace(
+            concluded,
+            model=reading.model,
+            response_id=reading.response_id,
+            finish_reasons=reading.finish_reasons,
+            usage=usage,
+            usage_source=reading.source,
+            usage_check=reading.check,
+            usage_note=joined(note, left_out),
+            tools=tools,
+            cost=cost,
+            price=price,
+            price_id=price_id,
+            price_version=prices.version,
+            settled=concluded.settled + self._corrected(begun, prices.version, usage, cost),
+            reports=begun.call,
+        )
 
     def _corrected(self, begun: Begun, prices: str, usage: Usage | None, cost: int | None) -> tuple[Settled, ...]:
         """What it changes for an earlier call that its response used this. By other prices than those it was decided
@@ -303,31 +318,47 @@ def _refusal(call: Call, outcome: OutcomeName, reason: str, error: GatehouseErro
     )
 
 
-def _cost(
-    prices: Prices, provider: str, model: str | None, usage: Usage | None, at: float, *, uncounted: bool
-) -> tuple[PriceState, int | None, str | None]:
-    """(state, nano-dollars, price id). Without usage there is nothing to price; without a price, no number.
+def _bill(
+    prices: Prices,
+    provider: str,
+    model: str | None,
+    usage: Usage | None,
+    tools: ToolUses | None,
+    at: float,
+    *,
+    uncounted: bool,
+) -> tuple[PriceState, int | None, str | None, str | None]:
+    """(state, nano-dollars, price id, what is not in them). Without usage there is nothing to price; without a price,
+    no number.
 
     `at`: when what was used was asked for, Unix seconds: the price is the one that held then.
     """
     if usage is None:
-        return "unknown" if uncounted else "not_applicable", None, None
+        return "unknown" if uncounted else "not_applicable", None, None, None
     if model is None:
-        return "unknown", None, None
+        return "unknown", None, None, None
     found = prices.cost(provider, model, usage, at)
     if found is None:
-        return "unknown", None, None
+        return "unknown", None, None, None
     cost, price_id = found
-    return ("known" if cost or usage.total == 0 else "free"), cost, price_id
+    left_out = None
+    if tools is not None:
+        fees, unknown = prices.tools(provider, model, tools, at)
+        cost, left_out = cost + fees, _not_in_the_cost(unknown)
+    return ("known" if cost or usage.total == 0 else "free"), cost, price_id, left_out
 
 
 def _settled(
-    call: Call, limited: Limited, reading: Reading, cost: int | None, error: GatehouseError | None
+    call: Call,
+    limited: Limited,
+    usage: Usage | None,
+    source: UsageSource | None,
+    cost: int | None,
+    error: GatehouseError | None,
 ) -> tuple[Settled, ...]:
     """What became of the call's reservations: what it used, nothing where no provider can have worked on it."""
-    usage = reading.usage
-    if usage is not None and not reading.stored:
-        return limited.settle(sum(_counts(usage)), cost, estimated=reading.source == "estimated")
+    if usage is not None:
+        return limited.settle(sum(_counts(usage)), cost, estimated=source == "estimated")
     upstream = call.upstream_status
     unused = not call.attempts or (upstream is not None and upstream >= _NOTHING_MADE)
     if unused or (error is not None and error.kind.retry_elsewhere and upstream is None):
@@ -339,14 +370,15 @@ def _response(call: Call, name: str) -> Response:
     return Response(call.principal.tenant, call.principal.project, call.route.provider, name)
 
 
-def _begun(call: Call, duration_us: int, settled: tuple[Settled, ...]) -> Begun:
+def _begun(call: Call, concluded: Outcome) -> Begun:
     """The call as it is to be found again. It has just ended."""
-    limited = call.limited
-    own = limited is not None and limited.own
+    limited, settled = call.limited, concluded.settled
     if limited is not None and limited.claim.skipped:
         # Of rates that could not be asked nothing was counted, so nothing of them goes back.
         settled = tuple([one for one in settled if is_spend(one.counter)])
-    return Begun(call.id, call.at, moment().steady - duration_us, call.live.prices.version, own, settled)
+    steady = moment().steady - concluded.duration_us
+    own = limited is not None and limited.own
+    return Begun(call.id, call.at, steady, call.live.prices.version, own, settled)
 
 
 def _unread_model(model: str | None) -> str | None:

@@ -66,7 +66,7 @@ class Tunnel:
         self._asking = Observer(conversation.asks, "") if conversation.asks is not None else None
         self._down = FrameReader(ANSWER_LIMIT, masked=False)
         self._up = FrameReader(ASK_LIMIT if conversation.asks is not None else 0, masked=True)
-        self._answering = call.observer = Observer(_Noted(conversation.answers, self._down, self._up), "")
+        self._answering = call.observer = Observer(_Noted(conversation.answers, self._asking, self._down, self._up), "")
         self._closer: FrameReader | None = None
         """The direction in which the first close frame went by."""
         self._sent = hashlib.sha256()
@@ -108,7 +108,9 @@ class Tunnel:
         """From the provider to the caller."""
         call = self._call
         if call.leaving:
-            self._write(piece[: self._down.finish_frame(piece)])
+            found: list[bytes] = []
+            self._write(piece[: self._down.finish_frame(piece, found)])
+            _feed(self._answering, found)
             return
         self._write(piece)
         await self._watch(self._down, piece, self._answering)
@@ -119,7 +121,9 @@ class Tunnel:
         """From the caller to the provider."""
         self._sent.update(piece)
         if self._call.leaving:
-            self._connection.send(piece[: self._up.finish_frame(piece)])
+            found: list[bytes] = []
+            self._connection.send(piece[: self._up.finish_frame(piece, found)])
+            _feed(self._asking, found)
             return
         self._call.enter(Phase.TUNNEL)
         self._connection.send(piece)
@@ -138,9 +142,7 @@ class Tunnel:
         while True:
             found: list[bytes] = []
             at = frames.read(piece, at, found)
-            if observer is not None:
-                for message in found:
-                    observer.feed(message)
+            _feed(observer, found)
             if at >= len(piece):
                 return
             asyncio.get_running_loop().call_soon(self._exchange.fiber.wake)
@@ -197,13 +199,20 @@ class Tunnel:
         self._call.request_sha256 = self._sent.hexdigest()
 
 
+def _feed(observer: Observer | None, messages: list[bytes]) -> None:
+    if observer is not None:
+        for message in messages:
+            observer.feed(message)
+
+
 class _Noted:
-    """A meter of messages, whose reading also says what of the frames could not be read."""
+    """A meter of messages, whose reading also says what could not be read of the frames, or of what was asked."""
 
     ended: ClassVar = False
 
-    def __init__(self, meter: Meter, down: FrameReader, up: FrameReader) -> None:
+    def __init__(self, meter: Meter, asking: Observer | None, down: FrameReader, up: FrameReader) -> None:
         self._meter = meter
+        self._asking = asking
         self._down = down
         self._up = up
         self.first_token = False
@@ -216,6 +225,10 @@ class _Noted:
         reading = self._meter.finish(complete=complete and self._down.fault is None)
         notes = [reading.note] if reading.note else []
         source = reading.source
+        failed = self._asking.finish(complete=complete).note if self._asking is not None else None
+        if failed is not None:
+            notes.append(failed)
+            source = "estimated" if source is not None else None
         for frames, who in ((self._down, "provider"), (self._up, "caller")):
             if frames.fault is not None:
                 notes.append(f"frames of the {who} not read to the end: {frames.fault}")

@@ -302,12 +302,12 @@ class Worker:
         while self._pipeline.running and loop.time() < deadline:  # noqa: ASYNC110 - once in a worker's life
             await asyncio.sleep(0.02)
         self._pipeline.interrupt()
-        await self._recorder.finish()
-        await self._background.close()
         self._server.drain()
         deadline = loop.time() + _LAST_WORDS_SECONDS
         while self._server.connections and loop.time() < deadline:  # noqa: ASYNC110 - once in a worker's life
             await asyncio.sleep(0.02)
+        await self._recorder.finish()
+        await self._background.close()
         await self._limits.close()
         self._journal.close()
         self._upstreams.close()

@@ -258,9 +258,10 @@ class SharedLimits:
             if fund.measure == "spend":
                 self._calendar.turn(unix)
                 part.turn(self._calendar)
-                stake = part.of(one.period)
-                stake.spent += one.amount
-                desk.changed(stake)
+                stake = part.kept(one.period)
+                if stake is not None:
+                    stake.spent += one.amount
+                    desk.changed(stake)
             elif one.amount > 0:
                 desk.refund(part.stake, PRESENT, -one.amount)
             elif desk.heard:

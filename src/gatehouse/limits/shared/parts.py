@@ -103,6 +103,10 @@ class Part:
                     del self._periods[old]
         return found
 
+    def kept(self, period: str) -> Stake | None:
+        """The stake in a period that calls of this worker still count in; `None`: no call does."""
+        return self._periods.get(period)
+
     def share(self, holder: str) -> Stake | None:
         """What one holder holds of it; `None`: nothing bounds that."""
         counter = self.counter
