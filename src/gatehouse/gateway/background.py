@@ -56,8 +56,10 @@ class KeptBackground:
         self._looked = True
         with suppress(OSError):
             for directory in list(self._directory.iterdir()):
+                # One that nothing has come into or gone from for so long is nobody's any more.
+                unused = directory.stat().st_mtime < time.time() - KEPT_SECONDS
                 self._counts[directory] = _tidied(directory, self._most)
-                if not self._counts[directory]:
+                if unused and not self._counts[directory]:
                     directory.rmdir()
 
     async def close(self) -> None:
@@ -101,8 +103,8 @@ class KeptBackground:
 
 def _tidied(directory: Path, most: int) -> int:
     """Delete what is too old, and the oldest of what is too many. Returns how many are left. Raises `OSError`."""
-    found = sorted(_files(directory))
     edge = time.time() - KEPT_SECONDS
+    found = sorted(_files(directory, edge))
     gone = found[: max(sum(at < edge for at, _ in found), len(found) - most)]
     for _, path in gone:
         with suppress(FileNotFoundError):
@@ -110,8 +112,11 @@ def _tidied(directory: Path, most: int) -> int:
     return len(found) - len(gone)
 
 
-def _files(directory: Path) -> Iterator[tuple[float, str]]:
-    """When each was written, and its path. Other workers take them meanwhile."""
+def _files(directory: Path, edge: float) -> Iterator[tuple[float, str]]:
+    """When each was written, and its path. Other workers take some meanwhile, and are writing others: of those only
+    what was left lying before `edge`."""
     for entry in os.scandir(directory):
         with suppress(FileNotFoundError):
-            yield entry.stat().st_mtime, entry.path
+            at = entry.stat().st_mtime
+            if not entry.name.startswith(".") or at < edge:
+                yield at, entry.path
