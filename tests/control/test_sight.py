@@ -100,3 +100,17 @@ def test_records_in_bulk_need_the_permission(tmp_path: Path) -> None:
                 assert figures.status_code == 200, role
 
     asyncio.run(run())
+
+
+def test_where_the_store_is_only_who_has_the_machine_is_told(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with house(tmp_path) as made:
+            owner = await made.bearer(await made.user("owner"))
+            told = (
+                (await made.ask("GET", READS, owner)).json()["detail"],
+                (await made.operate("GET", READS)).json()["detail"],
+            )
+            assert told[0] == "the store cannot be used now"
+            assert str(tmp_path) in told[1]
+
+    asyncio.run(run())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests import fakes
 from tests.crash.owned import Key, Owned, owned
 from tests.crash.processes import kill, wait_until
 from tests.fakes.server import Fake
+from tests.limits.shared.servers import valkey
 from tests.running import Record
 
 RESPONSES = "/openai/v1/responses"
@@ -90,3 +92,18 @@ def test_I4_killed_workers_and_another_start(workers: int, tmp_path: Path, fake:
         wait_until(counted, 30.0, "limits count what the two used")
         verified = house.gateway.run("verify")
         assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_machines_that_share_a_server(tmp_path: Path, fake: Fake) -> None:
+    """Begun through one, read through the other."""
+    with valkey() as server, contextlib.ExitStack() as stack:
+        config = {"redis": {"url": server.url}}
+        here, there = (
+            stack.enter_context(owned(fake, data=tmp_path / name, config=config)) for name in ("here", "there")
+        )
+        mine, theirs = here.key(), there.key()
+        response, began = begin(here, mine)
+        told = read(there, theirs, response)
+        assert told["reports"] == began and told["cost"] > 0
+        assert "reports" not in read(here, mine, response)
+        assert not (here.gateway.data / "background").exists()

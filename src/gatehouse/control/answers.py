@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gatehouse import errors
+from gatehouse.control.caller import SCOPE, Caller
 from gatehouse.control.publishing import NotPublishedError
 from gatehouse.errors import GatehouseError, Kind
 from gatehouse.store.directory.errors import DirectoryError, NotThere
@@ -171,9 +172,12 @@ def _row(_request: Request, _error: Exception) -> Response:
     return refuse(errors.BAD_REQUEST, "the store does not take a value of this request")
 
 
-def _store(_request: Request, error: Exception) -> Response:
+def _store(request: Request, error: Exception) -> Response:
+    """Where the store is, and what is wrong with it, is for who has the machine: others are tenants' people."""
     _log.warning("%s", error)
-    return refuse(errors.OVERLOADED, f"the store cannot be used now: {error}", retry_after=RETRY_SECONDS)
+    caller: Caller | None = request.scope.get(SCOPE)
+    why = f": {error}" if caller is not None and caller.kind in ("operator", "local") else ""
+    return refuse(errors.OVERLOADED, f"the store cannot be used now{why}", retry_after=RETRY_SECONDS)
 
 
 def _too_many(_request: Request, error: Exception) -> Response:

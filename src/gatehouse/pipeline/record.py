@@ -157,9 +157,9 @@ class Recorder:
         self, call: Call, decided: Decision, outcome: OutcomeName, reason: str, error: GatehouseError | None
     ) -> None:
         reading = call.observer.finish(complete=outcome == "ok") if call.observer is not None else _NO_READING
-        if reading.stored and reading.response_id is not None:
+        if reading.stored:
             concluded = self._outcome(call, decided, outcome, reason, error, _NO_READING)
-            self._go_on(self._report(call, concluded, reading, _response(call, reading.response_id)))
+            self._go_on(self._report(call, concluded, reading, _response(call, reading.response_id or "")))
             return
         concluded = self._outcome(call, decided, outcome, reason, error, reading)
         self.journal.conclude(call.principal.tenant, concluded)
