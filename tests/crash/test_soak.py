@@ -188,7 +188,8 @@ def test_slow_readers_hold_up_only_their_own_upstream(tmp_path: Path) -> None:
                 wait_until(lambda: slow.begun == readers, 60.0, "all answers begin")
                 served = others.whole
                 wait_until(lambda: others.whole >= served + 200, 60.0, "others are served meanwhile")
-                assert peak(worker) - warm <= readers * MIB, (peak(worker) / MIB, warm / MIB)
+                # Some 800 KiB each; a peak of the allocator's may be half as much again.
+                assert peak(worker) - warm <= 2 * readers * MIB, (peak(worker) / MIB, warm / MIB)
                 slow.finish()
                 others.finish()
             assert house.stop() == 0
