@@ -243,7 +243,28 @@ class TestRealtime:
         assert realtime(session, committed, told, committed, failed).source == "provider"
         assert realtime(session, committed, told, commit).source == "estimated"
         assert realtime(session, commit, committed, told, committed).source == "estimated"
+        assert realtime(commit, commit, session, committed, told).source == "estimated", "before it was told so"
+        empty = {"type": "error", "error": {"code": "input_audio_buffer_commit_empty"}}
+        assert realtime(session, commit, empty, committed, told).source == "provider"
         assert realtime(SESSION, commit, committed, CREATED, done(used(1, 1))).source == "provider"
+
+    def test_I4_what_is_charged_by_the_second_beside_tokens_is_not_counted(self) -> None:
+        session = {"type": "session.updated", "session": {"type": "transcription"}}
+        told = {"type": "conversation.item.input_audio_transcription.completed"}
+        found = realtime(
+            session, {**told, "usage": used(14, 1)}, {**told, "usage": {"type": "duration", "seconds": 3600}}
+        )
+        assert (found.usage, found.source, found.uncounted) == (
+            Usage(input=0, audio_input=14, output=1),
+            "estimated",
+            True,
+        )
+        translated = {"type": "session.output_transcript.delta", "delta": "bonjour"}
+        assert realtime(SESSION, CREATED, done(used(1, 1)), translated).source == "estimated"
+
+    @pytest.mark.parametrize(("status", "source"), [("failed", "provider"), ("cancelled", "estimated")])
+    def test_I4_an_answer_that_ends_without_usage(self, status: str, source: str) -> None:
+        assert realtime(SESSION, CREATED, done(used(1, 1)), CREATED, done(None, status=status)).source == source
 
     def test_I4_more_at_a_time_than_are_watched(self) -> None:
         begun = [{"type": "response.created", "response": {"id": f"r{number}"}} for number in range(65)]
@@ -316,7 +337,8 @@ class TestResponses:
             ([ASKED, OPENED, REFUSED, CLOSED], "provider"),
             ([ASKED, OPENED, STEER, ACCEPTED, CLOSED], "estimated"),
             ([ASKED, OPENED, STEER, {"type": "response.steer.failed", "error": {"code": "x"}}, CLOSED], "provider"),
-            ([ASKED, OPENED, STEER, ACCEPTED, {"type": "response.steer.pending"}, CLOSED], "provider"),
+            ([ASKED, OPENED, STEER, ACCEPTED, {"type": "response.steer.pending"}, CLOSED], "estimated"),
+            ([ASKED, OPENED, Said(type="response.create", stream_id="y"), REFUSED, CLOSED], "estimated"),
         ],
         ids=[
             "begun",
@@ -329,6 +351,7 @@ class TestResponses:
             "steered",
             "not steered",
             "steered later",
+            "maybe for the one that runs",
         ],
     )
     def test_I4_one_that_is_asked_for_and_has_not_begun_makes_the_sum_an_estimate(
@@ -391,7 +414,6 @@ class TestLive:
             {"toolResponse": {"functionResponses": []}},
             {"client_content": {"turns": [], "turn_complete": True}},
             {"realtime_input": {"text": "hi"}},
-            {"realtime_input": {"audio_stream_end": True}},
             {"tool_response": {"functionResponses": []}},
         ],
     )
@@ -409,11 +431,29 @@ class TestLive:
             {"clientContent": {"turns": []}},
             {"client_content": {"turns": [], "turn_complete": False}},
             {"realtimeInput": {"audio": {}}},
+            {"realtime_input": {"audio_stream_end": True}},
             {"realtimeInput": {"activityStart": {}, "text": None}},
         ],
     )
     def test_what_asks_for_nothing_yet_does_not(self, said: dict[str, Any]) -> None:
         assert live(TURN, {**OVER, "usageMetadata": counted(10, 5)}, Said(said)).source == "provider"
+
+    def test_I4_one_that_is_interrupted_does_not_answer_what_came_with_it(self) -> None:
+        text, stopped = Said({"realtimeInput": {"text": "a"}}), {"serverContent": {"interrupted": True}}
+        cut = {**stopped, "usageMetadata": counted(10, 5)}
+        answered = [TURN, {**OVER, "usageMetadata": counted(10, 5)}]
+        assert live(text, text, TURN, cut).source == "estimated"
+        assert live(text, text, TURN, cut, *answered).source == "provider"
+        assert live(text, TURN, cut).source == "provider"
+        assert live(text, TURN, text, cut, {**OVER, "usageMetadata": counted(1, 1)}).source == "estimated"
+
+    def test_I4_a_message_too_large_to_read_may_have_asked(self) -> None:
+        conversation = gemini_live.converse(Ask(operation="live"))
+        assert conversation.asks is not None
+        conversation.asks.skip()
+        assert hear(conversation, TURN, {**OVER, "usageMetadata": counted(10, 5)}).source == "provider"
+        conversation.asks.skip()
+        assert hear(conversation).source == "estimated"
 
     def test_a_tool_call_ends_a_generation(self) -> None:
         tool = {"toolCall": {"functionCalls": [{"id": "1", "name": "f"}]}, "usageMetadata": counted(10, 5)}

@@ -114,6 +114,7 @@ def test_what_is_older_than_the_provider_keeps_it_goes_when_the_next_worker_keep
     old = time.time() - KEPT_SECONDS - 60
     for each in (path, path.parent):
         os.utime(each, (old, old))
+    (tmp_path / "background" / ".DS_Store").write_text("no directory")
     next_one = KeptBackground(tmp_path / "background")
     do(next_one.keep(ONE._replace(project="another", id="resp_2"), BEGUN))
     do(next_one.close())

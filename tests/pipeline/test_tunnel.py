@@ -411,7 +411,8 @@ class TestBytes:
         far.sock.close()
         caller.rest()
         found = outcome(running)
-        assert found.usage_note == "messages of the caller too large to read: 1"
+        noted = "what the caller said could not all be read; messages of the caller too large to read: 1"
+        assert found.usage_note == noted
         assert found.usage is not None and found.usage_source == "estimated"
 
     def test_I4_what_was_asked_for_in_a_frame_that_ended_as_the_gateway_left(

@@ -200,7 +200,7 @@ def write_private(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Write `path` as a whole, mode 0600: readers see the old content or the new. On disk when it returns; if it is not
     to be `durable`, a loss of power may leave either, or an incomplete one.
 
-    Raises `OSError`, which names `path`; it is then as it was.
+    Raises `OSError`, which names `path`; it is then as it was, or as it should be and maybe not on disk.
     """
     temporary = _write_beside(path, content, durable=durable)
     with _in_place_of(path, temporary):

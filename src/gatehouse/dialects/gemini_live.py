@@ -71,7 +71,7 @@ _asked: Final = Loose(_Asked)
 _decode_said: Final = msgspec.json.Decoder(dict[str, dict[str, msgspec.Raw] | None]).decode
 _ENDS: Final = {
     "clientcontent": ("turncomplete",),
-    "realtimeinput": ("text", "activityend", "audiostreamend"),
+    "realtimeinput": ("text", "activityend"),
     "toolresponse": ("functionresponses",),
 }
 """By message, members one of which asks for a generation; all `_folded`."""
@@ -85,6 +85,8 @@ class _Asks(Asks):
         super().__init__()
         self.model: str | None = None
         self._first = True
+        self._more = False
+        """The generation that runs was asked for more than once: if it is interrupted, another follows."""
 
     def take(self, data: bytes) -> None:
         first, self._first = self._first, False
@@ -94,7 +96,20 @@ class _Asks(Asks):
             ends = _ENDS.get(_folded(name), ())
             for member, value in (members or {}).items():
                 if _folded(member) in ends and bytes(value) not in _NOTHING:
-                    self.waiting = 1  # several while one is generated are answered together
+                    self.waiting += 1
+
+    def skip(self) -> None:
+        """It may be media alone; a generation that follows answers either."""
+        self.waiting += 1
+
+    def begun(self) -> None:
+        """All that was asked for before is answered by it."""
+        self._more, self.waiting = self.waiting > 1, 0
+
+    def interrupted(self) -> None:
+        """The generation that runs is."""
+        self.waiting += self._more
+        self._more = False
 
     def _set_up(self, data: bytes) -> None:
         asked = _asked.decode(data)
@@ -137,12 +152,14 @@ class _Answers:
             return
         content = message.server_content or _Content()
         generated = content.model_turn is not None or content.output_transcription is not None
+        silent = not self._spoke and self._reported is None
         if self._over and (generated or (message.usage_metadata is not None and self._reported is not None)):
             self._settle()
-        if not self._spoke and self._reported is None:
-            anything = generated or message.usage_metadata is not None or message.tool_call is not None
-            if anything or content.turn_complete is True:
-                self._asks.begun()
+        begins = not self._spoke and (generated or message.tool_call is not None)
+        if begins or (silent and content.turn_complete is True):
+            self._asks.begun()
+        if content.interrupted is True:
+            self._asks.interrupted()
         if generated:
             self._generate(content)
         if message.usage_metadata is not None:

@@ -3,7 +3,8 @@
 Rules: sans-I/O. Each response has its own `response.done`, with usage for the whole of the conversation so far: they
 add up. Cached audio is counted as cached, cached images as cached images. What no `response.done` counted is estimated
 from its text; audio cannot be. Nor is it known what one cost that was asked for and had not begun at the end; whether
-the provider was about to begin one by itself, as it does where it listens for the ends of turns, nobody can tell.
+the provider was about to begin one by itself, as it does where it listens for the ends of turns, nobody can tell, nor
+which of two that come together was asked for.
 Transcripts of what the caller said come from another model, with usage of their own: noted, not counted; except in
 sessions that only transcribe. Translation reports nothing: unknown. Audio itself is never looked into.
 Sources: `openai.types.realtime` (`realtime_server_event` and its events, `realtime_response`, `…_usage`, `…_status`,
@@ -35,6 +36,8 @@ _COMMIT: Final = "input_audio_buffer.commit"
 _CREATE: Final = "response.create"
 _BUSY: Final = "conversation_already_has_active_response"
 """Error code: such a `response.create` makes no response."""
+_EMPTY: Final = "input_audio_buffer_commit_empty"
+"""Error code: such a `commit` takes nothing."""
 _QUOTES: Final = 2
 
 
@@ -119,12 +122,24 @@ class _Asks(Asks):
 
     def __init__(self) -> None:
         super().__init__()
-        self.transcribes = False
-        """The session only transcribes: then what is committed is what is asked."""
+        self.commits = 0
+        """What was said and is to be taken as a whole: in sessions that only transcribe that is what is asked."""
 
     def take(self, data: bytes) -> None:
         kind = _asked(data).type
-        self.waiting += kind == _CREATE or (self.transcribes and kind == _COMMIT)
+        self.waiting += kind == _CREATE
+        self.commits += kind == _COMMIT
+
+    def refused(self, code: object) -> None:
+        """An error of the provider's. Of others nobody knows whether they are for what was asked."""
+        if code == _BUSY:
+            self.begun()
+        elif code == _EMPTY:
+            self.committed()
+
+    def committed(self) -> None:
+        """One was taken, or refused."""
+        self.commits = max(0, self.commits - 1)
 
 
 class _Answers:
@@ -165,10 +180,10 @@ class _Answers:
             else:
                 self._turns.doubt(f"more than {MAX_OPEN} responses at a time")
         elif kind == "error" and event.error is not None:
-            if event.error.code == _BUSY:
-                self._asks.begun()
+            self._asks.refused(event.error.code)
         elif kind == _COMMITTED:
-            self._commit()
+            self._asks.committed()
+            self._heard += self._transcribes
         elif kind == "response.done" and event.response is not None:
             self._done(event.response)
         elif kind in (_TRANSCRIBED, _NOT_TRANSCRIBED):
@@ -182,25 +197,19 @@ class _Answers:
         turns = self._turns
         for size in self._open.values():
             turns.add(_estimated(size), ended=False)
-        if self._heard:
+        if self._heard or (self._transcribes and self._asks.commits):
             turns.doubt("something that was said had not been transcribed at the end")
-        turns.end(self._asks, self._unread)
+        turns.end(self._asks, self._unread, uncounted=self._uncounted)
         turns.note(self._note_beside())
-        reading = turns.reading(self._model)
-        return msgspec.structs.replace(reading, uncounted=reading.uncounted or self._uncounted)
+        return turns.reading(self._model)
 
     def _session(self, session: _Session) -> None:
-        self._transcribes = self._asks.transcribes = session.type == "transcription"
+        self._transcribes = session.type == "transcription"
         if self._transcribes and session.audio is not None and session.audio.input is not None:
             transcription = session.audio.input.transcription
             self._model = (text(transcription.model) if transcription is not None else None) or self._model
         else:
             self._model = text(session.model) or self._model
-
-    def _commit(self) -> None:
-        if self._transcribes:
-            self._asks.begun()
-            self._heard += 1
 
     def _delta(self, kind: str, event: _Event) -> None:
         if kind.startswith("response."):
@@ -219,6 +228,8 @@ class _Answers:
         reason = text(details.reason if details is not None else None, MAX_FINISH) or text(response.status, MAX_FINISH)
         usage = response.usage
         counted = _take_apart(usage) if usage is not None else None
+        if counted is None and response.status != "failed":
+            self._turns.doubt("answers without usage")
         reading = (
             _estimated(size) if counted is None else Reading(None, None, (), counted.usage, "provider", counted.check)
         )

@@ -36,8 +36,7 @@ _heads: Final = Loose(_Head)
 _asked: Final = msgspec.json.Decoder(_Asked).decode
 _ASKING: Final = ("response.create", "response.steer")
 _STEER: Final = "response.steer."
-_NOT_STEERED: Final = ("response.steer.failed", "response.steer.pending")
-"""What was to steer a response makes none: it failed, or waits for a `response.create`."""
+_NOT_STEERED: Final = "response.steer.failed"
 
 
 class _Asks(Asks):
@@ -52,6 +51,10 @@ class _Asks(Asks):
         asks = _asked(data).type in _ASKING
         self.waiting += asks
         self.only = self.only and asks
+
+    def skip(self) -> None:
+        """Nothing else is large."""
+        self.waiting += 1
 
 
 class _Answers:
@@ -75,9 +78,9 @@ class _Answers:
             return
         kind = head.type if type(head.type) is str else ""
         if kind == "error":
-            self._error(data)
+            self._error(text(head.stream_id) or "", data)
         elif kind.startswith(_STEER):
-            if kind in _NOT_STEERED:
+            if kind == _NOT_STEERED:
                 self._asks.begun()
         else:
             self._event(kind, text(head.stream_id) or "", data)
@@ -98,11 +101,11 @@ class _Answers:
             del self._running[lane]
             self._turns.add(tally.reading(self._ask, complete=True, note=_note(tally)))
 
-    def _error(self, data: bytes) -> None:
+    def _error(self, lane: str, data: bytes) -> None:
         tally = ResponseTally()
         tally.event(b"", data)
         asks = self._asks
-        if asks.waiting and asks.only and not asks.unread:
+        if asks.waiting and asks.only and lane not in self._running:
             asks.begun()
             self._turns.add(tally.reading(self._ask, complete=True, note=_note(tally)))
         else:

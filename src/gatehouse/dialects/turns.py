@@ -23,15 +23,6 @@ _MAX_WORDS: Final = 8
 """Different finish reasons, and notes, that are kept."""
 
 
-class Conversation(NamedTuple):
-    """Watches one WebSocket. Each `feed` is one whole message."""
-
-    answers: Meter
-    """Of the provider's messages. `finish` says what all of them come to."""
-    asks: Meter | None = None
-    """Of the caller's; `None`: they are not needed."""
-
-
 class Asks:
     """Meters a caller's messages: which answers it asks for. A dialect says what asks for one (`take`)."""
 
@@ -45,10 +36,16 @@ class Asks:
         """Something was said that nobody could read: it may have asked for any."""
 
     def feed(self, data: bytes) -> None:
+        if not data:
+            return
         try:
             self.take(data)
         except UNREADABLE:
             self.unread = True
+
+    def skip(self) -> None:
+        """A message was too large to read."""
+        self.unread = True
 
     def take(self, data: bytes) -> None:
         """One message. Raises one of `UNREADABLE`."""
@@ -60,6 +57,15 @@ class Asks:
 
     def finish(self, *, complete: bool) -> Reading:
         return Reading()
+
+
+class Conversation(NamedTuple):
+    """Watches one WebSocket. Each `feed` is one whole message."""
+
+    answers: Meter
+    """Of the provider's messages. `finish` says what all of them come to."""
+    asks: Asks | None = None
+    """Of the caller's; `None`: they are not needed."""
 
 
 def unheard(ask: Ask) -> Conversation:
@@ -115,8 +121,10 @@ class Turns:
         self._estimated = True
         self.note(why)
 
-    def end(self, asks: Asks, unread: int) -> None:
-        """The connection has ended. `unread`: messages of the provider that nobody could read."""
+    def end(self, asks: Asks, unread: int, *, uncounted: bool = False) -> None:
+        """The connection has ended. `unread`: messages of the provider that nobody could read. `uncounted`: something
+        was generated outside of all answers."""
+        self._uncounted = self._uncounted or uncounted
         if asks.waiting:
             self.doubt("asked for an answer that had not begun at the end")
         if asks.unread:
@@ -126,12 +134,13 @@ class Turns:
 
     def reading(self, model: str | None) -> Reading:
         """All of them. `model`: where no answer names its own."""
+        estimated = self._estimated or self._uncounted
         return Reading(
             model=self._model or model,
             response_id=self._response_id,
             finish_reasons=tuple(self._finishes),
             usage=self._usage,
-            source=None if self._usage is None else "estimated" if self._estimated else "provider",
+            source=None if self._usage is None else "estimated" if estimated else "provider",
             check=self._check,
             note="; ".join(self._notes) or None,
             uncounted=self._uncounted,

@@ -56,11 +56,15 @@ class KeptBackground:
         self._looked = True
         with suppress(OSError):
             for directory in list(self._directory.iterdir()):
-                # One that nothing has come into or gone from for so long is nobody's any more.
-                unused = directory.stat().st_mtime < time.time() - KEPT_SECONDS
-                self._counts[directory] = _tidied(directory, self._most)
-                if unused and not self._counts[directory]:
-                    directory.rmdir()
+                with suppress(OSError):
+                    self._look_at(directory)
+
+    def _look_at(self, directory: Path) -> None:
+        # One that nothing has come into or gone from for so long is nobody's any more.
+        unused = directory.stat().st_mtime < time.time() - KEPT_SECONDS
+        self._counts[directory] = _tidied(directory, self._most)
+        if unused and not self._counts[directory]:
+            directory.rmdir()
 
     async def close(self) -> None:
         """After the last call."""
@@ -87,13 +91,18 @@ class KeptBackground:
         try:
             with path.open("rb") as file:
                 path.unlink()  # of several who have opened it, one can
-                sync_directory(path.parent)  # for good: after a loss of power it must not be there again
-                return msgspec.msgpack.decode(file.read(), type=Begun)
+                content = file.read()
+            begun = msgspec.msgpack.decode(content, type=Begun)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             self._say(f"who began a response in the background cannot be told: {path}: {error}")
             return None
+        try:
+            sync_directory(path.parent)
+        except OSError as error:
+            self._say(f"a response in the background may count twice after a loss of power: {error}")
+        return begun
 
     def _say(self, trouble: str) -> None:
         if trouble != self._trouble:

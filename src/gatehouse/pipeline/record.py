@@ -233,11 +233,10 @@ class Recorder:
         """The answer is a response that an earlier call may have begun: then what it used counts on this record."""
         try:
             begun = await self._background.take(response)
+            if begun is not None:
+                concluded = self._reported(call, concluded, reading, begun)
         except Exception as bug:  # noqa: BLE001 - nothing may keep an outcome from its record (I2)
-            _log.error("nobody could be asked who began the response of call %s", call.id, exc_info=bug)
-            begun = None
-        if begun is not None:
-            concluded = self._reported(call, concluded, reading, begun)
+            _log.error("what the response of call %s used cannot be counted", call.id, exc_info=bug)
         self.journal.conclude(call.principal.tenant, concluded)
 
     def _reported(self, call: Call, concluded: Outcome, reading: Reading, begun: Begun) -> Outcome:

@@ -63,7 +63,10 @@ class Tunnel:
         self._call = call
         self._exchange = call.exchange
         self._connection = connection
+        self._asks = conversation.asks
         self._asking = Observer(conversation.asks, "") if conversation.asks is not None else None
+        self._skipped = 0
+        """Messages of the caller that were too large to read, as far as that was told."""
         self._down = FrameReader(ANSWER_LIMIT, masked=False)
         self._up = FrameReader(ASK_LIMIT if conversation.asks is not None else 0, masked=True)
         self._answering = call.observer = Observer(_Noted(conversation.answers, self._asking, self._down, self._up), "")
@@ -128,6 +131,10 @@ class Tunnel:
         self._call.enter(Phase.TUNNEL)
         self._connection.send(piece)
         await self._watch(self._up, piece, self._asking)
+        if self._up.skipped != self._skipped and self._asks is not None:
+            for _ in range(self._up.skipped - self._skipped):
+                self._asks.skip()
+            self._skipped = self._up.skipped
 
     def _write(self, data: bytes) -> None:
         if data and not self._exchange.gone:
@@ -234,6 +241,6 @@ class _Noted:
                 notes.append(f"frames of the {who} not read to the end: {frames.fault}")
             if frames.skipped:
                 notes.append(f"messages of the {who} too large to read: {frames.skipped}")
-            if source is not None and (frames.fault is not None or frames.skipped):
+            if source is not None and (frames.fault is not None or (frames is self._down and frames.skipped)):
                 source = "estimated"  # nobody knows what was asked or answered there
         return msgspec.structs.replace(reading, source=source, note="; ".join(notes) or None)

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 
+from gatehouse.limits.calendar import Calendar
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.shared.limits import SharedLimits
 from gatehouse.limits.shared.rebuilding import Rebuilder
@@ -54,7 +55,7 @@ class Shared(World):
             limits.withdraw(claim, self.now())
             return
         self.admitted["tokens"].append((at, tokens))
-        self.running.append(Call(lane, claim))
+        self.running.append(Call(lane, claim, at))
         day = claim.reserved[1]
         assert not day.amount or self.spent()[day.counter, day.period] <= self.day
         if uses is None:
@@ -114,6 +115,22 @@ class Shared(World):
         cost = cost_of(call.claim)
         limits.settle(call.claim, None, None if share is None else cost * share // 100, self.now())
         self._outcome(call.lane, call.claim.settled)
+        self.over.append((call.at, call.claim.settled))
+
+    @rule(index=st.integers(0, 50), lane=st.integers(0, 9), share=st.sampled_from([0, 30, 90]))
+    def report(self, index: int, lane: int, share: int) -> None:
+        """What a call used after all, through whichever worker, as long as it counts in present periods."""
+        if not self.over or not self.workers:
+            return
+        at, settled = self.over.pop(index % len(self.over))
+        calendar = Calendar()
+        calendar.turn(self.unix)
+        if settled[1].period != calendar.day:
+            return
+        name = list(self.workers)[lane % len(self.workers)]
+        changes = [Settled(one.counter, one.period, 0, one.amount * share // 100 - one.amount) for one in settled]
+        self.workers[name].correct(changes, self.unix - at, self.now())
+        self._outcome(name, changes)
 
     def _outcome(self, lane: str, settled: Sequence[Reserved | Settled]) -> None:
         for one in settled:

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.shared.limits import SharedLimits
 from gatehouse.limits.shared.rebuilding import Lane, OnRecord, Rebuilder
-from gatehouse.model.limits import LimitEntry, Reserved
+from gatehouse.model.limits import LimitEntry, Reserved, Settled
 from gatehouse.model.moment import Moment
 from tests.limits.shared.servers import Clock, Valkey, connection, limit, until, valkey
 
@@ -46,9 +46,11 @@ def entries(day: int) -> list[LimitEntry]:
 class Call:
     """One that runs, and what is on record of it."""
 
-    def __init__(self, lane: str, claim: Claim) -> None:
+    def __init__(self, lane: str, claim: Claim, at: int) -> None:
         self.lane = lane
         self.claim = claim
+        self.at = at
+        """When it came."""
         self.counts = True
         """Against concurrency; not once its worker was taken for dead."""
 
@@ -72,6 +74,8 @@ class World(RuleBasedStateMachine):
         self.workers: dict[str, SharedLimits] = {}
         self.born = 0
         self.running: list[Call] = []
+        self.over: list[tuple[int, tuple[Settled, ...]]] = []
+        """When calls came that have ended, and what they settled."""
         self.admitted: dict[str, list[tuple[int, int]]] = {name: [] for name in RATES}
         self.settled: dict[str, dict[tuple[str, str], int]] = {}
         """By lane, as its outcomes say."""

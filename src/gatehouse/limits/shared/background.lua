@@ -12,6 +12,7 @@ if m[1] == 'take' then
   local call = redis.call('HGET', calls, response)
   if call then
     redis.call('HDEL', calls, response)
+    redis.call('LREM', order, 1, response)
   end
   return call
 end

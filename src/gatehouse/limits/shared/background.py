@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Any, Final
 
 import hiredis
@@ -18,7 +19,7 @@ from gatehouse.limits.shared.scripts import BACKGROUND, key, packed
 from gatehouse.model.background import KEPT_SECONDS, MOST, Begun, Response
 
 CONNECT_SECONDS: Final = 1.0
-"""The longest that the first one waits for a connection."""
+"""The longest that the first ones wait for a connection."""
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +29,8 @@ class SharedBackground:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._started = False
+        self._until: float | None = None
+        """Until when whoever asks waits for the connection; `None`: it is not wanted yet."""
         self._trouble = ""
 
     async def keep(self, response: Response, begun: Begun) -> None:
@@ -39,14 +41,16 @@ class SharedBackground:
         if found is None:
             return None
         try:
-            return msgspec.json.decode(found, type=Begun)
+            begun = msgspec.json.decode(found, type=Begun)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             self._say(f"who began a response in the background cannot be read: {error}")
             return None
+        # Maybe of another machine, whose monotonic clock says nothing here.
+        return msgspec.structs.replace(begun, steady=time.monotonic_ns() // 1000)
 
     async def close(self) -> None:
         """After the last call."""
-        if self._started:
+        if self._until is not None:
             await self._connection.close()
 
     async def _run(self, response: Response, verb: str, *more: Any) -> bytes | None:
@@ -61,12 +65,11 @@ class SharedBackground:
         return said
 
     async def _connected(self) -> None:
-        if self._started:
-            return
-        self._started = True
-        self._connection.start()
-        deadline = asyncio.get_running_loop().time() + CONNECT_SECONDS
-        while self._connection.run is None and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - once
+        loop = asyncio.get_running_loop()
+        if self._until is None:
+            self._until = loop.time() + CONNECT_SECONDS
+            self._connection.start()
+        while self._connection.run is None and loop.time() < self._until:  # noqa: ASYNC110 - once in a worker's life
             await asyncio.sleep(0.01)
 
     def _say(self, trouble: str) -> None:

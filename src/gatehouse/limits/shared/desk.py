@@ -184,8 +184,8 @@ class Desk:
 
     def refund(self, stake: Stake, granule: int, amount: int) -> None:
         """Give back what was charged to a rate; below 0: charge more. `granule` 0: the present one."""
-        if self.down is not None:
-            return  # a lost one counts as used
+        if self.down is not None and amount > 0:
+            return  # what is lost of these counts as used
         self._refunds[stake, granule] = self._refunds.get((stake, granule), 0) + amount
         if self._due is None:
             self._due = self._loop.call_later(NEWS_SECONDS, self._tell)
@@ -323,7 +323,7 @@ class Desk:
         if trouble != self._trouble:
             _log.warning("limits of tenant %s: %s", self._tenant, trouble)
         self._trouble = trouble
-        self._refunds.clear()
+        self._refunds = {place: amount for place, amount in self._refunds.items() if amount < 0}
         for stake in batch.stakes:
             if stake.kind >= HELD:
                 stake.told_held = UNTOLD
