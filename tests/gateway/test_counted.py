@@ -300,4 +300,4 @@ def test_the_file_is_whole_or_nothing(tmp_path: Path) -> None:
 def test_a_journal_without_lanes_has_counted_nothing(tmp_path: Path) -> None:
     counted = Counted(Openings(), rates(limit("requests", "day", 3)))
     counted.read(tmp_path / "journal")
-    assert restored(counted) == {} and counted.rates.counted() == {}
+    assert restored(counted) == {} and [each for each in counted.rates.counted().values() if each] == []

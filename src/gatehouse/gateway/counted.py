@@ -151,11 +151,13 @@ class Rates:
                 known[1][one.counter] = one.amount
 
     def counted(self) -> dict[str, list[tuple[int, int]]]:
-        """By counter: (Unix microseconds, amount)."""
-        found = {counter: list(each) for counter, each in self._over.items()}
+        """By counter, of all there are: (Unix microseconds, amount)."""
+        found: dict[str, list[tuple[int, int]]] = {counter: [] for counter in self._tokens}
+        found |= {counter: [] for place in self._requests.values() for counter, _ in place}
+        found |= {counter: list(each) for counter, each in self._over.items()}
         for call, (at, held) in self._open.items():
             for counter, amount in held.items():
-                found.setdefault(counter, []).append((at, amount + self._reported.get((call, counter), 0)))
+                found[counter].append((at, amount + self._reported.get((call, counter), 0)))
         return found
 
 

@@ -277,6 +277,25 @@ def test_rates_are_rebuilt_from_what_is_on_record(on: Valkey) -> None:
     asyncio.run(run())
 
 
+def test_I4_of_a_state_that_was_lost_in_part_nothing_lies_there_twice(on: Valkey) -> None:
+    """The hash is gone, the granules of its rates are not: what they lose as time passes would be lost twice."""
+
+    async def run() -> None:
+        counted, unrecorded = limit("requests", "minute", 7), limit("requests", "hour", 2000)
+        await opened(on)
+        async with worker(on, "a", [counted, unrecorded]) as a:
+            for _ in range(3):
+                assert await admit(a, claim()) is None
+            on.client().delete("gatehouse:{t}")
+            at = now().unix
+            await opened(on, OnRecord(recent={counted.counter: [(at, 1)] * 3, unrecorded.counter: []}))
+            names = [name for name in map(str, on.client().keys("gatehouse:{t}:g:*"))]
+            assert names == ["gatehouse:{t}:g:tenant/t/requests/minute"]
+            assert [sum(map(int, on.client().hvals(name))) for name in names] == [3]
+
+    asyncio.run(run())
+
+
 def test_a_server_that_evicts_is_not_used(on: Valkey) -> None:
     with valkey("--maxmemory-policy", "allkeys-lru") as evicting:
 

@@ -6,7 +6,7 @@
 --          msgpack {"open", run, token, epoch, join_us, spends, lanes, rates} -> {"busy" | "open"}
 --            spends {{name, reserved, settled}, ...}, all lanes together
 --            lanes  {{lane, {{name, reserved, settled}, ...}}, ...} that still run or are not buried
---            rates  {{name, window_us, {time, amount, time, amount, ...}}, ...} in order of time
+--            rates  {{name, window_us, {time, amount, time, amount, ...}}, ...} in order of time: all that are limited
 --          msgpack {"bury", lane, {{name, settled}, ...}} -> {"lost" | "buried"}
 --
 -- `token`: of two machines that want to rebuild, one may; one that was too slow finds the fence gone, and has no effect.
@@ -80,6 +80,8 @@ if act == 'open' then
   end
   for _, rate in ipairs(m[8]) do
     local sum, last = 0, 0
+    -- Of a state that was lost in part, they may lie there still, whatever counted them.
+    redis.call('DEL', main .. ':g:' .. rate[1], main .. ':t:' .. rate[1])
     for k = 1, #rate[3], 2 do
       local stamp = text(rate[3][k])
       if redis.call('HINCRBY', main .. ':g:' .. rate[1], stamp, text(rate[3][k + 1])) == rate[3][k + 1] then

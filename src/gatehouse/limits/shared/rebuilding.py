@@ -50,7 +50,8 @@ class OnRecord(msgspec.Struct, frozen=True, gc=False):
     lanes: Mapping[str, Lane] = {}
     """By lane: the ones whose worker may still run, or that are not buried."""
     recent: Mapping[str, Sequence[tuple[int, int]]] = {}
-    """By counter of requests or tokens: (Unix microseconds, amount) within its window, with what running calls hold."""
+    """By counter of requests or tokens, of all that are limited: (Unix microseconds, amount) within its window, with
+    what running calls hold."""
 
 
 class Rebuilder:
