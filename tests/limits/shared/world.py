@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 from gatehouse.limits.claim import Claim
 from gatehouse.limits.shared.limits import SharedLimits
 from gatehouse.limits.shared.rebuilding import Lane, OnRecord, Rebuilder
-from gatehouse.model.limits import LimitEntry, Reserved, Settled
+from gatehouse.model.limits import LimitEntry, Reserved
 from gatehouse.model.moment import Moment
 from tests.limits.shared.servers import Clock, Valkey, connection, limit, until, valkey
 
@@ -25,7 +25,9 @@ SECOND = 1_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 
-RATES = {"few": (MINUTE, 7), "many": (MINUTE, 1500), "tokens": (MINUTE, 4000)}
+RATES = {"few": (MINUTE, 7), "many": (MINUTE, 1500)}
+TOKENS = 4000
+"""A minute."""
 CAPS = {"day": 3000, "month": 4000, "key": 900}
 CONCURRENCY = 6
 
@@ -35,7 +37,7 @@ def entries(day: int) -> list[LimitEntry]:
     return [
         limit("requests", "minute", RATES["few"][1], "key", "k1", **closed),
         limit("requests", "minute", RATES["many"][1], **closed),
-        limit("tokens", "minute", RATES["tokens"][1], **closed),
+        limit("tokens", "minute", TOKENS, **closed),
         limit("concurrency", "now", CONCURRENCY, "project", "p", **closed),
         limit("spend", "day", day, **closed),
         limit("spend", "month", CAPS["month"], "project", "p", at_cap="clamp", **closed),
@@ -46,11 +48,13 @@ def entries(day: int) -> list[LimitEntry]:
 class Call:
     """One that runs, and what is on record of it."""
 
-    def __init__(self, lane: str, claim: Claim, at: int) -> None:
+    def __init__(self, lane: str, claim: Claim, at: int, tokens: int) -> None:
         self.lane = lane
         self.claim = claim
         self.at = at
         """When it came."""
+        self.tokens = tokens
+        """That it used or, while it runs, may use."""
         self.counts = True
         """Against concurrency; not once its worker was taken for dead."""
 
@@ -74,8 +78,8 @@ class World(RuleBasedStateMachine):
         self.workers: dict[str, SharedLimits] = {}
         self.born = 0
         self.running: list[Call] = []
-        self.over: list[tuple[int, tuple[Settled, ...]]] = []
-        """When calls came that have ended, and what they settled."""
+        self.over: list[Call] = []
+        """Those that have ended, and were forwarded."""
         self.admitted: dict[str, list[tuple[int, int]]] = {name: [] for name in RATES}
         self.settled: dict[str, dict[tuple[str, str], int]] = {}
         """By lane, as its outcomes say."""
@@ -136,12 +140,13 @@ class World(RuleBasedStateMachine):
         names = {
             "few": "t/key/k1/requests/minute",
             "many": "t/tenant/t/requests/minute",
-            "tokens": "t/tenant/t/tokens/minute",
         }
         recent = {
             names[name]: [(at, amount) for at, amount in counted if at >= self.unix - RATES[name][0]]
             for name, counted in self.admitted.items()
         }
+        calls = (*self.running, *self.over)
+        recent["t/tenant/t/tokens/minute"] = [(call.at, call.tokens) for call in calls if call.at >= self.unix - MINUTE]
         return OnRecord(total, lanes, recent)
 
     async def _rebuild(self) -> None:
