@@ -430,6 +430,21 @@ class TestBytes:
         found = outcome(running)
         assert (found.usage_source, found.turns) == ("estimated", 1)
 
+    def test_I4_what_nobody_read_of_a_frame_that_ended_as_the_gateway_left(
+        self, running: House, provider: sockets.Provider
+    ) -> None:
+        caller, far = tunnel(running, provider)
+        asked = frame(b"x" * (1 << 20) + b"y" * 100, masked=True)
+        far.send(done(3, 2))
+        caller.read(len(done(3, 2)))
+        caller.send(asked[:2])
+        assert far.read(2) == asked[:2]
+        running.call(running.pipeline.leave)
+        caller.send(asked[2:])
+        assert far.read(len(asked) - 2) == asked[2:]
+        found = outcome(running)
+        assert (found.usage_source, found.turns) == ("estimated", 1)
+
     def test_I4_what_was_asked_for_and_had_not_begun(self, running: House, provider: sockets.Provider) -> None:
         """The caller leaves before it is told: the provider may have begun, and charges for it."""
         caller, far = tunnel(running, provider)

@@ -127,14 +127,13 @@ class Tunnel:
             found: list[bytes] = []
             self._connection.send(piece[: self._up.finish_frame(piece, found)])
             _feed(self._asking, found)
-            return
-        self._call.enter(Phase.TUNNEL)
-        self._connection.send(piece)
-        await self._watch(self._up, piece, self._asking)
-        if self._up.skipped != self._skipped and self._asks is not None:
-            for _ in range(self._up.skipped - self._skipped):
-                self._asks.skip()
-            self._skipped = self._up.skipped
+        else:
+            self._call.enter(Phase.TUNNEL)
+            self._connection.send(piece)
+            await self._watch(self._up, piece, self._asking)
+        while self._asks is not None and self._skipped < self._up.skipped:
+            self._skipped += 1
+            self._asks.skip()
 
     def _write(self, data: bytes) -> None:
         if data and not self._exchange.gone:
@@ -231,16 +230,15 @@ class _Noted:
     def finish(self, *, complete: bool) -> Reading:
         reading = self._meter.finish(complete=complete and self._down.fault is None)
         notes = [reading.note] if reading.note else []
-        source = reading.source
         failed = self._asking.finish(complete=complete).note if self._asking is not None else None
         if failed is not None:
             notes.append(failed)
-            source = "estimated" if source is not None else None
         for frames, who in ((self._down, "provider"), (self._up, "caller")):
             if frames.fault is not None:
                 notes.append(f"frames of the {who} not read to the end: {frames.fault}")
             if frames.skipped:
                 notes.append(f"messages of the {who} too large to read: {frames.skipped}")
-            if source is not None and (frames.fault is not None or (frames is self._down and frames.skipped)):
-                source = "estimated"  # nobody knows what was asked or answered there
+        # Nobody knows what was asked or answered there; of skipped asks their meter was told.
+        unknown = failed or self._up.fault or self._down.fault or self._down.skipped
+        source = "estimated" if unknown and reading.source is not None else reading.source
         return msgspec.structs.replace(reading, source=source, note="; ".join(notes) or None)
