@@ -121,7 +121,7 @@ class Limits(Protocol[ClaimT]):
 class Background(Protocol):
     """Which calls began responses that are generated in the background (`gateway.background`).
 
-    Neither raises: what cannot be kept, or looked up, is not there.
+    What cannot be kept, or looked up, is not there: that is no error.
     """
 
     async def keep(self, response: Response, begun: Begun) -> None:

@@ -273,14 +273,14 @@ async def _in_use(readers: Readers, caller: Caller, limits: list[Limit]) -> list
         if limit.measure == "spend" and _may_see_use(caller, limit)
     }
     found: dict[tuple[str, str], Amounts] = {}
-    told = bool(counters)
-    try:
-        found = await (await readers.spent(caller.sight)).on(counters.values()) if counters else {}
-    except StoreError:
-        told = False
+    if counters:
+        try:
+            found = await (await readers.spent(caller.sight)).on(counters.values())
+        except StoreError:
+            counters = {}  # nobody can say
 
     def used(limit: Limit) -> Used | None:
-        if not told or limit.id not in counters:
+        if limit.id not in counters:
             return None
         ends = calendar.ends(limit.window)
         amounts = found.get(counters[limit.id], Amounts(0, 0))
